@@ -1,0 +1,3 @@
+// wireonce: WireGuard for machines that get cloned. Everything the subpaths offer, under one name.
+
+export * from './vmgenid/index.js';

@@ -1,0 +1,62 @@
+// The primitives behind one interface. Implementations wrap well-kept libraries; none is written here.
+// Promises of each: constant-time comparison of tags, the same bytes as every other suite, keys may lie in shared memory.
+// Read on: RFC 8439 (ChaCha20-Poly1305), draft-irtf-cfrg-xchacha, RFC 7748 (X25519), RFC 7693 (BLAKE2s).
+
+/** Bytes of the Poly1305 tag that `seal` appends. */
+export const TAG_BYTES = 16;
+export const KEY_BYTES = 32;
+export const HASH_BYTES = 32;
+export const MAC_BYTES = 16;
+export const XNONCE_BYTES = 24;
+
+export interface Suite {
+  readonly name: string;
+
+  /**
+   * ChaCha20-Poly1305 in place: encrypts `buffer[offset, offset + length)` and writes the tag behind it. The nonce is
+   * 4 zero bytes and the counter `counterHigh * 2^32 + counterLow`, little-endian (paper 5.4.6). `aad` may be empty.
+   */
+  seal(
+    key: Uint8Array,
+    counterLow: number,
+    counterHigh: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    aad?: Uint8Array,
+  ): void;
+
+  /**
+   * The inverse: `length` counts the tag. Returns whether the tag was right; if not, the buffer's content is undefined
+   * and must not be used.
+   */
+  open(
+    key: Uint8Array,
+    counterLow: number,
+    counterHigh: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    aad?: Uint8Array,
+  ): boolean;
+
+  /** XChaCha20-Poly1305 with a 24-byte nonce: the plaintext with its tag, in a new array. */
+  sealX(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array;
+  /** The inverse; `undefined` when the tag is wrong. */
+  openX(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, aad: Uint8Array): Uint8Array | undefined;
+
+  /** Writes the public key of a private key (both 32 bytes) into `out`. Clamps as RFC 7748 says. */
+  publicKey(privateKey: Uint8Array, out: Uint8Array): void;
+  /**
+   * Writes the shared secret into `out`. False, with `out` zeroed, for a low-order point: the secret would be all
+   * zeros, whatever the private key (RFC 7748 section 6.1).
+   */
+  sharedSecret(privateKey: Uint8Array, publicKey: Uint8Array, out: Uint8Array): boolean;
+
+  /** BLAKE2s-256 of the parts in a row, into `out` (32 bytes). */
+  hash(out: Uint8Array, ...parts: Uint8Array[]): void;
+  /** Keyed BLAKE2s-128 into `out` (16 bytes). */
+  mac(out: Uint8Array, key: Uint8Array, ...parts: Uint8Array[]): void;
+  /** HMAC-BLAKE2s-256 into `out` (32 bytes). */
+  hmac(out: Uint8Array, key: Uint8Array, ...parts: Uint8Array[]): void;
+}

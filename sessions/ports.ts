@@ -1,0 +1,27 @@
+// What a device needs from outside: time, the wire, the packets' other end. Everything comes through its constructor.
+
+/** Where a datagram came from or goes to. The device compares and copies endpoints, and never looks inside more. */
+export interface Endpoint {
+  /** The remote address: 4 bytes (IPv4) or 16 (IPv6). Rate limits and cookies are bound to it. */
+  readonly ip: Uint8Array;
+  /** The remote port. */
+  readonly port: number;
+  equals(other: Endpoint): boolean;
+  /** `192.0.2.1:51820`, `[2001:db8::1]:51820`, or a WebSocket URL. */
+  toString(): string;
+}
+
+export interface Clock {
+  /** Monotonic milliseconds, for timers and ages. */
+  now(): number;
+  /** Wall-clock milliseconds since 1970, for TAI64N timestamps and `last_handshake_time`. */
+  wallClock(): number;
+}
+
+/** Where a device's output goes. Buffers belong to the device again when the call returns: copy what must stay. */
+export interface Sink {
+  /** A datagram that passed the release gate. */
+  sendDatagram(datagram: Uint8Array, to: Endpoint): void;
+  /** A decrypted inner packet (padding removed) whose source address belongs to the peer. */
+  deliverPacket(packet: Uint8Array, peerPublicKey: Uint8Array): void;
+}

@@ -1,0 +1,25 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+// Tests run on the sources, under the names a user of the package imports.
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^wireonce\/(\w+)$/, replacement: source('./$1/index.ts') },
+      { find: /^wireonce$/, replacement: source('./index.ts') },
+    ],
+  },
+  test: {
+    include: ['test/**/*.test.ts'],
+    exclude: ['test/system/**', 'test/vm/**', 'node_modules/**'],
+    testTimeout: 120_000,
+    hookTimeout: 60_000,
+    coverage: {
+      provider: 'v8',
+      include: ['vmgenid/**', 'crng/**', 'protocol/**', 'sessions/**', 'tunnel/**', 'cli/**'],
+      reporter: ['text-summary', 'json-summary'],
+    },
+  },
+});

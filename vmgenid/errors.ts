@@ -1,0 +1,22 @@
+// The one error class of this folder. A code names the trouble; docs/errors.md has a heading for each.
+
+export type VmGenIdErrorCode =
+  | 'ERR_GENERATION_LENGTH'
+  | 'ERR_GENERATION_TEXT'
+  | 'ERR_SOURCE_UNREADABLE'
+  | 'ERR_SOURCE_TORN'
+  | 'ERR_SOURCE_FORMAT'
+  | 'ERR_SOURCE_UNAVAILABLE'
+  | 'ERR_HOOK_REQUEST'
+  | 'ERR_HOOK_LISTEN'
+  | 'ERR_CLOSED';
+
+export class VmGenIdError extends Error {
+  readonly code: VmGenIdErrorCode;
+
+  constructor(code: VmGenIdErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'VmGenIdError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,97 @@
+// The VM-fork notifier chain: who must know of a fork, and in which order.
+// Promises: phases in order, one failing subscriber stops nobody, a subscriber may come or go at any time.
+// Read on: Linux include/linux/notifier.h; random.c register_random_vmfork_notifier().
+
+/**
+ * The phases, in the order in which they run. `randomness`: generators part their streams. `sessions`: keys are
+ * erased. `application`: programs react, and find fresh randomness and no old session.
+ */
+export const PHASES = ['randomness', 'sessions', 'application'] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** What a subscriber is told about a fork. */
+export interface VmFork {
+  /** The epoch that began with this fork. */
+  readonly epoch: number;
+  /** The source that showed it first. */
+  readonly source: string;
+  /** The new generation ID, 16 bytes, when a unique source gave one. */
+  readonly vmGenId?: Uint8Array;
+}
+
+export type ForkSubscriber = (fork: VmFork) => void | Promise<void>;
+
+export interface SubscriberOptions {
+  /** Shown in reports of a failure. */
+  readonly name?: string;
+  /** Within a phase higher numbers are told first; equal numbers in the order of registration. Default 0. */
+  readonly priority?: number;
+}
+
+export interface SubscriberFailure {
+  readonly subscriber: string;
+  readonly phase: Phase;
+  readonly error: unknown;
+}
+
+interface Entry {
+  readonly phase: Phase;
+  readonly subscriber: ForkSubscriber;
+  readonly name: string;
+  readonly priority: number;
+  active: boolean;
+}
+
+export class NotifierChain {
+  readonly #entries: Entry[] = [];
+  readonly #report: (failure: SubscriberFailure) => void;
+  #settled: Promise<void> = Promise.resolve();
+
+  /** `report` hears of every subscriber that threw or whose promise was rejected; it must not throw. */
+  constructor(report: (failure: SubscriberFailure) => void) {
+    this.#report = report;
+  }
+
+  /**
+   * Adds a subscriber and returns the function that removes it. One that registers during a notification hears of
+   * the next fork: it was born in the new epoch. One removed during a notification is no longer called.
+   */
+  register(phase: Phase, subscriber: ForkSubscriber, options: SubscriberOptions = {}): () => void {
+    const { name = subscriber.name || 'anonymous', priority = 0 } = options;
+    const entry: Entry = { phase, subscriber, name, priority, active: true };
+    const rank = (e: Entry) => PHASES.indexOf(e.phase) * 2 ** 33 - e.priority;
+    const later = this.#entries.findIndex(other => rank(other) > rank(entry));
+    this.#entries.splice(later === -1 ? this.#entries.length : later, 0, entry);
+    return () => {
+      if (!entry.active) return;
+      entry.active = false;
+      this.#entries.splice(this.#entries.indexOf(entry), 1);
+    };
+  }
+
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  /** Tells everybody, in order, before it returns. What subscribers do asynchronously is awaited by `settled`. */
+  notify(fork: VmFork): void {
+    const pending: Promise<void>[] = [this.#settled];
+    for (const entry of [...this.#entries]) {
+      if (!entry.active) continue;
+      const failed = (error: unknown) =>
+        this.#report({ subscriber: entry.name, phase: entry.phase, error });
+      try {
+        const answer = entry.subscriber(fork);
+        if (answer instanceof Promise) pending.push(answer.catch(failed));
+      } catch (error) {
+        failed(error);
+      }
+    }
+    if (pending.length > 1) this.#settled = Promise.all(pending).then(() => undefined);
+  }
+
+  /** Resolves when the asynchronous part of every notification so far is done. */
+  settled(): Promise<void> {
+    return this.#settled;
+  }
+}

@@ -1,0 +1,54 @@
+// What a source of generations promises, and how it speaks to the driver.
+// A source is either read (a page, a file: `read`) or announces (a log line, a call: `listener.announce`), or both.
+// Read on: Linux drivers/virt/vmgenid.c (the page and its notification), the vmclock ABI.
+
+/**
+ * `immediate`: the hypervisor has written the new value before any processor of the clone runs, so that a read
+ * tells the truth. `delayed`: the truth arrives some time after the clone already runs.
+ */
+export type Timing = 'immediate' | 'delayed';
+
+/** `unique`: two clones see two values. `counter`: clones of one snapshot see the same value. */
+export type Uniqueness = 'unique' | 'counter';
+
+/** What a source that announces can say. */
+export interface Announcement {
+  /** The new generation ID, 16 bytes, when the announcer knows it. Public, but different in every clone. */
+  readonly vmGenId?: Uint8Array;
+  /** Secret random bytes from outside the machine, different in every clone. Wiped by the receiver. */
+  readonly seed?: Uint8Array;
+  /** The kernel has said that it reseeded its own generator because of a fork. */
+  readonly kernelReseeded?: boolean;
+}
+
+/** The driver's side of a source. Every call is synchronous; a wipe has been done when it returns. */
+export interface SourceListener {
+  /** The value may have changed: the driver reads the source again. */
+  changed(): void;
+  /** A fork was announced. */
+  announce(announcement: Announcement): void;
+  /** The source can no longer be trusted to report a fork: nothing is released until `recovered`. */
+  failed(error: Error): void;
+  recovered(): void;
+  /** Resolves when the asynchronous subscribers of all forks announced so far are done. */
+  settled(): Promise<void>;
+}
+
+export interface GenerationSource {
+  /** Names the source and what it reads: `acpi`, `file:/run/generation`. */
+  readonly name: string;
+  readonly timing: Timing;
+  readonly uniqueness: Uniqueness;
+  /**
+   * Writes the generation as it is now (four words) into `into`. Synchronous. An immediate source is read at every
+   * release: no allocation, no system call where that can be had. Throws a `VmGenIdError` when the value cannot be
+   * had or cannot be trusted; the driver then lets nothing out.
+   */
+  read?(into: Uint32Array): void;
+  /** Looks, synchronously, for what a delayed source would announce by itself a little later. */
+  poll?(): void;
+  /** Begins to watch. Called once, by the driver. */
+  start?(listener: SourceListener): void | Promise<void>;
+  /** Ends watching and gives back every descriptor. May be called twice. */
+  close(): void | Promise<void>;
+}
