@@ -29,7 +29,10 @@ export function generationBytes(words: Uint32Array): Uint8Array {
 }
 
 /** Writes 16 bytes as four little-endian words. Throws `ERR_GENERATION_LENGTH` on any other length. */
-export function generationWords(bytes: Uint8Array, into = new Uint32Array(GENERATION_WORDS)): Uint32Array {
+export function generationWords(
+  bytes: Uint8Array,
+  into: Uint32Array = new Uint32Array(GENERATION_WORDS),
+): Uint32Array {
   if (bytes.length !== VM_GEN_ID_BYTES) {
     throw new VmGenIdError(
       'ERR_GENERATION_LENGTH',

@@ -1,8 +1,26 @@
 // wireonce/vmgenid: which generation is this machine, and who must know when it changes?
 
-export { type ForkEvidence, type ForkGuard, type Protection, SAME_FORK_MS, type SourceStatus, UNSURE_RESEED_MS, VmGenId, type VmGenIdEvent, type VmGenIdOptions } from './driver.js';
+export {
+  type ForkEvidence,
+  type ForkGuard,
+  type Protection,
+  SAME_FORK_MS,
+  type SourceStatus,
+  UNSURE_RESEED_MS,
+  VmGenId,
+  type VmGenIdEvent,
+  type VmGenIdOptions,
+} from './driver.js';
 export { VmGenIdError, type VmGenIdErrorCode } from './errors.js';
 export { FIRST_EPOCH, NO_EPOCH, VM_GEN_ID_BYTES, formatGuid, parseGuid } from './generation.js';
-export { type ForkSubscriber, NotifierChain, PHASES, type Phase, type SubscriberFailure, type SubscriberOptions, type VmFork } from './notifier.js';
+export {
+  type ForkSubscriber,
+  NotifierChain,
+  PHASES,
+  type Phase,
+  type SubscriberFailure,
+  type SubscriberOptions,
+  type VmFork,
+} from './notifier.js';
 export type { Announcement, GenerationSource, SourceListener, Timing, Uniqueness } from './source.js';
 export { MemorySource, type MemorySourceOptions } from './sources/memory.js';

@@ -78,8 +78,7 @@ export class NotifierChain {
     const pending: Promise<void>[] = [this.#settled];
     for (const entry of [...this.#entries]) {
       if (!entry.active) continue;
-      const failed = (error: unknown) =>
-        this.#report({ subscriber: entry.name, phase: entry.phase, error });
+      const failed = (error: unknown) => this.#report({ subscriber: entry.name, phase: entry.phase, error });
       try {
         const answer = entry.subscriber(fork);
         if (answer instanceof Promise) pending.push(answer.catch(failed));

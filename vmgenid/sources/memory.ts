@@ -18,7 +18,7 @@ export class MemorySource implements GenerationSource {
   readonly name: string;
   readonly timing: Timing;
   readonly uniqueness: Uniqueness;
-  readonly #page: Uint32Array<ArrayBuffer>;
+  readonly #page: Uint32Array;
   readonly #shown: Uint32Array;
   readonly #onRead: (() => void) | undefined;
   #listener: SourceListener | undefined;
