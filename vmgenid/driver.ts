@@ -87,31 +87,68 @@ interface Tracked {
   readonly last: Uint32Array<ArrayBuffer>;
   known: boolean;
   failure: Error | undefined;
+  /** Read again after a failure. It vouches from the moment the epoch is known to be right. */
+  recovering: boolean;
+  /** Its first reading failed: whatever it shows first may be the generation after a fork. */
+  blind: boolean;
+  /** The latest generation ID it told of, and the epoch in which that was first heard from any source. */
+  id: Uint8Array | undefined;
+  idEpoch: number;
   /** Until then a change shown by this source is a fork that another has already shown. */
   owesUntil: number;
 }
 
 class Evidence implements ForkEvidence {
-  serial = 0;
   vmGenId: Uint8Array | undefined;
   seed: Uint8Array | undefined;
-  reseeded = false;
-  unsureSince = Number.POSITIVE_INFINITY;
+  #serial = 0;
+  #reseeded = false;
+  #unsureSince = Number.POSITIVE_INFINITY;
   readonly #now: () => number;
 
   constructor(now: () => number) {
     this.#now = now;
   }
 
+  get serial(): number {
+    this.#ripen();
+    return this.#serial;
+  }
+
   get kernelReseeded(): boolean {
-    return this.reseeded || this.#now() - this.unsureSince >= UNSURE_RESEED_MS;
+    this.#ripen();
+    return this.#reseeded;
   }
 
   restart(): void {
-    this.serial++;
+    this.forgetSeed();
+    this.#serial++;
     this.vmGenId = undefined;
-    this.reseeded = false;
-    this.unsureSince = Number.POSITIVE_INFINITY;
+    this.#reseeded = false;
+    this.#unsureSince = Number.POSITIVE_INFINITY;
+  }
+
+  learn({ vmGenId, seed, kernelReseeded }: Announcement, unsure: boolean): void {
+    this.#serial++;
+    this.vmGenId ??= vmGenId?.slice();
+    if (seed) {
+      this.forgetSeed();
+      this.seed = seed;
+    }
+    if (kernelReseeded && unsure) this.#unsureSince = Math.min(this.#unsureSince, this.#now());
+    else if (kernelReseeded) this.#reseeded = true;
+  }
+
+  forgetSeed(): void {
+    this.seed?.fill(0);
+    this.seed = undefined;
+  }
+
+  #ripen(): void {
+    if (this.#reseeded || this.#unsureSince === Number.POSITIVE_INFINITY) return;
+    if (this.#now() - this.#unsureSince < UNSURE_RESEED_MS) return;
+    this.#reseeded = true;
+    this.#serial++;
   }
 }
 
@@ -126,16 +163,23 @@ export class VmGenId implements ForkGuard {
   readonly #evidence: Evidence;
   readonly #evidenceCallbacks = new Set<() => void>();
   readonly #queue: VmFork[] = [];
+  #ripening: ReturnType<typeof setTimeout> | undefined;
+  #news = false;
   #notifying = false;
   #draining = false;
   #closed = false;
+  #closing: Promise<void> | undefined;
   #vouched = true;
 
-  /** Reads each source once; that first reading is the generation of the first epoch and notifies nobody. */
+  /**
+   * Reads each source once; that first reading is the generation of the first epoch and notifies nobody. A source
+   * that cannot be read now has no first reading: what it shows later counts as a fork, since nobody knows what
+   * came before.
+   */
   constructor(sources: readonly GenerationSource[], options: VmGenIdOptions = {}) {
     this.#onEvent = options.onEvent ?? (() => {});
     this.#now = options.now ?? (() => performance.now());
-    this.#chain = new NotifierChain(failure => this.#onEvent({ type: 'subscriberFailed', ...failure }));
+    this.#chain = new NotifierChain(failure => this.#emit({ type: 'subscriberFailed', ...failure }));
     this.#evidence = new Evidence(this.#now);
     this.#shared[0] = FIRST_EPOCH;
     this.#tracked = sources.map(source => ({
@@ -143,15 +187,22 @@ export class VmGenId implements ForkGuard {
       last: new Uint32Array(GENERATION_WORDS),
       known: source.read === undefined,
       failure: undefined,
+      recovering: false,
+      blind: false,
+      id: undefined,
+      idEpoch: NO_EPOCH,
       owesUntil: Number.NEGATIVE_INFINITY,
     }));
     this.#immediate = this.#tracked.filter(
       ({ source }) => source.timing === 'immediate' && source.read !== undefined,
     );
-    for (const tracked of this.#tracked) this.#changed(tracked);
+    for (const tracked of this.#tracked) this.#readFirst(tracked);
   }
 
-  /** Starts the sources that watch. Resolves when all do; a source that cannot start has failed, and says so. */
+  /**
+   * Starts the sources that watch. Resolves when all do; a source that cannot start has failed, and says so. Until
+   * then delayed sources report nothing: make no keys before.
+   */
   async start(): Promise<void> {
     await Promise.all(
       this.#tracked.map(async tracked => {
@@ -199,11 +250,12 @@ export class VmGenId implements ForkGuard {
   }
 
   poll(): number {
+    if (this.#closed) return NO_EPOCH;
     this.#readImmediate();
     for (const tracked of this.#tracked) {
       if (tracked.source.timing === 'immediate') continue;
-      tracked.source.poll?.();
-      this.#changed(tracked);
+      this.#pollSource(tracked);
+      this.#changed(tracked, false);
     }
     return this.#vouched ? this.epoch : NO_EPOCH;
   }
@@ -223,32 +275,61 @@ export class VmGenId implements ForkGuard {
   }
 
   /** Ends all sources. From then on `check` answers NO_EPOCH: nobody watches any more. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#vouched = false;
-    await Promise.all(this.#tracked.map(({ source }) => source.close()));
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
   }
 
-  // All immediate sources are read before a fork is declared: one fork may show in several of them at once.
+  async #close(): Promise<void> {
+    this.#closed = true;
+    this.#vouched = false;
+    this.#immediate.length = 0;
+    clearTimeout(this.#ripening);
+    const ends = await Promise.allSettled(this.#tracked.map(async ({ source }) => source.close()));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  }
+
+  // All immediate sources are read before a fork is told: one fork may show in several of them at once. The epoch
+  // is raised at the first sign, before any other code can run and ask.
   #readImmediate(): void {
     let first: Tracked | undefined;
     let vmGenId: Uint8Array | undefined;
+    let epoch = NO_EPOCH;
     for (const tracked of this.#immediate) {
-      if (!this.#readChanged(tracked)) continue;
-      first ??= tracked;
-      if (tracked.source.uniqueness === 'unique') vmGenId ??= generationBytes(tracked.last);
+      const changed = this.#readChanged(tracked);
+      if (changed && first === undefined) {
+        epoch = this.#raise();
+        first = tracked;
+      }
+      if (tracked.recovering) this.#recovered(tracked);
+      if (!changed) continue;
+      if (tracked.source.uniqueness !== 'unique') continue;
+      tracked.id = generationBytes(tracked.last);
+      tracked.idEpoch = epoch;
+      vmGenId ??= tracked.id;
     }
-    if (first) this.#fork(first, vmGenId ? { vmGenId } : {});
+    if (first) this.#fork(first, epoch, vmGenId ? { vmGenId } : {}, false);
   }
 
-  #changed(tracked: Tracked): void {
-    if (tracked.source.read === undefined || !this.#readChanged(tracked)) return;
+  // A delayed source, or any source at its own word: has its value changed?
+  #changed(tracked: Tracked, unsure: boolean): void {
+    if (this.#closed || tracked.source.read === undefined) return;
+    const changed = this.#readChanged(tracked);
     const unique = tracked.source.uniqueness === 'unique';
-    this.#announced(tracked, unique ? { vmGenId: generationBytes(tracked.last) } : {});
+    if (changed) this.#announced(tracked, unique ? { vmGenId: generationBytes(tracked.last) } : {}, unsure);
+    this.#recovered(tracked);
   }
 
-  /** Reads one source. True when it now shows another generation than before. */
+  #readFirst(tracked: Tracked): void {
+    if (tracked.source.read === undefined) return;
+    this.#readChanged(tracked);
+    tracked.blind = tracked.failure !== undefined;
+    if (tracked.blind || tracked.source.uniqueness !== 'unique') return;
+    tracked.id = generationBytes(tracked.last);
+    tracked.idEpoch = FIRST_EPOCH;
+  }
+
+  /** Reads one source. True when it now shows another generation than before; the caller raises the epoch. */
   #readChanged(tracked: Tracked): boolean {
     const now = this.#scratch;
     try {
@@ -257,49 +338,97 @@ export class VmGenId implements ForkGuard {
       this.#fail(tracked, asError(error));
       return false;
     }
-    if (tracked.failure) this.#recover(tracked);
-    if (tracked.known && sameGeneration(now, tracked.last)) return false;
-    const first = !tracked.known;
-    tracked.last.set(now);
+    const changed = tracked.known ? !sameGeneration(now, tracked.last) : tracked.blind;
+    if (changed || !tracked.known) tracked.last.set(now);
     tracked.known = true;
-    return !first;
+    tracked.recovering = tracked.failure !== undefined;
+    tracked.failure = undefined;
+    return changed;
+  }
+
+  #pollSource(tracked: Tracked): void {
+    try {
+      tracked.source.poll?.();
+    } catch (error) {
+      this.#fail(tracked, asError(error));
+    }
   }
 
   #listener(tracked: Tracked): SourceListener {
     return {
       changed: () => {
         this.#readImmediate();
-        this.#changed(tracked);
+        this.#changed(tracked, this.#draining);
       },
       announce: announcement => {
+        // If the page shows a fork only now, the line in hand may have been written before the snapshot.
+        const before = this.epoch;
         this.#readImmediate();
-        this.#announced(tracked, announcement);
+        return this.#announced(tracked, announcement, this.#draining || this.epoch !== before);
       },
       failed: error => this.#fail(tracked, error),
-      recovered: () => this.#recover(tracked),
+      recovered: () => {
+        tracked.recovering = tracked.failure !== undefined;
+        tracked.failure = undefined;
+        this.#recovered(tracked);
+      },
       settled: () => this.settled(),
     };
   }
 
   // A delayed source has spoken: of a new fork, or of the one that another source has shown before.
-  #announced(tracked: Tracked, announcement: Announcement): void {
-    if (this.#closed) return;
+  #announced(tracked: Tracked, announcement: Announcement, unsure: boolean): number {
+    if (this.#closed) {
+      announcement.seed?.fill(0);
+      return NO_EPOCH;
+    }
     const { vmGenId } = announcement;
-    const sameId = vmGenId && this.#evidence.vmGenId && equalBytes(vmGenId, this.#evidence.vmGenId);
-    if (!sameId && this.#now() > tracked.owesUntil) return this.#fork(tracked, announcement);
-    tracked.owesUntil = Number.NEGATIVE_INFINITY;
-    this.#learn(announcement);
-    this.#onEvent({ type: 'sameFork', source: tracked.source.name, epoch: this.epoch });
-    for (const callback of [...this.#evidenceCallbacks]) callback();
-    this.#forgetSeed();
+    const heardIn = vmGenId && this.#heardIn(vmGenId);
+    const repeated = vmGenId !== undefined && tracked.id !== undefined && equalBytes(vmGenId, tracked.id);
+    const owed = this.#now() <= tracked.owesUntil;
+    const same = owed || repeated || heardIn === this.epoch;
+    const epoch = same ? this.epoch : this.#raise();
+    if (vmGenId && !repeated) {
+      tracked.id = vmGenId.slice();
+      tracked.idEpoch = heardIn ?? epoch;
+    }
+
+    // What was first heard in an older epoch was in memory when the snapshot was taken: every sibling has it.
+    const stale = heardIn !== undefined && heardIn !== epoch;
+    if (stale) announcement.seed?.fill(0);
+    const { kernelReseeded = false } = announcement;
+    const news = stale ? { kernelReseeded } : announcement;
+    if (!same) {
+      this.#fork(tracked, epoch, news, unsure);
+      return epoch;
+    }
+    if (!unsure) tracked.owesUntil = Number.NEGATIVE_INFINITY;
+    this.#learn(news, unsure);
+    this.#emit({ type: 'sameFork', source: tracked.source.name, epoch });
+    this.#news = true;
+    this.#runChain();
+    return epoch;
   }
 
-  #fork(first: Tracked, announcement: Announcement): void {
-    // Epoch first: whatever carries an older stamp is dead from here on, in every thread.
+  // The epoch in which this ID was first heard, where it is still the latest of some source.
+  #heardIn(vmGenId: Uint8Array): number | undefined {
+    const known = this.#tracked.filter(({ id }) => id !== undefined && equalBytes(id, vmGenId));
+    return known.length > 0 ? Math.min(...known.map(({ idEpoch }) => idEpoch)) : undefined;
+  }
+
+  // Epoch first: whatever carries an older stamp is dead from here on, in every thread. What was learnt about the
+  // fork before says nothing about this one.
+  #raise(): number {
     const epoch = Atomics.add(this.#shared, 0, 1) + 1;
-    this.#forgetSeed();
     this.#evidence.restart();
-    this.#learn(announcement);
+    return epoch;
+  }
+
+  #fork(first: Tracked, epoch: number, announcement: Announcement, unsure: boolean): void {
+    this.#learn(announcement, unsure);
+    this.#recovered(first);
+    const { vmGenId } = announcement;
+    this.#queue.push({ epoch, source: first.source.name, ...(vmGenId && { vmGenId: vmGenId.slice() }) });
 
     // The others still owe their word on this fork. What already waits in a log is read now, but with suspicion.
     for (const other of this.#tracked) {
@@ -307,52 +436,70 @@ export class VmGenId implements ForkGuard {
     }
     const outer = this.#draining;
     this.#draining = true;
-    for (const other of this.#tracked) if (other !== first) other.source.poll?.();
+    for (const other of this.#tracked) if (other !== first) this.#pollSource(other);
     this.#draining = outer;
-
-    const vmGenId = this.#evidence.vmGenId;
-    this.#queue.push({ epoch, source: first.source.name, ...(vmGenId && { vmGenId }) });
     this.#runChain();
   }
 
-  // A subscriber may find the next fork while it handles this one: the epoch is raised at once, its turn comes after.
+  // A subscriber may find the next fork while it handles this one: the epoch is raised at once, its turn comes
+  // after. Evidence about a fork is told when the chain knows of that fork.
   #runChain(): void {
-    if (this.#notifying) return;
+    if (this.#notifying || this.#draining) return;
     this.#notifying = true;
     for (let fork = this.#queue.shift(); fork; fork = this.#queue.shift()) {
       this.#chain.notify(fork);
-      this.#onEvent({ type: 'fork', fork });
+      this.#emit({ type: 'fork', fork });
     }
     this.#notifying = false;
-    this.#forgetSeed();
+    if (this.#news) this.#tellEvidence();
+    this.#evidence.forgetSeed();
   }
 
-  #learn({ vmGenId, seed, kernelReseeded }: Announcement): void {
-    const evidence = this.#evidence;
-    evidence.serial++;
-    evidence.vmGenId ??= vmGenId?.slice();
-    evidence.seed = seed;
-    if (kernelReseeded && this.#draining) evidence.unsureSince = Math.min(evidence.unsureSince, this.#now());
-    else if (kernelReseeded) evidence.reseeded = true;
+  #learn(announcement: Announcement, unsure: boolean): void {
+    this.#evidence.learn(announcement, unsure);
+    if (!announcement.kernelReseeded || !unsure) return;
+    clearTimeout(this.#ripening);
+    this.#ripening = setTimeout(() => {
+      if (this.#evidence.kernelReseeded) this.#tellEvidence();
+    }, UNSURE_RESEED_MS + 1);
+    this.#ripening.unref?.();
   }
 
-  #forgetSeed(): void {
-    this.#evidence.seed?.fill(0);
-    this.#evidence.seed = undefined;
+  #tellEvidence(): void {
+    this.#news = false;
+    for (const callback of [...this.#evidenceCallbacks]) {
+      try {
+        callback();
+      } catch (error) {
+        const subscriber = callback.name || 'onEvidence';
+        this.#emit({ type: 'subscriberFailed', subscriber, phase: 'randomness', error });
+      }
+    }
+  }
+
+  // A throwing listener must not keep the chain from running; its error still surfaces, as an uncaught one.
+  #emit(event: VmGenIdEvent): void {
+    try {
+      this.#onEvent(event);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   #fail(tracked: Tracked, error: Error): void {
-    if (tracked.failure?.message === error.message) return;
+    if (this.#closed || tracked.failure?.message === error.message) return;
     tracked.failure = error;
     this.#updateVouched();
-    this.#onEvent({ type: 'sourceFailed', source: tracked.source.name, error });
+    this.#emit({ type: 'sourceFailed', source: tracked.source.name, error });
   }
 
-  #recover(tracked: Tracked): void {
-    if (!tracked.failure) return;
-    tracked.failure = undefined;
+  #recovered(tracked: Tracked): void {
+    if (!tracked.recovering) return;
+    tracked.recovering = false;
     this.#updateVouched();
-    this.#onEvent({ type: 'sourceRecovered', source: tracked.source.name });
+    this.#emit({ type: 'sourceRecovered', source: tracked.source.name });
   }
 
   // One readable immediate source sees every fork. Without any, each delayed one may be the only one to see it.

@@ -3,13 +3,14 @@
 export type VmGenIdErrorCode =
   | 'ERR_GENERATION_LENGTH'
   | 'ERR_GENERATION_TEXT'
+  | 'ERR_SUBSCRIBER'
+  | 'ERR_SOURCE_OPTION'
   | 'ERR_SOURCE_UNREADABLE'
   | 'ERR_SOURCE_TORN'
   | 'ERR_SOURCE_FORMAT'
   | 'ERR_SOURCE_UNAVAILABLE'
   | 'ERR_HOOK_REQUEST'
-  | 'ERR_HOOK_LISTEN'
-  | 'ERR_CLOSED';
+  | 'ERR_HOOK_LISTEN';
 
 export class VmGenIdError extends Error {
   readonly code: VmGenIdErrorCode;

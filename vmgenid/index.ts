@@ -1,6 +1,13 @@
 // wireonce/vmgenid: which generation is this machine, and who must know when it changes?
 
 export {
+  type OpenVmGenIdOptions,
+  type SourceCandidate,
+  type SourceSelection,
+  detectSources,
+  openVmGenId,
+} from './detect.js';
+export {
   type ForkEvidence,
   type ForkGuard,
   type Protection,
@@ -23,4 +30,8 @@ export {
   type VmFork,
 } from './notifier.js';
 export type { Announcement, GenerationSource, SourceListener, Timing, Uniqueness } from './source.js';
+export { FileSource, type FileSourceOptions } from './sources/file.js';
+export { HookSource, type HookSourceOptions } from './sources/hook.js';
+export { KmsgSource, type KmsgSourceOptions } from './sources/kmsg.js';
 export { MemorySource, type MemorySourceOptions } from './sources/memory.js';
+export { VmclockSource, type VmclockSourceOptions } from './sources/vmclock.js';

@@ -2,6 +2,8 @@
 // Promises: phases in order, one failing subscriber stops nobody, a subscriber may come or go at any time.
 // Read on: Linux include/linux/notifier.h; random.c register_random_vmfork_notifier().
 
+import { VmGenIdError } from './errors.js';
+
 /**
  * The phases, in the order in which they run. `randomness`: generators part their streams. `sessions`: keys are
  * erased. `application`: programs react, and find fresh randomness and no old session.
@@ -54,13 +56,20 @@ export class NotifierChain {
 
   /**
    * Adds a subscriber and returns the function that removes it. One that registers during a notification hears of
-   * the next fork: it was born in the new epoch. One removed during a notification is no longer called.
+   * the next fork: it was born in the new epoch. One removed during a notification is no longer called. Throws
+   * `ERR_SUBSCRIBER` for an unknown phase or a priority that is not a number: an order nobody meant.
    */
   register(phase: Phase, subscriber: ForkSubscriber, options: SubscriberOptions = {}): () => void {
     const { name = subscriber.name || 'anonymous', priority = 0 } = options;
     const entry: Entry = { phase, subscriber, name, priority, active: true };
-    const rank = (e: Entry) => PHASES.indexOf(e.phase) * 2 ** 33 - e.priority;
-    const later = this.#entries.findIndex(other => rank(other) > rank(entry));
+    if (!PHASES.includes(phase)) {
+      throw new VmGenIdError(
+        'ERR_SUBSCRIBER',
+        `unknown phase ${JSON.stringify(phase)}: use ${PHASES.join(', ')}`,
+      );
+    }
+    if (Number.isNaN(priority)) throw new VmGenIdError('ERR_SUBSCRIBER', 'the priority is not a number');
+    const later = this.#entries.findIndex(other => runsBefore(entry, other));
     this.#entries.splice(later === -1 ? this.#entries.length : later, 0, entry);
     return () => {
       if (!entry.active) return;
@@ -81,7 +90,7 @@ export class NotifierChain {
       const failed = (error: unknown) => this.#report({ subscriber: entry.name, phase: entry.phase, error });
       try {
         const answer = entry.subscriber(fork);
-        if (answer instanceof Promise) pending.push(answer.catch(failed));
+        if (isThenable(answer)) pending.push(Promise.resolve(answer).catch(failed));
       } catch (error) {
         failed(error);
       }
@@ -93,4 +102,13 @@ export class NotifierChain {
   settled(): Promise<void> {
     return this.#settled;
   }
+}
+
+function runsBefore(a: Entry, b: Entry): boolean {
+  const phases = PHASES.indexOf(a.phase) - PHASES.indexOf(b.phase);
+  return phases < 0 || (phases === 0 && a.priority > b.priority);
+}
+
+function isThenable(answer: void | Promise<void>): answer is Promise<void> {
+  return typeof (answer as Promise<void> | undefined)?.then === 'function';
 }

@@ -25,10 +25,14 @@ export interface Announcement {
 export interface SourceListener {
   /** The value may have changed: the driver reads the source again. */
   changed(): void;
-  /** A fork was announced. */
-  announce(announcement: Announcement): void;
+  /**
+   * A fork was announced. Returns the epoch that holds now, raised unless another source (or the same call, made
+   * twice) has already shown this fork; `NO_EPOCH` once the driver is closed and nobody is told any more.
+   */
+  announce(announcement: Announcement): number;
   /** The source can no longer be trusted to report a fork: nothing is released until `recovered`. */
   failed(error: Error): void;
+  /** It can again. A source that may have missed a fork meanwhile announces one first. */
   recovered(): void;
   /** Resolves when the asynchronous subscribers of all forks announced so far are done. */
   settled(): Promise<void>;
@@ -45,7 +49,10 @@ export interface GenerationSource {
    * had or cannot be trusted; the driver then lets nothing out.
    */
   read?(into: Uint32Array): void;
-  /** Looks, synchronously, for what a delayed source would announce by itself a little later. */
+  /**
+   * Looks, synchronously, for what a delayed source would announce by itself a little later. May be called while
+   * an announcement of the same source is being handled.
+   */
   poll?(): void;
   /** Begins to watch. Called once, by the driver. */
   start?(listener: SourceListener): void | Promise<void>;

@@ -1,0 +1,174 @@
+// Which sources this machine offers, what each is worth, and a driver over the best of them.
+// Promises: what is not there is left out with its reason; what was asked for and does not work lets nothing out.
+// Read on: DESIGN "Why no nonce is used twice"; Linux drivers/virt/vmgenid.c for where the kernel's driver shows.
+
+import { closeSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { VmGenId, type VmGenIdOptions } from './driver.js';
+import { VmGenIdError } from './errors.js';
+import { GENERATION_WORDS } from './generation.js';
+import type { GenerationSource, Timing, Uniqueness } from './source.js';
+import { FileSource, type FileSourceOptions } from './sources/file.js';
+import { HookSource, type HookSourceOptions } from './sources/hook.js';
+import { KMSG_PATH, KmsgSource, openKmsg } from './sources/kmsg.js';
+import { VMCLOCK_PATH, VmclockSource } from './sources/vmclock.js';
+
+/** Which sources to look at. A path asks for a source: it is used, and must work. False leaves it out. */
+export interface SourceSelection {
+  /** A file with the generation; see {@link FileSource}. */
+  readonly file?: string | ({ readonly path: string } & FileSourceOptions);
+  /** A socket path or loopback address for the hypervisor's agent; see {@link HookSource}. */
+  readonly hook?: string | ({ readonly listen: string } & HookSourceOptions);
+  /** Unset: `/dev/vmclock0` where there is one. */
+  readonly vmclock?: string | false;
+  /** Unset: `/dev/kmsg` where it can be read and the kernel watches a generation ID. */
+  readonly kmsg?: string | false;
+}
+
+export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
+  /** Sources of your own, or simulated ones. When given, nothing is looked for on the machine. */
+  readonly sources?: readonly GenerationSource[];
+}
+
+export interface SourceCandidate {
+  readonly kind: 'acpi' | 'vmclock' | 'kmsg' | 'file' | 'hook';
+  /** As the source would be named: `vmclock`, `file:/run/generation`. */
+  readonly name: string;
+  readonly timing: Timing;
+  readonly uniqueness: Uniqueness;
+  /** It works here and now. */
+  readonly available: boolean;
+  /** Why it is not available. */
+  readonly reason?: string;
+}
+
+/** Where Linux lists buses, their devices and drivers. */
+const SYS_BUS = '/sys/bus';
+
+/**
+ * Every source this version knows, and whether it works here. Reads each once; starts and changes nothing.
+ * `sysBus` is where to look for the kernel's drivers. Throws `ERR_SOURCE_OPTION` for an option without sense.
+ */
+export function detectSources(selection: SourceSelection = {}, sysBus: string = SYS_BUS): SourceCandidate[] {
+  const candidates: SourceCandidate[] = [
+    candidate('acpi', { name: 'acpi', timing: 'immediate', uniqueness: 'unique' }, () => {
+      throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', 'reading the ACPI page is not part of this version');
+    }),
+  ];
+  const { vmclock, kmsg } = selection;
+  const clock = new VmclockSource({ path: vmclock || VMCLOCK_PATH });
+  candidates.push(candidate('vmclock', clock, vmclock === false ? switchedOff : () => tryRead(clock)));
+  const log = new KmsgSource({ path: kmsg || KMSG_PATH });
+  const tryLog = () => {
+    if (kmsg === undefined) requireKernelDriver(sysBus);
+    closeSync(openKmsg(log.path));
+  };
+  candidates.push(candidate('kmsg', log, kmsg === false ? switchedOff : tryLog));
+  const file = fileSource(selection);
+  if (file) candidates.push(candidate('file', file, () => tryRead(file)));
+  const hook = hookSource(selection);
+  if (hook) candidates.push(candidate('hook', hook, () => requireFolder(hook.name.slice('hook:'.length))));
+  return candidates;
+}
+
+/**
+ * A driver over the best sources of this machine, started. Those that were asked for are always part of it: where
+ * one does not work it is reported, and unless an immediate source can be read, `check` lets nothing out. Without
+ * any source at all, `protection` is `none`. Close it when done.
+ */
+export async function openVmGenId(options: OpenVmGenIdOptions = {}): Promise<VmGenId> {
+  const { vmclock, kmsg, sources } = options;
+  const found = new Set(
+    sources
+      ? []
+      : detectSources({ ...(vmclock === false && { vmclock }), ...(kmsg === false && { kmsg }) })
+          .filter(({ available }) => available)
+          .map(({ kind }) => kind),
+  );
+  const chosen: GenerationSource[] = [...(sources ?? [])];
+  if (vmclock) chosen.push(new VmclockSource({ path: vmclock }));
+  else if (found.has('vmclock')) chosen.push(new VmclockSource());
+  const file = fileSource(options);
+  if (file) chosen.push(file);
+  if (kmsg) chosen.push(new KmsgSource({ path: kmsg }));
+  else if (found.has('kmsg')) chosen.push(new KmsgSource());
+  const hook = hookSource(options);
+  if (hook) chosen.push(hook);
+
+  const vmgenid = new VmGenId(chosen, options);
+  await vmgenid.start();
+  return vmgenid;
+}
+
+function fileSource({ file }: SourceSelection): FileSource | undefined {
+  if (file === undefined) return undefined;
+  return typeof file === 'string' ? new FileSource(file) : new FileSource(file.path, file);
+}
+
+function hookSource({ hook }: SourceSelection): HookSource | undefined {
+  if (hook === undefined) return undefined;
+  return typeof hook === 'string' ? new HookSource(hook) : new HookSource(hook.listen, hook);
+}
+
+function candidate(
+  kind: SourceCandidate['kind'],
+  { name, timing, uniqueness }: Pick<GenerationSource, 'name' | 'timing' | 'uniqueness'>,
+  attempt: () => void,
+): SourceCandidate {
+  const known = { kind, name, timing, uniqueness };
+  try {
+    attempt();
+    return { ...known, available: true };
+  } catch (error) {
+    return { ...known, available: false, reason: (error as Error).message };
+  }
+}
+
+function switchedOff(): never {
+  throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', 'switched off by an option');
+}
+
+function tryRead(source: FileSource | VmclockSource): void {
+  try {
+    source.read(new Uint32Array(GENERATION_WORDS));
+  } finally {
+    source.close();
+  }
+}
+
+// Without a device under the kernel's vmgenid driver the log will never speak of a fork, and to listen protects
+// nobody. The driver's folder links to each device that it serves; it lies on the ACPI bus before Linux 6.10, on
+// the platform bus since.
+function requireKernelDriver(sysBus: string): void {
+  const served = ['acpi', 'platform'].some(bus =>
+    entries(join(sysBus, bus, 'drivers', 'vmgenid')).some(e => e.isSymbolicLink() && e.name !== 'module'),
+  );
+  if (served) return;
+  const loaded = ['acpi', 'platform'].some(bus =>
+    entries(join(sysBus, bus, 'drivers')).some(isVmGenIdDriver),
+  );
+  throw new VmGenIdError(
+    'ERR_SOURCE_UNAVAILABLE',
+    loaded
+      ? 'the kernel has its vmgenid driver, but the hypervisor offers no generation ID to it'
+      : 'the kernel runs no vmgenid driver, so that its log never tells of a fork',
+  );
+}
+
+function isVmGenIdDriver({ name }: { name: string }): boolean {
+  return name === 'vmgenid';
+}
+
+function entries(folder: string) {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch {
+    return [];
+  }
+}
+
+function requireFolder(listen: string): void {
+  if (listen.startsWith('/') && !statSync(dirname(listen)).isDirectory()) {
+    throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', `${dirname(listen)}: not a folder`);
+  }
+}

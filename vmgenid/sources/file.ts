@@ -1,0 +1,166 @@
+// A file that holds the generation: written by a guest agent or a broker, or shared with the hypervisor itself.
+// Promises: a value is taken only whole, and only when two reads agree; anything else throws, with path and reason.
+// Read on: the SysGenID proposal for Linux (a u32 counter in a file that can be mapped).
+
+import {
+  type BigIntStats,
+  type FSWatcher,
+  closeSync,
+  fstatSync,
+  openSync,
+  readSync,
+  statSync,
+  watch,
+} from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { VmGenIdError } from '../errors.js';
+import { VM_GEN_ID_BYTES, generationWords, parseGuid } from '../generation.js';
+import type { GenerationSource, SourceListener, Timing, Uniqueness } from '../source.js';
+
+export interface FileSourceOptions {
+  /** `immediate` only for a file whose memory the hypervisor writes before the clone runs. Default `delayed`. */
+  readonly timing?: Timing;
+  /** Default: `unique` for an id, `counter` for a counter. */
+  readonly uniqueness?: Uniqueness;
+  /**
+   * `id` (default): exactly 16 raw bytes, or a GUID as text, with or without a line end. `counter32`: an unsigned
+   * 32-bit little-endian counter at offset 0, whatever follows.
+   */
+  readonly format?: 'id' | 'counter32';
+  /** Milliseconds between looks at the file. Default 100. */
+  readonly pollMs?: number;
+  /** Also ask the system to be told of changes in the folder. Default true. */
+  readonly watch?: boolean;
+}
+
+/** Reads until two in a row agree: this many before the file counts as torn. */
+const READS_MAX = 8;
+const COUNTER_BYTES = 4;
+/** A GUID takes 36 characters and a line end 2. Room for one byte more shows that a file is too long. */
+const TEXT_BYTES = 38;
+
+/**
+ * Write such a file under another name and rename it: then it is never seen half written. A file that is missing,
+ * torn or malformed makes the source fail until it is back; the driver lets nothing out meanwhile.
+ */
+export class FileSource implements GenerationSource {
+  readonly name: string;
+  readonly path: string;
+  readonly timing: Timing;
+  readonly uniqueness: Uniqueness;
+  readonly #format: 'id' | 'counter32';
+  readonly #pollMs: number;
+  readonly #watch: boolean;
+  #one = Buffer.alloc(TEXT_BYTES + 1);
+  #two = Buffer.alloc(TEXT_BYTES + 1);
+  #fd: number | undefined;
+  #held: BigIntStats | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #watcher: FSWatcher | undefined;
+
+  constructor(path: string, options: FileSourceOptions = {}) {
+    this.name = `file:${path}`;
+    this.path = path;
+    this.#format = options.format ?? 'id';
+    this.timing = options.timing ?? 'delayed';
+    this.uniqueness = options.uniqueness ?? (this.#format === 'id' ? 'unique' : 'counter');
+    this.#pollMs = options.pollMs ?? 100;
+    this.#watch = options.watch ?? true;
+  }
+
+  read(into: Uint32Array): void {
+    try {
+      const length = this.#readSettled(this.#open());
+      if (this.#format === 'counter32') this.#takeCounter(length, into);
+      else this.#takeId(length, into);
+    } catch (error) {
+      this.#release();
+      if (error instanceof VmGenIdError) throw error;
+      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  start(listener: SourceListener): void {
+    const look = () => listener.changed();
+    this.#timer = setInterval(look, this.#pollMs).unref();
+    if (!this.#watch) return;
+    // Where the folder cannot be watched (missing, too many watches), the timer alone does it.
+    try {
+      this.#watcher = watch(dirname(this.path), { persistent: false }, (_event, name) => {
+        if (name === null || name === basename(this.path)) look();
+      });
+      this.#watcher.on('error', () => this.#watcher?.close());
+    } catch {
+      this.#watcher = undefined;
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#watcher?.close();
+    this.#release();
+  }
+
+  // The descriptor is kept for as long as the path leads to the same file. Kept open, its inode is not used again.
+  #open(): number {
+    const there = statSync(this.path, { bigint: true });
+    if (this.#fd !== undefined && there.ino === this.#held?.ino && there.dev === this.#held.dev)
+      return this.#fd;
+    this.#release();
+    if (!there.isFile() && !there.isCharacterDevice()) throw new Error('not a regular file');
+    this.#fd = openSync(this.path, 'r');
+    this.#held = fstatSync(this.#fd, { bigint: true });
+    return this.#fd;
+  }
+
+  #release(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  /** The length of what is now in `#one`, read twice in a row with the same outcome. */
+  #readSettled(fd: number): number {
+    const wanted = this.#format === 'counter32' ? COUNTER_BYTES : TEXT_BYTES + 1;
+    let before = -1;
+    for (let reads = 0; reads < READS_MAX; reads++) {
+      const length = readSync(fd, this.#one, 0, wanted, 0);
+      if (length === before && this.#one.compare(this.#two, 0, length, 0, length) === 0) return length;
+      before = length;
+      [this.#one, this.#two] = [this.#two, this.#one];
+    }
+    throw new VmGenIdError(
+      'ERR_SOURCE_TORN',
+      `${this.path}: is being written; ${READS_MAX} reads did not agree`,
+    );
+  }
+
+  #takeCounter(length: number, into: Uint32Array): void {
+    if (length < COUNTER_BYTES) throw this.#malformed(`too short for a 32-bit counter: ${length} bytes`);
+    into.fill(0);
+    into[0] = this.#one.readUInt32LE(0);
+  }
+
+  #takeId(length: number, into: Uint32Array): void {
+    const text = this.#one.toString('latin1', 0, length);
+    if (length === VM_GEN_ID_BYTES) {
+      // The head of a GUID that is still being written has this length too.
+      if (/^[0-9a-f-]*$/i.test(text)) throw this.#malformed('16 characters of a GUID, the rest is missing');
+      generationWords(this.#one.subarray(0, length), into);
+      return;
+    }
+    const guid = text.replace(/\r?\n$/, '');
+    if (length > TEXT_BYTES || guid.length > 36) throw this.#malformed('too long for 16 bytes or a GUID');
+    if (guid.length < 36) throw this.#malformed(`too short for 16 bytes or a GUID: ${length} bytes`);
+    try {
+      generationWords(parseGuid(guid), into);
+    } catch (error) {
+      throw this.#malformed((error as Error).message);
+    }
+  }
+
+  #malformed(reason: string): VmGenIdError {
+    return new VmGenIdError('ERR_SOURCE_FORMAT', `${this.path}: ${reason}`);
+  }
+}

@@ -1,0 +1,76 @@
+// The body of a call to the hook: what a hypervisor's agent says about a fork, checked field by field.
+// Promises: anything but the documented fields and sizes is refused, with the field's name.
+// Read on: sources/hook.ts, which serves the calls.
+
+import { VmGenIdError } from '../errors.js';
+import { parseGuid } from '../generation.js';
+import type { Announcement } from '../source.js';
+
+export const SEED_BYTES_MIN = 16;
+export const SEED_BYTES_MAX = 1_024;
+
+/**
+ * Reads `{"vmGenId": "<GUID>", "seed": "<base64>"}`, both optional; an empty body says neither. Throws
+ * `ERR_HOOK_REQUEST`, with the field at fault in the message.
+ */
+export function parseHookCall(body: Buffer): Announcement {
+  if (body.length === 0) return {};
+  const call = parseObject(body);
+  for (const field of Object.keys(call)) {
+    if (field !== 'vmGenId' && field !== 'seed') {
+      throw refused(
+        `unknown field ${JSON.stringify(field.slice(0, 60))}: only vmGenId and seed are understood`,
+      );
+    }
+  }
+  const { vmGenId, seed } = call;
+  return {
+    ...(vmGenId !== undefined && { vmGenId: parseId(vmGenId) }),
+    ...(seed !== undefined && { seed: parseSeed(seed) }),
+  };
+}
+
+function parseObject(body: Buffer): { vmGenId?: unknown; seed?: unknown } {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch {
+    // The engine's message would quote the body, and with it a seed.
+    throw refused('the body is not JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw refused('the body is not a JSON object');
+  }
+  return value;
+}
+
+function parseId(value: unknown): Uint8Array {
+  if (typeof value !== 'string') throw refused('vmGenId: not a string');
+  try {
+    return parseGuid(value);
+  } catch (error) {
+    throw refused(`vmGenId: ${(error as Error).message}`);
+  }
+}
+
+function parseSeed(value: unknown): Uint8Array {
+  if (typeof value !== 'string') throw refused('seed: not a string');
+  if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(value)) {
+    throw refused('seed: not base64');
+  }
+  const padding = value.endsWith('==') ? 2 : value.endsWith('=') ? 1 : 0;
+  const length = (value.length / 4) * 3 - padding;
+  if (length < SEED_BYTES_MIN || length > SEED_BYTES_MAX) {
+    throw refused(`seed: ${length} bytes, but ${SEED_BYTES_MIN} to ${SEED_BYTES_MAX} are wanted`);
+  }
+  // An array of its own: Buffer.from would lend a piece of a pool that outlives the wipe.
+  const seed = new Uint8Array(length);
+  const decoded = Buffer.from(value, 'base64');
+  seed.set(decoded);
+  decoded.fill(0);
+  return seed;
+}
+
+function refused(reason: string): VmGenIdError {
+  return new VmGenIdError('ERR_HOOK_REQUEST', reason);
+}

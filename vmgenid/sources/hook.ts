@@ -1,0 +1,294 @@
+// A door for the hypervisor's agent: it announces a fork by one HTTP call, and may bring the new ID and a seed.
+// Promises: the answer 200 comes only when every session of the old epoch is wiped and all subscribers are done.
+// Read on: sources/hook-call.ts for the body; docs for how to call it from an agent.
+
+import { timingSafeEqual } from 'node:crypto';
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
+import { connect, isIP } from 'node:net';
+import { isMainThread } from 'node:worker_threads';
+import { VmGenIdError } from '../errors.js';
+import { NO_EPOCH } from '../generation.js';
+import type { GenerationSource, SourceListener } from '../source.js';
+import { parseHookCall } from './hook-call.js';
+
+export interface HookSourceOptions {
+  /**
+   * Asked of every caller as `Authorization: Bearer <token>`, 16 characters or more. On a TCP port every local
+   * user can call; without a token each of them can end all sessions at will.
+   */
+  readonly token?: string;
+  /**
+   * Listen on an address that other machines can reach. Needs a token, which then crosses the network in the clear,
+   * as the seed does: only for a link that nobody else is on. Default false.
+   */
+  readonly allowRemote?: boolean;
+  /** Milliseconds in which a caller must have sent all of its call. Default 5000. */
+  readonly requestTimeoutMs?: number;
+  /** Milliseconds that subscribers may take before the caller is told that they have not finished. Default 30000. */
+  readonly settleTimeoutMs?: number;
+}
+
+export const HOOK_BODY_MAX = 4_096;
+const HEADERS_MAX = 8_192;
+const CONNECTIONS_MAX = 32;
+const TOKEN_LENGTH_MIN = 16;
+/** What fits into the address of a Unix socket, without its final zero. */
+const SOCKET_PATH_MAX = 107;
+
+type Address = { path: string } | { host: string; port: number };
+type Answer = { status: number; body: object; headers?: Record<string, string> };
+
+/**
+ * `POST /fork` with an optional JSON body `{"vmGenId": "<GUID>", "seed": "<base64>"}` is answered by
+ * `{"epoch": n}`. Delayed: the clone runs before the agent speaks. Two calls with one GUID are one fork; calls
+ * without a GUID cannot be told apart, and each counts.
+ */
+export class HookSource implements GenerationSource {
+  readonly name: string;
+  readonly timing = 'delayed';
+  readonly uniqueness = 'unique';
+  readonly #address: Address;
+  readonly #token: Buffer | undefined;
+  readonly #requestTimeoutMs: number;
+  readonly #settleTimeoutMs: number;
+  #server: Server | undefined;
+  #listener: SourceListener | undefined;
+
+  /**
+   * `listen` is an absolute path for a Unix socket, or `127.0.0.1:port`, `[::1]:port` (port 0: any free one).
+   * Throws `ERR_SOURCE_OPTION` for any other address, or one that is not of this machine alone.
+   */
+  constructor(listen: string, options: HookSourceOptions = {}) {
+    this.name = `hook:${listen}`;
+    this.#address = parseAddress(listen);
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? 5_000;
+    this.#settleTimeoutMs = options.settleTimeoutMs ?? 30_000;
+    if (options.token !== undefined) {
+      if (options.token.length < TOKEN_LENGTH_MIN) {
+        throw invalid(listen, `a token has at least ${TOKEN_LENGTH_MIN} characters`);
+      }
+      this.#token = Buffer.from(`Bearer ${options.token}`);
+    }
+    if ('host' in this.#address && !isLoopback(this.#address.host)) {
+      if (!options.allowRemote) throw invalid(listen, 'not a loopback address, and allowRemote is not set');
+      if (!this.#token) throw invalid(listen, 'an address that other machines can reach needs a token');
+    }
+  }
+
+  /** Where it listens: the socket's path, or `host:port` with the port that the system chose. */
+  get address(): string | undefined {
+    const bound = this.#server?.address();
+    if (!bound || typeof bound === 'string') return bound ?? undefined;
+    return bound.family === 'IPv6' ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`;
+  }
+
+  /** Throws `ERR_HOOK_LISTEN` where it cannot listen: address in use, no permission, no such folder. */
+  async start(listener: SourceListener): Promise<void> {
+    if ('path' in this.#address) await removeStaleSocket(this.#address.path);
+    this.#listener = listener;
+    const server = createServer(
+      {
+        requestTimeout: this.#requestTimeoutMs,
+        headersTimeout: this.#requestTimeoutMs,
+        connectionsCheckingInterval: Math.max(10, Math.min(1_000, this.#requestTimeoutMs / 4)),
+        maxHeaderSize: HEADERS_MAX,
+      },
+      (request, response) => void this.#serve(request, response),
+    );
+    server.maxConnections = CONNECTIONS_MAX;
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      const [status, reason] = clientError(error);
+      const body = JSON.stringify({ error: reason });
+      if (socket.writable) {
+        socket.end(
+          `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+            `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+        );
+      }
+    });
+    this.#server = server;
+    await this.#listen(server);
+    server.on('error', error =>
+      listener.failed(new VmGenIdError('ERR_HOOK_LISTEN', `${this.name}: ${error.message}`)),
+    );
+    server.unref();
+  }
+
+  async close(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    this.#listener = undefined;
+    if (!server?.listening) return;
+    await new Promise<void>(resolve => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  }
+
+  #listen(server: Server): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const refuse = (error: Error) => {
+        reject(
+          new VmGenIdError('ERR_HOOK_LISTEN', `${this.name}: cannot listen: ${error.message}`, {
+            cause: error,
+          }),
+        );
+      };
+      server.once('error', refuse);
+      const ready = () => {
+        server.off('error', refuse);
+        resolve();
+      };
+      if ('host' in this.#address) return void server.listen(this.#address.port, this.#address.host, ready);
+      // Only the owner may call, from the socket's first moment on. Only a main thread may set the mask.
+      const mask = isMainThread ? process.umask(0o177) : undefined;
+      try {
+        server.listen(this.#address.path, ready);
+        if (server.listening) chmodSync(this.#address.path, 0o600);
+      } finally {
+        if (mask !== undefined) process.umask(mask);
+      }
+    });
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let answer: Answer;
+    try {
+      answer = this.#refusal(request) ?? (await this.#take(request));
+    } catch (error) {
+      const refused = error instanceof VmGenIdError && error.code === 'ERR_HOOK_REQUEST';
+      answer = { status: refused ? 400 : 500, body: { error: refused ? error.message : 'internal error' } };
+    }
+    // One call, one connection: nothing that is left of a refused call is taken for the next one.
+    response.writeHead(answer.status, {
+      'content-type': 'application/json',
+      connection: 'close',
+      ...answer.headers,
+    });
+    response.end(JSON.stringify(answer.body));
+    request.resume();
+  }
+
+  #refusal({ url, method, headers }: IncomingMessage): Answer | undefined {
+    const no = (status: number, error: string, more?: Record<string, string>): Answer => {
+      return { status, body: { error }, ...(more && { headers: more }) };
+    };
+    // A web page can make its reader's browser post to a loopback port. A browser then names the page's origin.
+    if (headers.origin !== undefined) return no(403, 'Origin: calls from web pages are refused');
+    if (!this.#authorized(headers.authorization)) {
+      return no(401, 'Authorization: Bearer token missing or wrong', { 'www-authenticate': 'Bearer' });
+    }
+    if (url !== '/fork') return no(404, 'path: only /fork is served');
+    if (method !== 'POST') return no(405, 'method: only POST is served', { allow: 'POST' });
+    if (Number(headers['content-length']) > HOOK_BODY_MAX) return TOO_LARGE;
+    return undefined;
+  }
+
+  #authorized(given: string | undefined): boolean {
+    if (!this.#token) return true;
+    // The lengths may differ; the comparison takes as long as the token in any case.
+    const padded = Buffer.alloc(this.#token.length);
+    const bytes = Buffer.from(given ?? '');
+    bytes.copy(padded);
+    return timingSafeEqual(padded, this.#token) && bytes.length === this.#token.length;
+  }
+
+  async #take(request: IncomingMessage): Promise<Answer> {
+    const body = await readBody(request);
+    if (!body) return TOO_LARGE;
+    let announcement: ReturnType<typeof parseHookCall>;
+    try {
+      announcement = parseHookCall(body);
+    } finally {
+      body.fill(0);
+    }
+    const listener = this.#listener;
+    const epoch = listener?.announce(announcement) ?? NO_EPOCH;
+    if (!listener || epoch === NO_EPOCH) return { status: 503, body: { error: 'closed' } };
+    const settled = await within(this.#settleTimeoutMs, listener.settled());
+    if (settled) return { status: 200, body: { epoch } };
+    return { status: 504, body: { error: 'subscribers have not finished; sessions are wiped', epoch } };
+  }
+}
+
+const TOO_LARGE: Answer = { status: 413, body: { error: `body: more than ${HOOK_BODY_MAX} bytes` } };
+
+async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      length += chunk.length;
+      if (length > HOOK_BODY_MAX) return undefined;
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  } finally {
+    for (const chunk of chunks) chunk.fill(0);
+  }
+}
+
+async function within(ms: number, work: Promise<void>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>(resolve => {
+    timer = setTimeout(resolve, ms, false).unref();
+  });
+  try {
+    return await Promise.race([work.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function clientError(error: NodeJS.ErrnoException): [status: string, reason: string] {
+  switch (error.code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return ['408 Request Timeout', 'the call took too long'];
+    case 'HPE_HEADER_OVERFLOW':
+      return ['431 Request Header Fields Too Large', `headers: more than ${HEADERS_MAX} bytes`];
+    default:
+      return ['400 Bad Request', 'not an HTTP request'];
+  }
+}
+
+// A socket left behind by a process that is gone refuses connections. One that answers belongs to somebody.
+async function removeStaleSocket(path: string): Promise<void> {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat) return;
+  const refuse = (reason: string) => new VmGenIdError('ERR_HOOK_LISTEN', `hook:${path}: ${reason}`);
+  if (!stat.isSocket()) throw refuse('something that is not a socket has this name');
+  const trouble = await new Promise<NodeJS.ErrnoException | undefined>(resolve => {
+    const socket = connect(path, () => resolve(undefined));
+    socket.once('error', resolve);
+    socket.once('close', () => socket.destroy());
+    socket.once('connect', () => socket.destroy());
+  });
+  if (!trouble) throw refuse('another process listens there');
+  if (trouble.code === 'ENOENT') return;
+  if (trouble.code !== 'ECONNREFUSED') throw refuse(`cannot tell whether it is in use: ${trouble.message}`);
+  unlinkSync(path);
+}
+
+function parseAddress(listen: string): Address {
+  if (listen.startsWith('/')) {
+    if (Buffer.byteLength(listen) <= SOCKET_PATH_MAX) return { path: listen };
+    throw invalid(listen, `the path of a socket has at most ${SOCKET_PATH_MAX} bytes`);
+  }
+  const [, v6, v4, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(listen) ?? [];
+  const host = v6 ?? v4;
+  const port = Number(digits);
+  if (host === undefined || isIP(host) !== (v6 === undefined ? 4 : 6)) {
+    throw invalid(listen, 'neither an absolute path nor IPv4:port nor [IPv6]:port');
+  }
+  if (port > 65_535) throw invalid(listen, `no such port: ${digits}`);
+  return { host, port };
+}
+
+function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === '::1';
+}
+
+function invalid(listen: string, reason: string): VmGenIdError {
+  return new VmGenIdError('ERR_SOURCE_OPTION', `hook:${listen}: ${reason}`);
+}
