@@ -1,0 +1,42 @@
+// IP addresses as bytes and as text, for endpoints and for configuration files.
+// Promises: only the strict text forms are read (no octal, no `10.1`); what is written is canonical (RFC 5952).
+// Read on: RFC 4291 section 2.2, RFC 5952, RFC 6874 (zones).
+
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+export interface ParsedIp {
+  /** 4 bytes (IPv4) or 16 (IPv6), network order. */
+  readonly ip: Uint8Array;
+  /** The zone of a scoped IPv6 address, `eth0` in `fe80::1%eth0`; empty without one. */
+  readonly zone: string;
+}
+
+// The library reads this deprecated form (RFC 4291 section 2.5.5.1) as an IPv4-mapped address, which it is not.
+const IPV4_COMPATIBLE = /^::\d+\.\d+\.\d+\.\d+$/;
+
+/** The bytes behind an address in text, or `undefined` when it is none. */
+export function parseIp(text: string): ParsedIp | undefined {
+  if (isIP(text) === 0 || IPV4_COMPATIBLE.test(text)) return undefined;
+  const parsed = ipaddr.parse(text);
+  const zone = parsed.kind() === 'ipv6' ? ((parsed as ipaddr.IPv6).zoneId ?? '') : '';
+  return { ip: Uint8Array.from(parsed.toByteArray()), zone };
+}
+
+/** The text of an address of 4 or 16 bytes, without brackets. */
+export function formatIp(ip: Uint8Array, zone = ''): string {
+  const address = ipaddr.fromByteArray([...ip]);
+  if (address.kind() === 'ipv4') return address.toString();
+  const text = (address as ipaddr.IPv6).toRFC5952String();
+  return zone === '' ? text : `${text}%${zone}`;
+}
+
+/** The 4 bytes inside `::ffff:a.b.c.d`; any other address as it is. */
+export function unmapIp(ip: Uint8Array): Uint8Array {
+  if (ip.length !== 16 || ip[10] !== 0xff || ip[11] !== 0xff) return ip;
+  return ip.subarray(0, 10).some(byte => byte !== 0) ? ip : ip.slice(12);
+}
+
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
