@@ -327,6 +327,9 @@ export class VmGenId implements ForkGuard {
     if (tracked.blind || tracked.source.uniqueness !== 'unique') return;
     tracked.id = generationBytes(tracked.last);
     tracked.idEpoch = FIRST_EPOCH;
+    // As at the probe in vmgenid.c: mixed by whoever seeds a generator now, so that clones of a machine in which
+    // this program did not run yet part here; but nobody is notified.
+    this.#evidence.learn({ vmGenId: tracked.id }, false);
   }
 
   /** Reads one source. True when it now shows another generation than before; the caller raises the epoch. */

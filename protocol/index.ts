@@ -1,0 +1,17 @@
+// wireonce/protocol: Noise IKpsk2 and the WireGuard messages. Computation only: no I/O, clock, randomness, timers.
+
+export * from './constants.js';
+export * from './cookie.js';
+export * from './errors.js';
+export * from './handshake.js';
+export * from './keypair.js';
+export * from './messages.js';
+export * from './nonce-counter.js';
+export * from './replay-filter.js';
+export * from './suite.js';
+export { fastestSuite } from './suites/fastest.js';
+export { nobleSuite } from './suites/noble.js';
+export { loadSodiumSuite } from './suites/sodium.js';
+export * from './symmetric-state.js';
+export * from './tai64n.js';
+export * from './transport.js';

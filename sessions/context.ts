@@ -1,0 +1,48 @@
+// What the parts of one device share. The parts are functions over it, each in the file that is named for its job.
+
+import type { Randomness } from '../crng/randomness.js';
+import type { LocalIdentity } from '../protocol/handshake.js';
+import type { Suite } from '../protocol/suite.js';
+import type { ForkGuard } from '../vmgenid/driver.js';
+import type { AllowedIps } from './allowed-ips.js';
+import type { CookieJar } from './cookies.js';
+import type { DeadlineQueue } from './deadline-queue.js';
+import type { DropCounter } from './drops.js';
+import type { DeviceEvent, ForkPolicy } from './events.js';
+import type { IndexTable } from './index-table.js';
+import type { KeySlab } from './key-slab.js';
+import type { LoadMeter } from './load-meter.js';
+import type { IndexEntry, Peer } from './peer.js';
+import type { Clock, Sink } from './ports.js';
+import type { ReleaseGate } from './release.js';
+
+export interface Context {
+  readonly suite: Suite;
+  readonly crng: Randomness;
+  readonly vmgenid: ForkGuard;
+  readonly clock: Clock;
+  readonly sink: Sink;
+  readonly forkPolicy: ForkPolicy;
+  readonly peers: Map<string, Peer>;
+  readonly indices: IndexTable<IndexEntry>;
+  readonly allowedIps: AllowedIps<Peer>;
+  readonly deadlines: DeadlineQueue<Peer>;
+  readonly gate: ReleaseGate;
+  readonly drops: DropCounter;
+  readonly cookies: CookieJar;
+  readonly load: LoadMeter;
+  /** Session secrets: erased as a whole by a fork. */
+  readonly sessionSlab: KeySlab;
+  /** The name under which `peers` knows a public key. */
+  readonly peerId: (publicKey: Uint8Array) => string;
+  readonly emit: (event: DeviceEvent) => void;
+  /** Peers that want a handshake which cannot be made yet. */
+  readonly waiting: Set<Peer>;
+  /** Our identity; none until a private key is set. */
+  local: LocalIdentity | undefined;
+  mtu: number;
+  /** The epoch this device has reacted to. What carries another stamp is dead. */
+  epoch: number;
+  /** Policy `hold` after a fork: silent until a new private key is set. */
+  held: boolean;
+}

@@ -1,0 +1,160 @@
+// Both ends of the cookie protocol: proving our address to a busy peer, and asking the same of others.
+// Promises: our secret is of this epoch and at most two minutes old; a cookie is used only in the epoch it came in.
+// Read on: WireGuard paper 5.4.7; Linux drivers/net/wireguard/cookie.c.
+
+import {
+  COOKIE_LATENCY_MS,
+  COOKIE_REPLY_BYTES,
+  COOKIE_SECRET_MAX_AGE_MS,
+  HANDSHAKE_INITIATION,
+} from '../protocol/constants.js';
+import {
+  cookieKey,
+  cookieValue,
+  createCookieReply,
+  isMac1Valid,
+  isMac2Valid,
+  mac1Key,
+  openCookieReply,
+  writeMac1,
+  writeMac2,
+} from '../protocol/cookie.js';
+import { COOKIE, INITIATION, RESPONSE, readU32 } from '../protocol/messages.js';
+import { KEY_BYTES, MAC_BYTES, type Suite, XNONCE_BYTES } from '../protocol/suite.js';
+import type { Context } from './context.js';
+import { draw } from './draw.js';
+import type { Drop } from './drops.js';
+import type { Peer } from './peer.js';
+import type { Endpoint } from './ports.js';
+import { RateLimiter } from './rate-limiter.js';
+
+/** The two keys that everybody can derive from a static public key. */
+export interface MacKeys {
+  readonly mac1Key: Uint8Array;
+  readonly cookieKey: Uint8Array;
+}
+
+export function deriveMacKeys(suite: Suite, publicKey: Uint8Array): MacKeys {
+  return { mac1Key: mac1Key(suite, publicKey), cookieKey: cookieKey(suite, publicKey) };
+}
+
+/** Our side of the protection: whom we let in under load. */
+export class CookieJar {
+  readonly rateLimiter = new RateLimiter();
+  /** Keys of our own public key; none until a private key is set. */
+  own: MacKeys | undefined;
+  readonly #secret: Uint8Array;
+  #secretBornAt = Number.NEGATIVE_INFINITY;
+  #secretEpoch = 0;
+
+  /** `secret`: 32 bytes of the session slab. */
+  constructor(secret: Uint8Array) {
+    this.#secret = secret.subarray(0, KEY_BYTES);
+  }
+
+  /** The secret of now; `undefined` where a new one is due and the CRNG has to wait. */
+  secret(context: Context, epoch: number, now: number): Uint8Array | undefined {
+    if (this.#secretEpoch === epoch && now - this.#secretBornAt < COOKIE_SECRET_MAX_AGE_MS)
+      return this.#secret;
+    if (!context.crng.isFresh() || !draw(context, this.#secret)) return undefined;
+    this.#secretEpoch = epoch;
+    this.#secretBornAt = now;
+    return this.#secret;
+  }
+
+  /** Whether there is a secret that a cookie could have been made of. */
+  hasSecret(epoch: number, now: number): boolean {
+    return this.#secretEpoch === epoch && now - this.#secretBornAt < COOKIE_SECRET_MAX_AGE_MS;
+  }
+
+  wipe(): void {
+    this.#secret.fill(0);
+    this.#secretEpoch = 0;
+    this.rateLimiter.clear();
+  }
+}
+
+/** Writes both macs of a handshake message, and remembers mac1: a cookie reply is bound to it. */
+export function writeMacs(
+  context: Context,
+  peer: Peer,
+  message: Uint8Array,
+  epoch: number,
+  now: number,
+): void {
+  const { suite } = context;
+  writeMac1(suite, peer.mac1Key, message);
+  peer.lastMac1.set(message.subarray(message.length - 2 * MAC_BYTES, message.length - MAC_BYTES));
+  peer.lastMac1Epoch = epoch;
+  const usable = now - peer.cookieReceivedAt < COOKIE_SECRET_MAX_AGE_MS - COOKIE_LATENCY_MS;
+  if (usable && peer.cookieEpoch === epoch) writeMac2(suite, peer.cookie, message);
+}
+
+/**
+ * The doorman of handshake messages: mac1 always; under load also a cookie and the rate limit. Answers with a cookie
+ * reply where one is missing. `undefined`: let it in.
+ */
+export function refuseAtDoor(
+  context: Context,
+  message: Uint8Array,
+  from: Endpoint,
+  epoch: number,
+  now: number,
+): Drop | undefined {
+  const { suite, cookies, drops } = context;
+  if (!cookies.own) return drops.drop('noPrivateKey');
+  if (!isMac1Valid(suite, cookies.own.mac1Key, message)) return drops.drop('badMac1');
+  if (!context.load.note(now)) return undefined;
+  const secret = cookies.secret(context, epoch, now);
+  if (!secret) return drops.drop('underLoad');
+  const cookie = cookieValue(suite, secret, from.ip, from.port);
+  if (isMac2Valid(suite, cookie, message)) {
+    return cookies.rateLimiter.allow(from.ip, now) ? undefined : drops.drop('underLoad');
+  }
+  sendCookieReply(context, message, from, cookie, cookies.own.cookieKey, epoch);
+  return drops.drop('underLoad');
+}
+
+function sendCookieReply(
+  context: Context,
+  message: Uint8Array,
+  to: Endpoint,
+  cookie: Uint8Array,
+  key: Uint8Array,
+  epoch: number,
+): void {
+  const nonce = new Uint8Array(XNONCE_BYTES);
+  if (!draw(context, nonce)) return;
+  const fields = message[0] === HANDSHAKE_INITIATION ? INITIATION : RESPONSE;
+  const reply = createCookieReply(context.suite, {
+    receiverIndex: readU32(message, fields.sender),
+    cookieKey: key,
+    cookie,
+    nonce,
+    mac1: message.subarray(fields.mac1, fields.mac1 + MAC_BYTES),
+  });
+  const buffer = context.gate.buffer(COOKIE_REPLY_BYTES);
+  buffer.set(reply);
+  context.gate.push('cookie', buffer, COOKIE_REPLY_BYTES, to, undefined, epoch);
+  context.gate.flush();
+}
+
+/** Takes a cookie that a busy peer sent: the next handshake message carries its mac2. Never moves an endpoint. */
+export function consumeCookieReply(
+  context: Context,
+  message: Uint8Array,
+  epoch: number,
+  now: number,
+): 'cookie' | Drop {
+  const { drops } = context;
+  const peer = context.indices.lookup(readU32(message, COOKIE.receiver))?.peer;
+  if (!peer) return drops.drop('unknownIndex');
+  if (peer.lastMac1Epoch !== epoch) return drops.drop('staleEpoch');
+  const cookie = openCookieReply(context.suite, peer.cookieKey, message, peer.lastMac1);
+  if (!cookie) return drops.drop('badTag');
+  peer.cookie.set(cookie);
+  peer.cookieReceivedAt = now;
+  peer.cookieEpoch = epoch;
+  context.emit({ type: 'cookieReceived', peer: peer.publicKey });
+  return 'cookie';
+}

@@ -1,0 +1,449 @@
+// A whole WireGuard device without I/O: bytes and time in, bytes and events out.
+// Promises: no key and nonce seal two plaintexts, through forks of the machine too, given an immediate source of
+// generations. Knows no clock, no wire and no randomness but those given to its constructor.
+// Read on: docs/architecture.md; WireGuard paper; Linux drivers/net/wireguard/device.c.
+
+import { bytesToHex } from '@noble/hashes/utils.js';
+import type { Randomness } from '../crng/randomness.js';
+import { KEY_BYTES, type Suite } from '../protocol/suite.js';
+import { nobleSuite } from '../protocol/suites/noble.js';
+import type { ForkGuard } from '../vmgenid/driver.js';
+import { AllowedIps } from './allowed-ips.js';
+import type { Context } from './context.js';
+import { CookieJar, deriveMacKeys } from './cookies.js';
+import { DeadlineQueue } from './deadline-queue.js';
+import { DropCounter, type DropReason } from './drops.js';
+import { SessionError } from './errors.js';
+import type { DeviceEvent, ForkPolicy } from './events.js';
+import { enter, respondToFork, wipeSessions } from './fork-response.js';
+import { endHandshakes, initiateHandshake, retryWaiting } from './handshakes.js';
+import { IndexTable } from './index-table.js';
+import { KeySlab } from './key-slab.js';
+import { DEFAULT_UNDER_LOAD_THRESHOLD, LoadMeter } from './load-meter.js';
+import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, Peer } from './peer.js';
+import type { Clock, Endpoint, Sink } from './ports.js';
+import { type ReceiveResult, receiveDatagram } from './receive.js';
+import { type Output, ReleaseGate } from './release.js';
+import { type SendResult, sendKeepalive, sendPacket } from './send.js';
+import { authenticatedPacketSent, dataSent, fireTimers, persistentKeepaliveChanged } from './timers.js';
+
+export interface DeviceOptions {
+  /** 32 bytes; copied. A device without one is silent. */
+  readonly privateKey?: Uint8Array;
+  readonly crng: Randomness;
+  readonly vmgenid: ForkGuard;
+  readonly clock: Clock;
+  readonly sink: Sink;
+  /** Default: the noble suite, which runs everywhere. */
+  readonly suite?: Suite;
+  /** Bytes of the largest inner packet; bounds the padding. Default 1420. */
+  readonly mtu?: number;
+  /** Default `wipe`. */
+  readonly forkPolicy?: ForkPolicy;
+  /** Refuse to exist below `protection: immediate`. Default false. */
+  readonly strict?: boolean;
+  /**
+   * Hold every sealed datagram for so many milliseconds and check again: closes the window of a delayed source, if
+   * longer than its delay. Default 0.
+   */
+  readonly holdBackMs?: number;
+  /** Handshake messages per second above which cookies are asked for. Default 128. */
+  readonly underLoadThreshold?: number;
+  readonly onEvent?: (event: DeviceEvent) => void;
+}
+
+export interface AllowedIp {
+  /** 4 or 16 bytes. */
+  readonly ip: Uint8Array;
+  readonly prefix: number;
+}
+
+export interface PeerOptions {
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** 32 bytes; zeros clear it. Left as it is when absent. */
+  readonly presharedKey?: Uint8Array;
+  readonly endpoint?: Endpoint;
+  /** Seconds, 0 to 65,535; 0 is off. */
+  readonly persistentKeepalive?: number;
+  /** Added to those the peer has, unless `replaceAllowedIps`. One that another peer has moves. */
+  readonly allowedIps?: readonly AllowedIp[];
+  readonly replaceAllowedIps?: boolean;
+}
+
+/** What can be said of a peer without telling a secret. */
+export interface PeerInfo {
+  readonly publicKey: Uint8Array;
+  readonly endpoint: Endpoint | undefined;
+  readonly persistentKeepalive: number;
+  readonly allowedIps: readonly AllowedIp[];
+  readonly hasPresharedKey: boolean;
+  /** Wall-clock milliseconds; 0 before the first. */
+  readonly lastHandshakeAt: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  /** Whether there is a keypair that may seal now. */
+  readonly hasSession: boolean;
+}
+
+export interface DeviceStats {
+  readonly drops: Readonly<Record<DropReason, number>>;
+  readonly epoch: number;
+  readonly held: boolean;
+  /** Forks responded to. */
+  readonly forks: number;
+  readonly wipedKeypairs: number;
+  readonly handshakesCompleted: number;
+  /** Sealed datagrams that the release gate discarded. */
+  readonly discardedAtRelease: number;
+  /** Peers whose handshake waits for fresh randomness. */
+  readonly waitingForFreshness: number;
+  /** Bytes of shared memory that hold session secrets. */
+  readonly sessionSlabBytes: number;
+}
+
+/** While a handshake waits for randomness, this often it is tried again. Milliseconds. */
+export const FRESHNESS_POLL_MS = 10;
+
+const DEFAULT_MTU = 1420;
+const MAX_MTU = 65_535;
+const MAX_PERSISTENT_KEEPALIVE_S = 65_535;
+
+export class Device {
+  readonly #context: Context;
+  readonly #identitySlab = new KeySlab(PEER_IDENTITY_BYTES);
+  readonly #sessionSlab = new KeySlab(PEER_SESSION_BYTES);
+  readonly #identityBlock: Uint8Array;
+  readonly #unregister: (() => void)[];
+  readonly #onEvent: (event: DeviceEvent) => void;
+  #forks = 0;
+  #wipedKeypairs = 0;
+  #handshakesCompleted = 0;
+  #discardedAtRelease = 0;
+  #retryAt = Number.NEGATIVE_INFINITY;
+
+  /** Throws `ERR_STRICT_PROTECTION` when `strict` and the machine offers less than immediate protection. */
+  constructor(options: DeviceOptions) {
+    const { vmgenid, clock, sink, mtu = DEFAULT_MTU, holdBackMs = 0 } = options;
+    if (options.strict && vmgenid.protection !== 'immediate') {
+      throw new SessionError(
+        'ERR_STRICT_PROTECTION',
+        `strict: this machine offers protection '${vmgenid.protection}', not 'immediate'`,
+      );
+    }
+    requireRange('mtu', mtu, 0, MAX_MTU);
+    requireRange('holdBackMs', holdBackMs, 0, Number.MAX_SAFE_INTEGER);
+    this.#onEvent = options.onEvent ?? (() => {});
+    const drops = new DropCounter();
+    const peers = new Map<string, Peer>();
+    const gate = new ReleaseGate({
+      vmgenid,
+      clock,
+      sink,
+      holdBackMs,
+      onReleased: output => this.#released(output),
+      onDiscarded: output => this.#discarded(output),
+    });
+    this.#identityBlock = this.#identitySlab.allocate();
+    this.#context = {
+      suite: options.suite ?? nobleSuite,
+      crng: options.crng,
+      vmgenid,
+      clock,
+      sink,
+      forkPolicy: options.forkPolicy ?? 'wipe',
+      peers,
+      indices: new IndexTable<IndexEntry>(),
+      allowedIps: new AllowedIps<Peer>(),
+      deadlines: new DeadlineQueue<Peer>(),
+      gate,
+      drops,
+      cookies: new CookieJar(this.#sessionSlab.allocate()),
+      load: new LoadMeter(options.underLoadThreshold ?? DEFAULT_UNDER_LOAD_THRESHOLD),
+      sessionSlab: this.#sessionSlab,
+      peerId: bytesToHex,
+      emit: event => this.#emit(event),
+      waiting: new Set(),
+      local: undefined,
+      mtu,
+      epoch: vmgenid.epoch,
+      held: false,
+    };
+    this.#unregister = [
+      vmgenid.register('sessions', () => respondToFork(this.#context, vmgenid.epoch), {
+        name: 'wireguard device',
+      }),
+      vmgenid.onEvidence(() => {
+        this.#retryAt = Number.NEGATIVE_INFINITY;
+      }),
+    ];
+    if (options.privateKey) this.setPrivateKey(options.privateKey);
+  }
+
+  /**
+   * Sets or (without a key) removes our identity. All sessions end, as they belonged to the old one; a device that
+   * was on hold speaks again. A peer with our own key is removed.
+   */
+  setPrivateKey(privateKey?: Uint8Array): void {
+    const context = this.#context;
+    if (privateKey) requireKey('private key', privateKey);
+    this.wipe();
+    context.held = false;
+    for (const peer of context.peers.values()) peer.usable = false;
+    this.#identityBlock.fill(0);
+    context.local = undefined;
+    context.cookies.own = undefined;
+    if (!privateKey || privateKey.every(byte => byte === 0)) return;
+
+    const own = {
+      privateKey: this.#identityBlock.subarray(0, KEY_BYTES),
+      publicKey: new Uint8Array(KEY_BYTES),
+    };
+    own.privateKey.set(privateKey);
+    context.suite.publicKey(own.privateKey, own.publicKey);
+    context.local = own;
+    context.cookies.own = deriveMacKeys(context.suite, own.publicKey);
+    this.removePeer(own.publicKey);
+  }
+
+  /** Our public key, 32 bytes; none until a private key is set. */
+  get publicKey(): Uint8Array | undefined {
+    return this.#context.local?.publicKey;
+  }
+
+  get mtu(): number {
+    return this.#context.mtu;
+  }
+
+  set mtu(mtu: number) {
+    requireRange('mtu', mtu, 0, MAX_MTU);
+    this.#context.mtu = mtu;
+  }
+
+  /** Adds a peer, or changes one: what is absent stays as it is. A peer with our own key is ignored. */
+  setPeer(options: PeerOptions): void {
+    const context = this.#context;
+    const { publicKey, presharedKey, persistentKeepalive } = options;
+    requireKey('public key', publicKey);
+    if (presharedKey) requireKey('preshared key', presharedKey);
+    if (persistentKeepalive !== undefined) {
+      requireRange('persistentKeepalive', persistentKeepalive, 0, MAX_PERSISTENT_KEEPALIVE_S);
+    }
+    for (const { ip, prefix } of options.allowedIps ?? []) requireAddress(ip, prefix);
+    const id = bytesToHex(publicKey);
+    if (context.local && id === bytesToHex(context.local.publicKey)) return;
+
+    const peer = context.peers.get(id) ?? this.#addPeer(id, publicKey);
+    if (presharedKey) peer.presharedKey.set(presharedKey);
+    if (options.endpoint) peer.endpoint = options.endpoint;
+    if (options.replaceAllowedIps) context.allowedIps.removeAll(peer);
+    for (const { ip, prefix } of options.allowedIps ?? []) context.allowedIps.insert(ip, prefix, peer);
+    if (persistentKeepalive !== undefined) this.#setPersistentKeepalive(peer, persistentKeepalive);
+  }
+
+  /** Takes an address range from a peer; false when it is not the peer's. */
+  removeAllowedIp(publicKey: Uint8Array, { ip, prefix }: AllowedIp): boolean {
+    requireAddress(ip, prefix);
+    return this.#context.allowedIps.remove(ip, prefix, this.#peer(publicKey));
+  }
+
+  /** Removes a peer with all its secrets; false when there is none. */
+  removePeer(publicKey: Uint8Array): boolean {
+    const context = this.#context;
+    const id = bytesToHex(publicKey);
+    const peer = context.peers.get(id);
+    if (!peer) return false;
+    context.peers.delete(id);
+    context.allowedIps.removeAll(peer);
+    endHandshakes(context, peer);
+    peer.keypairs.clear();
+    peer.staged.clear();
+    peer.endpoint = undefined;
+    context.waiting.delete(peer);
+    context.deadlines.remove(peer);
+    this.#sessionSlab.free(peer.sessionBlock);
+    this.#identitySlab.free(peer.identityBlock);
+    return true;
+  }
+
+  /** Every peer, in the order in which they were added. */
+  peers(): PeerInfo[] {
+    return Array.from(this.#context.peers.values(), peer => this.#info(peer));
+  }
+
+  /** One peer; `undefined` when there is none with this key. */
+  peer(publicKey: Uint8Array): PeerInfo | undefined {
+    const peer = this.#context.peers.get(bytesToHex(publicKey));
+    return peer && this.#info(peer);
+  }
+
+  /** Sends an IP packet to the peer that its destination address belongs to. The packet is copied. */
+  sendPacket(packet: Uint8Array): SendResult {
+    return sendPacket(this.#context, packet);
+  }
+
+  /** Sends a keepalive to a peer, with a handshake before it where one is needed. Throws `ERR_UNKNOWN_PEER`. */
+  sendKeepalive(publicKey: Uint8Array): void {
+    sendKeepalive(this.#context, this.#peer(publicKey));
+  }
+
+  /** Starts a handshake, unless one was started less than five seconds ago. Throws `ERR_UNKNOWN_PEER`. */
+  initiateHandshake(publicKey: Uint8Array): void {
+    initiateHandshake(this.#context, this.#peer(publicKey));
+  }
+
+  /** Takes a datagram from the wire. Data is decrypted in place: the content of `datagram` is undefined afterwards. */
+  receiveDatagram(datagram: Uint8Array, from: Endpoint): ReceiveResult {
+    return receiveDatagram(this.#context, datagram, from);
+  }
+
+  /**
+   * From here to `uncork` sealed datagrams gather; then one reading of the generation, made after the last was sealed,
+   * releases or discards all of them. Calls may nest.
+   */
+  cork(): void {
+    this.#context.gate.cork();
+  }
+
+  uncork(): void {
+    this.#context.gate.uncork();
+  }
+
+  /** Does everything that is due. Call when `nextDeadline` has come; calling it more often does no harm. */
+  runTimers(): void {
+    const context = this.#context;
+    enter(context);
+    const now = context.clock.now();
+    if (context.waiting.size > 0 && now >= this.#retryAt) {
+      this.#retryAt = now + FRESHNESS_POLL_MS;
+      retryWaiting(context);
+    }
+    fireTimers(context, now);
+    context.gate.flush();
+  }
+
+  /** When `runTimers` must be called next, in monotonic milliseconds; Infinity when nothing is due. */
+  nextDeadline(): number {
+    const { deadlines, gate, waiting } = this.#context;
+    const retryAt = waiting.size > 0 ? this.#retryAt : Number.POSITIVE_INFINITY;
+    return Math.min(deadlines.nextDeadline(), gate.nextDeadline(), retryAt);
+  }
+
+  /** Erases all sessions and handshakes, as when the machine goes to sleep; identities stay. */
+  wipe(): void {
+    this.#wipedKeypairs += wipeSessions(this.#context).wipedKeypairs;
+  }
+
+  /** Counters since the start, and what holds the device up. */
+  stats(): DeviceStats {
+    const { drops, epoch, held, waiting } = this.#context;
+    return {
+      drops: { ...drops.counts },
+      epoch,
+      held,
+      forks: this.#forks,
+      wipedKeypairs: this.#wipedKeypairs,
+      handshakesCompleted: this.#handshakesCompleted,
+      discardedAtRelease: this.#discardedAtRelease,
+      waitingForFreshness: waiting.size,
+      sessionSlabBytes: this.#sessionSlab.bytes,
+    };
+  }
+
+  /** Erases everything, identities too. The device is of no more use. */
+  close(): void {
+    for (const unregister of this.#unregister.splice(0)) unregister();
+    for (const { publicKey } of this.peers()) this.removePeer(publicKey);
+    this.setPrivateKey();
+    this.#identitySlab.eraseAll();
+  }
+
+  #addPeer(id: string, publicKey: Uint8Array): Peer {
+    const context = this.#context;
+    const peer = new Peer(
+      id,
+      publicKey,
+      this.#sessionSlab.allocate(),
+      this.#identitySlab.allocate(),
+      deriveMacKeys(context.suite, publicKey),
+      keypair => context.indices.remove(keypair.localIndex),
+    );
+    context.peers.set(id, peer);
+    return peer;
+  }
+
+  #peer(publicKey: Uint8Array): Peer {
+    const peer = this.#context.peers.get(bytesToHex(publicKey));
+    if (!peer) throw new SessionError('ERR_UNKNOWN_PEER', 'no peer has this public key');
+    return peer;
+  }
+
+  #setPersistentKeepalive(peer: Peer, seconds: number): void {
+    const wasOff = peer.persistentKeepaliveMs === 0;
+    peer.persistentKeepaliveMs = seconds * 1_000;
+    persistentKeepaliveChanged(this.#context, peer, this.#context.clock.now());
+    if (wasOff && seconds > 0) sendKeepalive(this.#context, peer);
+  }
+
+  #info(peer: Peer): PeerInfo {
+    const { vmgenid, allowedIps } = this.#context;
+    return {
+      publicKey: peer.publicKey.slice(),
+      endpoint: peer.endpoint,
+      persistentKeepalive: peer.persistentKeepaliveMs / 1_000,
+      allowedIps: allowedIps.entries(peer),
+      hasPresharedKey: peer.presharedKey.some(byte => byte !== 0),
+      lastHandshakeAt: peer.lastHandshakeAt,
+      rxBytes: peer.rxBytes,
+      txBytes: peer.txBytes,
+      hasSession: peer.keypairs.current?.sendEpoch === vmgenid.epoch,
+    };
+  }
+
+  // What has left counts: for the peer's traffic, and for the timers that watch it.
+  #released({ kind, peer, length }: Output): void {
+    if (!peer) return;
+    const now = this.#context.clock.now();
+    peer.txBytes += length;
+    authenticatedPacketSent(this.#context, peer, now);
+    if (kind === 'data') dataSent(this.#context, peer, now);
+  }
+
+  // What was discarded was traffic of the old epoch: the peer is called anew, so that the next packet finds a session.
+  #discarded({ kind, peer }: Output): void {
+    this.#discardedAtRelease++;
+    this.#context.drops.drop('staleEpoch');
+    if (peer && kind !== 'response' && !this.#context.held && this.#context.peers.get(peer.id) === peer) {
+      this.#context.waiting.add(peer);
+    }
+  }
+
+  #emit(event: DeviceEvent): void {
+    if (event.type === 'vmFork') {
+      this.#forks++;
+      this.#wipedKeypairs += event.wipedKeypairs;
+    } else if (event.type === 'handshakeComplete') {
+      this.#handshakesCompleted++;
+    }
+    this.#onEvent(event);
+  }
+}
+
+function requireKey(what: string, key: Uint8Array): void {
+  if (key.length !== KEY_BYTES) {
+    throw new SessionError('ERR_KEY_LENGTH', `a ${what} has ${KEY_BYTES} bytes, not ${key.length}`);
+  }
+}
+
+function requireRange(what: string, value: number, least: number, most: number): void {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new SessionError('ERR_OPTION', `${what} must be an integer from ${least} to ${most}, not ${value}`);
+  }
+}
+
+function requireAddress(ip: Uint8Array, prefix: number): void {
+  if (ip.length !== 4 && ip.length !== 16) {
+    throw new SessionError('ERR_ADDRESS', `an address has 4 or 16 bytes, not ${ip.length}`);
+  }
+  requireRange('prefix', prefix, 0, 8 * ip.length);
+}

@@ -1,0 +1,20 @@
+// The one error class of this folder: our own misuse, or safety that cannot be kept. A peer's fault is a value instead.
+
+export type SessionErrorCode =
+  | 'ERR_KEY_LENGTH'
+  | 'ERR_STRICT_PROTECTION'
+  | 'ERR_UNKNOWN_PEER'
+  | 'ERR_PACKET_LENGTH'
+  | 'ERR_OPTION'
+  | 'ERR_INDEX_EXHAUSTED'
+  | 'ERR_ADDRESS';
+
+export class SessionError extends Error {
+  readonly code: SessionErrorCode;
+
+  constructor(code: SessionErrorCode, message: string) {
+    super(message);
+    this.name = 'SessionError';
+    this.code = code;
+  }
+}

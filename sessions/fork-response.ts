@@ -1,0 +1,103 @@
+// What a device does when its machine was forked: by the notifier chain, or by its own look at the epoch.
+// Promises: whoever notices first, the response runs once per epoch, and nothing of the old epoch can be used after it.
+// Read on: Linux drivers/net/wireguard/device.c wg_vm_notification().
+
+import { NO_EPOCH } from '../vmgenid/generation.js';
+import type { Context } from './context.js';
+import { endHandshakes } from './handshakes.js';
+import type { Peer } from './peer.js';
+
+/**
+ * Reads the generation, and responds if the machine was forked. The first step of whatever uses a secret. Returns the
+ * epoch, or NO_EPOCH when nothing vouches for it.
+ */
+export function enter(context: Context): number {
+  const epoch = context.vmgenid.check();
+  if (epoch !== context.epoch && epoch !== NO_EPOCH) respondToFork(context, epoch);
+  return epoch;
+}
+
+export function respondToFork(context: Context, epoch: number): void {
+  if (epoch === context.epoch) return;
+  context.epoch = epoch;
+  const policy = context.forkPolicy;
+  const ended = policy === 'expire-sending' ? expireSending(context, epoch) : wipeSessions(context);
+  if (policy === 'hold') hold(context);
+  context.emit({ type: 'vmFork', epoch, policy, ...ended });
+}
+
+interface Ended {
+  wipedKeypairs: number;
+  wipedHandshakes: number;
+}
+
+/** Erases every session secret of the device, keeps identities and plaintext that waits, and has waiting peers called. */
+export function wipeSessions(context: Context): Ended {
+  const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
+  // Erase first, tidy up after: from here on there is nothing left to misuse.
+  context.sessionSlab.eraseAll();
+  context.cookies.wipe();
+  context.indices.clear();
+  context.deadlines.clear();
+  const now = context.clock.now();
+  for (const peer of context.peers.values()) {
+    count(ended, peer);
+    peer.keypairs.forget();
+    peer.sent = undefined;
+    peer.waitingInitiation?.state.wipe();
+    peer.waitingInitiation = undefined;
+    peer.stopSessionTimers();
+    forgetHandshakeTimes(peer);
+    if (peer.staged.length > 0) context.waiting.add(peer);
+    if (peer.persistentKeepaliveMs > 0) {
+      peer.persistentAt = Math.min(peer.persistentAt, now + peer.persistentKeepaliveMs);
+      context.deadlines.schedule(peer, peer.persistentAt);
+    }
+  }
+  return ended;
+}
+
+/** Exactly what Linux does: handshakes end, `current` and `next` seal no more, but all keypairs still open. */
+function expireSending(context: Context, epoch: number): Ended {
+  const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
+  context.cookies.wipe();
+  for (const peer of context.peers.values()) {
+    if (peer.sent || peer.waitingInitiation) ended.wipedHandshakes++;
+    endHandshakes(context, peer);
+    forgetHandshakeTimes(peer);
+    peer.retransmitAt = Number.POSITIVE_INFINITY;
+    const { previous, current, next } = peer.keypairs;
+    for (const keypair of [previous, current, next]) {
+      if (!keypair) continue;
+      if (keypair !== previous) ended.wipedKeypairs++;
+      keypair.sendKey.fill(0);
+      keypair.sendEpoch = NO_EPOCH;
+      keypair.receiveEpoch = epoch;
+    }
+    if (peer.staged.length > 0) context.waiting.add(peer);
+  }
+  return ended;
+}
+
+function hold(context: Context): void {
+  context.held = true;
+  context.waiting.clear();
+  context.deadlines.clear();
+  for (const peer of context.peers.values()) {
+    peer.staged.clear();
+    peer.persistentAt = Number.POSITIVE_INFINITY;
+  }
+}
+
+function count(ended: Ended, peer: Peer): void {
+  ended.wipedKeypairs += peer.keypairs.size;
+  if (peer.sent || peer.waitingInitiation) ended.wipedHandshakes++;
+}
+
+// Else REKEY_TIMEOUT since the last handshake, which was the sibling's as well, would hold up the new one.
+function forgetHandshakeTimes(peer: Peer): void {
+  peer.lastSentHandshake = Number.NEGATIVE_INFINITY;
+  peer.handshakeAttempts = 0;
+  peer.sentLastMinuteHandshake = false;
+  peer.cookieReceivedAt = Number.NEGATIVE_INFINITY;
+}

@@ -1,0 +1,258 @@
+// Handshakes in flight: starting them, answering them, ending them, and waiting until they may be made.
+// Promises: no ephemeral key is drawn before the generation was read and the CRNG is fresh; a handshake of another
+// epoch is never continued; each message passes the release gate.
+// Read on: WireGuard paper 5.4; Linux send.c, noise.c.
+
+import {
+  INITIATIONS_PER_SECOND,
+  INITIATION_BYTES,
+  REKEY_TIMEOUT_MS,
+  RESPONSE_BYTES,
+} from '../protocol/constants.js';
+import {
+  type ConsumedInitiation,
+  type LocalIdentity,
+  createInitiation,
+  receiveInitiation,
+} from '../protocol/handshake.js';
+import { RESPONSE, readU32 } from '../protocol/messages.js';
+import { KEY_BYTES } from '../protocol/suite.js';
+import { SYMMETRIC_STATE_BYTES } from '../protocol/symmetric-state.js';
+import { isAfterTai64n, tai64n } from '../protocol/tai64n.js';
+import { NO_EPOCH } from '../vmgenid/generation.js';
+import type { Context } from './context.js';
+import { writeMacs } from './cookies.js';
+import { draw } from './draw.js';
+import type { Drop } from './drops.js';
+import { enter } from './fork-response.js';
+import { TRANSPORT_KEYS_BYTES } from './keypairs.js';
+import { type IndexEntry, type Peer, roam } from './peer.js';
+import type { Endpoint } from './ports.js';
+import { sendKeepalive } from './send.js';
+import {
+  authenticatedPacketReceived,
+  handshakeComplete,
+  handshakeInitiated,
+  sessionDerived,
+} from './timers.js';
+
+/** TAI64N timestamps are rounded to 16.8 ms: two initiations to one peer lie at least so far apart. Milliseconds. */
+const TIMESTAMP_STEP_MS = 17;
+const MIN_INITIATION_INTERVAL_MS = 1_000 / INITIATIONS_PER_SECOND;
+
+/** Sends an initiation to a peer, unless one was sent less than REKEY_TIMEOUT ago. Retries keep the attempt count. */
+export function initiateHandshake(context: Context, peer: Peer, isRetry = false): void {
+  if (!isRetry) peer.handshakeAttempts = 0;
+  const { local, clock, gate } = context;
+  if (!local || context.held || !peer.endpoint || !hasStaticShared(context, local, peer)) return;
+  const now = clock.now();
+  if (now - peer.lastSentHandshake < REKEY_TIMEOUT_MS) return;
+
+  const epoch = enter(context);
+  endSentInitiation(context, peer);
+  const storage = peer.handshakeStorage;
+  const ephemeralPrivate = storage.subarray(SYMMETRIC_STATE_BYTES);
+  const fresh = epoch !== NO_EPOCH && context.crng.isFresh() && draw(context, ephemeralPrivate);
+  const senderIndex = fresh ? drawIndex(context, { peer, keypair: undefined }) : undefined;
+  if (senderIndex === undefined) return waitForFreshness(context, peer);
+  if (context.epoch !== epoch) {
+    // A fork, noticed while drawing, has wiped what was begun here.
+    context.indices.remove(senderIndex);
+    return waitForFreshness(context, peer);
+  }
+
+  peer.lastSentTimestampMs = Math.max(clock.wallClock(), peer.lastSentTimestampMs + TIMESTAMP_STEP_MS);
+  const timestamp = tai64n(peer.lastSentTimestampMs);
+  const buffer = gate.buffer(INITIATION_BYTES);
+  const message = buffer.subarray(0, INITIATION_BYTES);
+  peer.sent = createInitiation(
+    context.suite,
+    local,
+    peer,
+    { ephemeralPrivate, senderIndex, timestamp },
+    message,
+    storage,
+  );
+  peer.sentIndex = senderIndex;
+  peer.sentEpoch = epoch;
+  peer.lastSentHandshake = now;
+  context.waiting.delete(peer);
+  writeMacs(context, peer, message, epoch, now);
+  handshakeInitiated(context, peer, now);
+  gate.push('initiation', buffer, INITIATION_BYTES, peer.endpoint, peer, epoch);
+  gate.flush();
+  context.emit({ type: 'handshakeInitiated', peer: peer.publicKey, attempt: peer.handshakeAttempts });
+}
+
+/** Consumes an initiation whose mac1 was right, and answers it. `epoch` was read before. */
+export function consumeInitiation(
+  context: Context,
+  message: Uint8Array,
+  from: Endpoint,
+  epoch: number,
+  now: number,
+): 'handshake' | Drop {
+  const { local, suite, drops } = context;
+  if (!local) return drops.drop('noPrivateKey');
+  const received = receiveInitiation(suite, local, message);
+  if (!received) return drops.drop('badTag');
+  const peer = context.peers.get(context.peerId(received.remotePublicKey));
+  if (!peer || !hasStaticShared(context, local, peer)) {
+    received.discard();
+    return drops.drop('unknownPeer');
+  }
+  const consumed = received.verify(peer);
+  if (!consumed) return drops.drop('badTag');
+  if (!isAfterTai64n(consumed.timestamp, peer.latestTimestamp)) {
+    consumed.wipe();
+    return drops.drop('replayedInitiation');
+  }
+  if (now - peer.lastConsumedInitiation < MIN_INITIATION_INTERVAL_MS) {
+    consumed.wipe();
+    return drops.drop('flooded');
+  }
+  peer.latestTimestamp.set(consumed.timestamp);
+  peer.lastConsumedInitiation = now;
+  peer.rxBytes += message.length;
+  roam(context, peer, from);
+  authenticatedPacketReceived(context, peer, now);
+  respond(context, peer, consumed, epoch);
+  return 'handshake';
+}
+
+/** Answers a consumed initiation, now or when there is fresh randomness. */
+function respond(context: Context, peer: Peer, consumed: ConsumedInitiation, epoch: number): void {
+  const { gate, clock } = context;
+  endWaitingInitiation(peer);
+  const ephemeralPrivate = new Uint8Array(KEY_BYTES);
+  const keys = new Uint8Array(TRANSPORT_KEYS_BYTES);
+  const entry: IndexEntry = { peer, keypair: undefined };
+  try {
+    if (!context.crng.isFresh() || !draw(context, ephemeralPrivate)) {
+      peer.waitingInitiation = { state: consumed, epoch };
+      return waitForFreshness(context, peer);
+    }
+    const senderIndex = drawIndex(context, entry);
+    if (senderIndex === undefined || context.epoch !== epoch || !peer.endpoint) {
+      // The fork has made this initiation one that a sibling may answer too: the peer will send another.
+      if (senderIndex !== undefined) context.indices.remove(senderIndex);
+      return consumed.wipe();
+    }
+    const now = clock.now();
+    const buffer = gate.buffer(RESPONSE_BYTES);
+    const message = buffer.subarray(0, RESPONSE_BYTES);
+    const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
+    if (!consumed.createResponse({ ephemeralPrivate, senderIndex }, peer, message, transportKeys)) {
+      context.indices.remove(senderIndex);
+      context.drops.drop('badTag');
+      return;
+    }
+    entry.keypair = peer.keypairs.install(keys, {
+      createdAt: now,
+      epoch,
+      localIndex: senderIndex,
+      remoteIndex: consumed.remoteIndex,
+      isInitiator: false,
+    });
+    peer.lastSentHandshake = now;
+    writeMacs(context, peer, message, epoch, now);
+    sessionDerived(context, peer, now);
+    gate.push('response', buffer, RESPONSE_BYTES, peer.endpoint, peer, epoch);
+    gate.flush();
+  } finally {
+    ephemeralPrivate.fill(0);
+    keys.fill(0);
+  }
+}
+
+/** Consumes a response whose mac1 was right. `epoch` was read before: a clone never finishes its sibling's handshake. */
+export function consumeResponse(
+  context: Context,
+  message: Uint8Array,
+  from: Endpoint,
+  epoch: number,
+  now: number,
+): 'handshake' | Drop {
+  const { local, drops } = context;
+  if (!local) return drops.drop('noPrivateKey');
+  const localIndex = readU32(message, RESPONSE.receiver);
+  const entry = context.indices.lookup(localIndex);
+  if (!entry || entry.keypair) return drops.drop('unknownIndex');
+  const { peer } = entry;
+  if (!peer.sent || peer.sentEpoch !== epoch) return drops.drop('staleEpoch');
+
+  const keys = new Uint8Array(TRANSPORT_KEYS_BYTES);
+  const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
+  if (!peer.sent.consumeResponse(message, local, peer, transportKeys)) return drops.drop('badTag');
+  peer.sent = undefined;
+  entry.keypair = peer.keypairs.install(keys, {
+    createdAt: now,
+    epoch,
+    localIndex,
+    remoteIndex: readU32(message, RESPONSE.sender),
+    isInitiator: true,
+  });
+  peer.rxBytes += message.length;
+  roam(context, peer, from);
+  authenticatedPacketReceived(context, peer, now);
+  sessionDerived(context, peer, now);
+  handshakeComplete(context, peer);
+  context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'initiator' });
+  // The responder may not send before it has heard from us: what is staged, or a keepalive, confirms.
+  sendKeepalive(context, peer);
+  return 'handshake';
+}
+
+/** Makes the handshakes that had to wait, as far as they may be made now. */
+export function retryWaiting(context: Context): void {
+  if (context.waiting.size === 0 || enter(context) !== context.epoch || !context.crng.isFresh()) return;
+  for (const peer of [...context.waiting]) {
+    context.waiting.delete(peer);
+    const waiting = peer.waitingInitiation;
+    if (waiting?.epoch === context.epoch) {
+      peer.waitingInitiation = undefined;
+      respond(context, peer, waiting.state, waiting.epoch);
+    } else {
+      initiateHandshake(context, peer);
+    }
+  }
+}
+
+/** Ends the handshakes of a peer, in both roles. */
+export function endHandshakes(context: Context, peer: Peer): void {
+  endSentInitiation(context, peer);
+  endWaitingInitiation(peer);
+}
+
+function endSentInitiation(context: Context, peer: Peer): void {
+  if (!peer.sent) return;
+  peer.sent.wipe();
+  peer.sent = undefined;
+  context.indices.remove(peer.sentIndex);
+}
+
+function endWaitingInitiation(peer: Peer): void {
+  peer.waitingInitiation?.state.wipe();
+  peer.waitingInitiation = undefined;
+}
+
+function waitForFreshness(context: Context, peer: Peer): void {
+  if (context.waiting.has(peer)) return;
+  context.waiting.add(peer);
+  context.emit({ type: 'waitingForFreshness', peer: peer.publicKey });
+}
+
+/** A random index, unique in this device; `undefined` where the CRNG has to wait. */
+function drawIndex(context: Context, entry: IndexEntry): number | undefined {
+  try {
+    return context.indices.insert(entry, context.crng);
+  } catch {
+    return undefined;
+  }
+}
+
+// Computed when first needed, not when the peer is added: a device may have many peers that never call.
+function hasStaticShared(context: Context, local: LocalIdentity, peer: Peer): boolean {
+  peer.usable ||= context.suite.sharedSecret(local.privateKey, peer.publicKey, peer.staticShared);
+  return peer.usable;
+}

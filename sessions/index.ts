@@ -1,0 +1,17 @@
+// wireonce/sessions: a whole WireGuard device without I/O: bytes and time in, bytes and events out.
+
+export { AllowedIps } from './allowed-ips.js';
+export {
+  type AllowedIp,
+  Device,
+  type DeviceOptions,
+  type DeviceStats,
+  type PeerInfo,
+  type PeerOptions,
+} from './device.js';
+export { DROP_REASONS, type Drop, type DropReason } from './drops.js';
+export { SessionError, type SessionErrorCode } from './errors.js';
+export type { DeviceEvent, ForkPolicy } from './events.js';
+export type { Clock, Endpoint, Sink } from './ports.js';
+export type { ReceiveResult } from './receive.js';
+export type { SendResult } from './send.js';

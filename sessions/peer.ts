@@ -1,0 +1,144 @@
+// One peer: its identity, its keypairs, the handshake in flight, its timers and its traffic.
+// Promises: all its session secrets lie in one block of the session slab, all its lasting ones in one of the identity slab.
+// Read on: Linux drivers/net/wireguard/peer.h.
+
+import {
+  HANDSHAKE_STATE_BYTES,
+  type ConsumedInitiation,
+  type RemoteIdentity,
+  type SentInitiation,
+} from '../protocol/handshake.js';
+import type { Keypair } from '../protocol/keypair.js';
+import { KEY_BYTES, MAC_BYTES } from '../protocol/suite.js';
+import { KEYPAIRS_BYTES, Keypairs } from './keypairs.js';
+import type { Context } from './context.js';
+import type { Endpoint } from './ports.js';
+import { StagedPackets } from './staged-packets.js';
+
+/** Bytes of session secrets per peer: keypairs, a handshake in flight, a cookie. Erased by a fork. */
+export const PEER_SESSION_BYTES = KEYPAIRS_BYTES + HANDSHAKE_STATE_BYTES + MAC_BYTES;
+/** Bytes of lasting secrets per peer: preshared key, static shared secret. */
+export const PEER_IDENTITY_BYTES = 2 * KEY_BYTES;
+
+const OFF = Number.POSITIVE_INFINITY;
+const NEVER = Number.NEGATIVE_INFINITY;
+
+/** What an index in our table stands for: a keypair, or (none yet) the initiation that was sent. */
+export interface IndexEntry {
+  readonly peer: Peer;
+  keypair: Keypair | undefined;
+}
+
+/** An initiation that waits for our response until there is fresh randomness. */
+export interface WaitingInitiation {
+  readonly state: ConsumedInitiation;
+  readonly epoch: number;
+}
+
+export class Peer implements RemoteIdentity {
+  /** Hexadecimal public key: the name under which maps know it. */
+  readonly id: string;
+  readonly publicKey: Uint8Array;
+  readonly presharedKey: Uint8Array;
+  readonly staticShared: Uint8Array;
+  readonly sessionBlock: Uint8Array;
+  readonly identityBlock: Uint8Array;
+  readonly keypairs: Keypairs;
+  readonly staged = new StagedPackets();
+  /** False until `staticShared` is computed, and for good when the peer's key is a low-order point. */
+  usable = false;
+
+  endpoint: Endpoint | undefined;
+  persistentKeepaliveMs = 0;
+
+  // The handshake we started, if one is in flight.
+  sent: SentInitiation | undefined;
+  sentIndex = 0;
+  sentEpoch = 0;
+  waitingInitiation: WaitingInitiation | undefined;
+  handshakeAttempts = 0;
+  lastSentHandshake = NEVER;
+  /** Wall-clock milliseconds of our last TAI64N timestamp: the next is later, whatever the clock says. */
+  lastSentTimestampMs = 0;
+  // The handshakes the peer started.
+  readonly latestTimestamp = new Uint8Array(12);
+  lastConsumedInitiation = NEVER;
+  sentLastMinuteHandshake = false;
+
+  // Cookie protection: the cookie we were given, and the mac1 of our last handshake message.
+  readonly cookie: Uint8Array;
+  cookieReceivedAt = NEVER;
+  cookieEpoch = 0;
+  readonly lastMac1 = new Uint8Array(MAC_BYTES);
+  lastMac1Epoch = 0;
+  mac1Key: Uint8Array;
+  cookieKey: Uint8Array;
+
+  // Deadlines in monotonic milliseconds; Infinity when off.
+  retransmitAt = OFF;
+  keepaliveAt = OFF;
+  newHandshakeAt = OFF;
+  eraseAt = OFF;
+  persistentAt = OFF;
+  needsAnotherKeepalive = false;
+  // Where the deadline queue keeps this peer.
+  deadlineSlot = -1;
+  scheduledFor = OFF;
+
+  txBytes = 0;
+  rxBytes = 0;
+  /** Wall-clock milliseconds; 0 before the first. */
+  lastHandshakeAt = 0;
+
+  constructor(
+    id: string,
+    publicKey: Uint8Array,
+    sessionBlock: Uint8Array,
+    identityBlock: Uint8Array,
+    macKeys: { readonly mac1Key: Uint8Array; readonly cookieKey: Uint8Array },
+    onDropped: (keypair: Keypair) => void,
+  ) {
+    this.id = id;
+    this.publicKey = publicKey.slice();
+    this.sessionBlock = sessionBlock;
+    this.identityBlock = identityBlock;
+    this.presharedKey = identityBlock.subarray(0, KEY_BYTES);
+    this.staticShared = identityBlock.subarray(KEY_BYTES, 2 * KEY_BYTES);
+    this.keypairs = new Keypairs(sessionBlock.subarray(0, KEYPAIRS_BYTES), onDropped);
+    this.cookie = sessionBlock.subarray(KEYPAIRS_BYTES + HANDSHAKE_STATE_BYTES, PEER_SESSION_BYTES);
+    this.mac1Key = macKeys.mac1Key;
+    this.cookieKey = macKeys.cookieKey;
+  }
+
+  /** Where the state of a sent initiation lives. */
+  get handshakeStorage(): Uint8Array {
+    return this.sessionBlock.subarray(KEYPAIRS_BYTES, KEYPAIRS_BYTES + HANDSHAKE_STATE_BYTES);
+  }
+
+  /** The earliest deadline; Infinity when every timer is off. */
+  nextDeadline(): number {
+    return Math.min(
+      this.retransmitAt,
+      this.keepaliveAt,
+      this.newHandshakeAt,
+      this.eraseAt,
+      this.persistentAt,
+    );
+  }
+
+  /** Turns off the timers that belong to a session; a persistent keepalive goes on. */
+  stopSessionTimers(): void {
+    this.retransmitAt = OFF;
+    this.keepaliveAt = OFF;
+    this.newHandshakeAt = OFF;
+    this.eraseAt = OFF;
+    this.needsAnotherKeepalive = false;
+  }
+}
+
+/** The endpoint follows authenticated packets. Call after any, but never for a cookie reply. */
+export function roam(context: Context, peer: Peer, from: Endpoint): void {
+  if (peer.endpoint?.equals(from)) return;
+  peer.endpoint = from;
+  context.emit({ type: 'roamed', peer: peer.publicKey, endpoint: from });
+}

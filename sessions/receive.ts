@@ -1,0 +1,127 @@
+// The receiving path, from a datagram to a delivered packet.
+// Promises: nothing changes that authentication did not earn; whatever is refused is counted by its reason.
+// Read on: WireGuard paper 5.4.6, 6.5; Linux drivers/net/wireguard/receive.c.
+
+import {
+  COOKIE_REPLY,
+  HANDSHAKE_INITIATION,
+  HANDSHAKE_RESPONSE,
+  KEEPALIVE_TIMEOUT_MS,
+  REJECT_AFTER_TIME_MS,
+  REKEY_TIMEOUT_MS,
+} from '../protocol/constants.js';
+import type { Keypair } from '../protocol/keypair.js';
+import { TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
+import { BAD_TAG, REPLAYED_COUNTER, openPacket } from '../protocol/transport.js';
+import { NO_EPOCH } from '../vmgenid/generation.js';
+import type { Context } from './context.js';
+import { consumeCookieReply, refuseAtDoor } from './cookies.js';
+import type { Drop } from './drops.js';
+import { enter } from './fork-response.js';
+import { consumeInitiation, consumeResponse, initiateHandshake } from './handshakes.js';
+import { type Peer, roam } from './peer.js';
+import type { Endpoint } from './ports.js';
+import { flushStaged } from './send.js';
+import { authenticatedPacketReceived, dataReceived, handshakeComplete } from './timers.js';
+
+/** What a datagram turned out to be, or why it was dropped. */
+export type ReceiveResult = 'data' | 'keepalive' | 'handshake' | 'cookie' | Drop;
+
+/** Paper 6.5. The age at which the initiator, receiving, asks for new keys before the old ones end. Milliseconds. */
+const REKEY_ON_RECEIVE_MS = REJECT_AFTER_TIME_MS - KEEPALIVE_TIMEOUT_MS - REKEY_TIMEOUT_MS;
+
+/** Takes a datagram from the wire. Data is decrypted in place: the content of `datagram` is undefined afterwards. */
+export function receiveDatagram(context: Context, datagram: Uint8Array, from: Endpoint): ReceiveResult {
+  const type = messageType(datagram);
+  if (type === undefined) return context.drops.drop('malformed');
+  // Read before anything is consumed: a clone must not go on with what its sibling holds too.
+  const epoch = enter(context);
+  if (epoch === NO_EPOCH) return context.drops.drop('staleEpoch');
+  if (context.held) return context.drops.drop('held');
+  const now = context.clock.now();
+  switch (type) {
+    case HANDSHAKE_INITIATION:
+      return (
+        refuseAtDoor(context, datagram, from, epoch, now) ??
+        consumeInitiation(context, datagram, from, epoch, now)
+      );
+    case HANDSHAKE_RESPONSE:
+      return (
+        refuseAtDoor(context, datagram, from, epoch, now) ??
+        consumeResponse(context, datagram, from, epoch, now)
+      );
+    case COOKIE_REPLY:
+      return consumeCookieReply(context, datagram, epoch, now);
+    default:
+      return consumeData(context, datagram, from, epoch, now);
+  }
+}
+
+function consumeData(
+  context: Context,
+  datagram: Uint8Array,
+  from: Endpoint,
+  epoch: number,
+  now: number,
+): ReceiveResult {
+  const { drops } = context;
+  const entry = context.indices.lookup(readU32(datagram, TRANSPORT.receiver));
+  const keypair = entry?.keypair;
+  if (!entry || !keypair) return drops.drop('unknownIndex');
+  if (keypair.receiveEpoch !== epoch) return drops.drop('staleEpoch');
+  if (now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
+  const length = openPacket(context.suite, keypair, datagram);
+  if (length === BAD_TAG) return drops.drop('badTag');
+  if (length === REPLAYED_COUNTER) return drops.drop('replayedCounter');
+
+  // From here on the datagram is the peer's.
+  const { peer } = entry;
+  peer.rxBytes += datagram.length;
+  roam(context, peer, from);
+  if (peer.keypairs.confirm(keypair)) {
+    handshakeComplete(context, peer);
+    context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'responder' });
+    flushStaged(context, peer);
+  }
+  authenticatedPacketReceived(context, peer, now);
+  rekeyBeforeTheEnd(context, peer, keypair, now);
+  if (length === 0) return 'keepalive';
+  dataReceived(context, peer, now);
+  return deliver(context, peer, datagram, length);
+}
+
+/** Strips the padding, and delivers the packet if its source address is the peer's. */
+function deliver(context: Context, peer: Peer, datagram: Uint8Array, length: number): ReceiveResult {
+  const packetLength = innerLength(datagram, TRANSPORT.packet, length);
+  if (packetLength === 0) return context.drops.drop('malformed');
+  if (context.allowedIps.lookupSource(datagram, TRANSPORT.packet) !== peer) {
+    return context.drops.drop('disallowedSource');
+  }
+  context.sink.deliverPacket(
+    datagram.subarray(TRANSPORT.packet, TRANSPORT.packet + packetLength),
+    peer.publicKey,
+  );
+  return 'data';
+}
+
+/** The length that an IP packet claims; 0 if it is no IP packet or claims more than there is. */
+function innerLength(bytes: Uint8Array, at: number, available: number): number {
+  const version = bytes[at] >> 4;
+  if (version === 4 && available >= 20) {
+    const total = (bytes[at + 2] << 8) | bytes[at + 3];
+    return total >= 20 && total <= available ? total : 0;
+  }
+  if (version === 6 && available >= 40) {
+    const total = 40 + ((bytes[at + 4] << 8) | bytes[at + 5]);
+    return total <= available ? total : 0;
+  }
+  return 0;
+}
+
+// Linux receive.c keep_key_fresh(): once per keypair, and only by the initiator.
+function rekeyBeforeTheEnd(context: Context, peer: Peer, keypair: Keypair, now: number): void {
+  if (peer.sentLastMinuteHandshake || !keypair.isInitiator || keypair !== peer.keypairs.current) return;
+  if (now - keypair.createdAt < REKEY_ON_RECEIVE_MS) return;
+  peer.sentLastMinuteHandshake = true;
+  initiateHandshake(context, peer);
+}

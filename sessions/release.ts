@@ -1,0 +1,153 @@
+// Check-then-release: the last gate before a byte may leave. Everything that depends on a secret passes here.
+// Promises: a datagram leaves only if the generation, read after it was sealed, is still the one it was sealed in.
+// Read on: docs/architecture.md "Why no nonce is used twice".
+
+/*
+ *   copy plaintext -> spend counter -> seal -> push ==== check ====> sendDatagram
+ *                                                    |
+ *       snapshot before the check: every clone reads | snapshot after the check: every clone sends
+ *       a new generation and discards                | the same bytes, a duplicate and no reuse
+ */
+
+import type { ForkGuard } from '../vmgenid/driver.js';
+import type { Peer } from './peer.js';
+import type { Clock, Endpoint, Sink } from './ports.js';
+
+export type OutputKind = 'data' | 'keepalive' | 'initiation' | 'response' | 'cookie';
+
+/** A sealed datagram that waits for the check. Entries are reused. */
+export interface Output {
+  buffer: Uint8Array;
+  length: number;
+  to: Endpoint | undefined;
+  peer: Peer | undefined;
+  kind: OutputKind;
+  /** The epoch in which every secret in it was born. */
+  epoch: number;
+  /** Monotonic milliseconds before which it is held back. */
+  notBefore: number;
+}
+
+export interface ReleaseOptions {
+  readonly vmgenid: ForkGuard;
+  readonly clock: Clock;
+  readonly sink: Sink;
+  /** Milliseconds by which each sealed datagram is held and checked again; 0 releases at once. */
+  readonly holdBackMs: number;
+  readonly onReleased: (output: Output) => void;
+  readonly onDiscarded: (output: Output) => void;
+}
+
+/** Buffers of this size are kept for reuse; a longer datagram gets one of its own. */
+const POOLED_BYTES = 2048;
+const EMPTY = new Uint8Array(0);
+
+export class ReleaseGate {
+  readonly #options: ReleaseOptions;
+  readonly #buffers: Uint8Array[] = [];
+  readonly #spare: Output[] = [];
+  readonly #queue: Output[] = [];
+  #head = 0;
+  #corks = 0;
+  #flushing = false;
+
+  constructor(options: ReleaseOptions) {
+    this.#options = options;
+  }
+
+  /** A buffer of at least `length` bytes, for one datagram that is then pushed. */
+  buffer(length: number): Uint8Array {
+    if (length > POOLED_BYTES) return new Uint8Array(length);
+    return this.#buffers.pop() ?? new Uint8Array(POOLED_BYTES);
+  }
+
+  /** Takes a sealed datagram. It leaves with the next `flush`, or not at all. */
+  push(
+    kind: OutputKind,
+    buffer: Uint8Array,
+    length: number,
+    to: Endpoint,
+    peer: Peer | undefined,
+    epoch: number,
+  ): void {
+    const output = this.#spare.pop() ?? ({} as Output);
+    output.buffer = buffer;
+    output.length = length;
+    output.to = to;
+    output.peer = peer;
+    output.kind = kind;
+    output.epoch = epoch;
+    const { holdBackMs, clock } = this.#options;
+    output.notBefore = holdBackMs > 0 ? clock.now() + holdBackMs : 0;
+    this.#queue.push(output);
+  }
+
+  /** While corked, sealed datagrams gather: `uncork` then checks once for all of them. Calls may nest. */
+  cork(): void {
+    this.#corks++;
+  }
+
+  uncork(): void {
+    if (--this.#corks === 0) this.flush();
+  }
+
+  /** Reads the generation once, after everything so far was sealed, and releases or discards all of it. */
+  flush(): void {
+    if (this.#corks > 0 || this.#flushing) return;
+    const queue = this.#queue;
+    this.#flushing = true;
+    try {
+      // What is pushed while these are released was sealed after this check, and gets one of its own.
+      while (this.#head < queue.length) {
+        const end = this.#due();
+        if (end === this.#head) break;
+        const epoch = this.#check();
+        while (this.#head < end) this.#finish(queue[this.#head++], epoch);
+      }
+    } finally {
+      this.#flushing = false;
+      if (this.#head === queue.length) {
+        queue.length = 0;
+        this.#head = 0;
+      }
+    }
+  }
+
+  /** When the oldest datagram held back may leave; Infinity when none is. */
+  nextDeadline(): number {
+    return this.#head < this.#queue.length && this.#corks === 0
+      ? this.#queue[this.#head].notBefore
+      : Number.POSITIVE_INFINITY;
+  }
+
+  #due(): number {
+    const queue = this.#queue;
+    if (this.#options.holdBackMs === 0) return queue.length;
+    const now = this.#options.clock.now();
+    let end = this.#head;
+    while (end < queue.length && queue[end].notBefore <= now) end++;
+    return end;
+  }
+
+  // Held-back datagrams exist for the sake of delayed sources: these are asked too.
+  #check(): number {
+    const { vmgenid, holdBackMs } = this.#options;
+    return holdBackMs > 0 ? vmgenid.poll() : vmgenid.check();
+  }
+
+  #finish(output: Output, epoch: number): void {
+    const { buffer, length, to } = output;
+    if (output.epoch === epoch) {
+      this.#options.sink.sendDatagram(buffer.subarray(0, length), to as Endpoint);
+      this.#options.onReleased(output);
+    } else {
+      buffer.fill(0, 0, length);
+      this.#options.onDiscarded(output);
+    }
+    if (buffer.length === POOLED_BYTES) this.#buffers.push(buffer);
+    output.buffer = EMPTY;
+    output.to = undefined;
+    output.peer = undefined;
+    this.#spare.push(output);
+  }
+}

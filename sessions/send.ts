@@ -1,0 +1,104 @@
+// The sending path, from a plaintext packet to the release gate.
+// Promises: a packet is sealed at most once, under a keypair of the epoch just read; it leaves only through the gate.
+// Read on: WireGuard paper 6.1 - 6.3; Linux drivers/net/wireguard/send.c.
+
+import { REJECT_AFTER_TIME_MS, REKEY_AFTER_TIME_MS } from '../protocol/constants.js';
+import type { Keypair } from '../protocol/keypair.js';
+import { COUNTER_EXHAUSTED, messageLength, paddedLength, sealPacket } from '../protocol/transport.js';
+import { NO_EPOCH } from '../vmgenid/generation.js';
+import type { Context } from './context.js';
+import type { Drop } from './drops.js';
+import { enter } from './fork-response.js';
+import { initiateHandshake } from './handshakes.js';
+import type { Peer } from './peer.js';
+
+/**
+ * `sent`: sealed and released, or gathered while corked or held back. `staged`: waits for a handshake.
+ * `waitingForFreshness`: waits for a handshake that waits for randomness of this clone's own.
+ */
+export type SendResult = 'sent' | 'staged' | 'waitingForFreshness' | Drop;
+
+const KEEPALIVE = new Uint8Array(0);
+
+/** Sends an IP packet to the peer that its destination address belongs to. */
+export function sendPacket(context: Context, packet: Uint8Array): SendResult {
+  const peer = context.allowedIps.lookupDestination(packet, 0);
+  if (!peer) return context.drops.drop('unknownPeer');
+  if (context.held) return context.drops.drop('held');
+  if (!context.local) return context.drops.drop('noPrivateKey');
+  if (!peer.endpoint) return context.drops.drop('noEndpoint');
+
+  const epoch = enter(context);
+  if (context.held) return context.drops.drop('held');
+  const keypair = sendingKeypair(context, peer, epoch);
+  if (!keypair || peer.staged.length > 0) {
+    stage(context, peer, packet);
+    flushStaged(context, peer);
+    if (context.waiting.has(peer)) return 'waitingForFreshness';
+    return peer.staged.length > 0 ? 'staged' : 'sent';
+  }
+  if (!seal(context, peer, keypair, packet, epoch)) return stageAndCall(context, peer, packet);
+  context.gate.flush();
+  keepKeyFresh(context, peer, keypair);
+  // The gate has counted the drop; the caller learns of it too.
+  return context.vmgenid.epoch === epoch ? 'sent' : STALE;
+}
+
+const STALE: Drop = Object.freeze({ drop: 'staleEpoch' });
+
+/** Sends what is staged; if nothing is, a keepalive. Without a usable keypair: starts a handshake. */
+export function sendKeepalive(context: Context, peer: Peer): void {
+  if (peer.staged.length === 0) peer.staged.stage(KEEPALIVE);
+  flushStaged(context, peer);
+}
+
+/** Sends all staged packets of a peer, or starts the handshake that they wait for. */
+export function flushStaged(context: Context, peer: Peer): void {
+  if (peer.staged.length === 0 || !peer.endpoint) return;
+  const epoch = enter(context);
+  const keypair = sendingKeypair(context, peer, epoch);
+  if (!keypair) {
+    initiateHandshake(context, peer);
+    return;
+  }
+  context.gate.cork();
+  peer.staged.drain(packet => {
+    if (!seal(context, peer, keypair, packet, epoch)) stageAndCall(context, peer, packet);
+  });
+  context.gate.uncork();
+  keepKeyFresh(context, peer, keypair);
+}
+
+/** The keypair that may seal now: current, of this epoch, young enough. */
+function sendingKeypair(context: Context, peer: Peer, epoch: number): Keypair | undefined {
+  const keypair = peer.keypairs.current;
+  if (!keypair || epoch === NO_EPOCH || keypair.sendEpoch !== epoch) return undefined;
+  return context.clock.now() - keypair.createdAt < REJECT_AFTER_TIME_MS ? keypair : undefined;
+}
+
+/** Seals one packet and hands it to the gate. False when the keypair has no counter left. */
+function seal(context: Context, peer: Peer, keypair: Keypair, packet: Uint8Array, epoch: number): boolean {
+  const padded = paddedLength(packet.length, context.mtu);
+  const buffer = context.gate.buffer(messageLength(padded));
+  const length = sealPacket(context.suite, keypair, packet, padded, buffer);
+  if (length === COUNTER_EXHAUSTED) return false;
+  const kind = packet.length === 0 ? 'keepalive' : 'data';
+  if (peer.endpoint) context.gate.push(kind, buffer, length, peer.endpoint, peer, epoch);
+  return true;
+}
+
+function stage(context: Context, peer: Peer, packet: Uint8Array): void {
+  if (peer.staged.stage(packet)) context.drops.drop('stagedOverflow');
+}
+
+function stageAndCall(context: Context, peer: Peer, packet: Uint8Array): SendResult {
+  stage(context, peer, packet);
+  initiateHandshake(context, peer);
+  return 'staged';
+}
+
+// Linux send.c keep_key_fresh(): the initiator alone asks for new keys by age, both ask by count.
+function keepKeyFresh(context: Context, peer: Peer, keypair: Keypair): void {
+  const old = keypair.isInitiator && context.clock.now() - keypair.createdAt >= REKEY_AFTER_TIME_MS;
+  if (old || keypair.counter.isPastRekeyLimit()) initiateHandshake(context, peer);
+}

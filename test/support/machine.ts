@@ -1,0 +1,268 @@
+// A machine that can be cloned: a device with everything under it, built from a seed and fed by a script.
+// Two machines of one seed and one script are clones to the byte; from a chosen instant on their outside world (the
+// generation, the kernel's entropy, the contents of a packet buffer) differs. There is no other way to make a clone.
+
+import { blake2s } from '@noble/hashes/blake2.js';
+import { Crng, type CrngOptions, type EntropySource } from '../../crng/index.js';
+import type { Suite } from '../../protocol/suite.js';
+import { Device, type DeviceOptions } from '../../sessions/device.js';
+import type { Clock, Endpoint } from '../../sessions/ports.js';
+import type { ForkGuard } from '../../vmgenid/driver.js';
+import { type GenerationSource, type SourceListener, VmGenId } from '../../vmgenid/index.js';
+import type { Ledger } from './ledger.js';
+
+export class SimEndpoint implements Endpoint {
+  readonly ip: Uint8Array;
+  readonly port: number;
+
+  constructor(host: number, port = 51820) {
+    this.ip = Uint8Array.of(192, 0, 2, host);
+    this.port = port;
+  }
+
+  equals(other: Endpoint): boolean {
+    return other.port === this.port && other.ip.every((byte, i) => byte === this.ip[i]);
+  }
+
+  toString(): string {
+    return `${this.ip.join('.')}:${this.port}`;
+  }
+}
+
+/** Where a machine's history parts from its siblings': after so many reads of its generation, or between two calls. */
+export interface Snapshot {
+  /** The clone differs from the return of this read on: read `reads` is the first to show the new id. */
+  readonly reads: number;
+  /** Inputs that the clone has in common with its siblings; later ones are its own. */
+  readonly inputs: number;
+  /** Whether the snapshot lies between two inputs, not inside one. */
+  readonly between: boolean;
+}
+
+interface Branch extends Snapshot {
+  /** Names the clone: its entropy and its generation id are made from it. */
+  readonly label: string;
+  /** Restored without a change of the generation ID: what a careless hypervisor does. */
+  readonly silent: boolean;
+}
+
+/** One call into the machine, recorded so that a clone can be brought to the same state. */
+type Input = (machine: Machine) => void;
+
+export interface MachineOptions {
+  readonly seed: string;
+  readonly suite: Suite;
+  readonly ledger: Ledger;
+  readonly clock: { now(): number };
+  readonly device?: Partial<DeviceOptions>;
+  readonly crng?: Partial<CrngOptions>;
+  readonly timing?: 'immediate' | 'delayed';
+  readonly uniqueness?: 'unique' | 'counter';
+  /** Draws from the kernel that still repeat in the clones after a restore. */
+  readonly repeatedDraws?: number;
+  /** No source at all: the machine without protection. */
+  readonly unprotected?: boolean;
+  /** Sabotage for negative controls: what the device (and only it) gets to see of the generation. */
+  readonly sabotage?: (guard: ForkGuard) => ForkGuard;
+  readonly onDatagram: (machine: Machine, datagram: Uint8Array, to: Endpoint) => void;
+  readonly onPacket?: (machine: Machine, packet: Uint8Array) => void;
+  /** Called once the device exists, on each clone alike. */
+  readonly setUp: (device: Device) => void;
+}
+
+/** Wall-clock milliseconds at which every simulation begins. */
+const SIM_START = 1_700_000_000_000;
+
+const text = new TextEncoder();
+
+export class Machine {
+  readonly device: Device;
+  readonly vmgenid: VmGenId;
+  readonly crng: Crng;
+  readonly branches: readonly Branch[];
+  /** Generation reads so far. */
+  reads = 0;
+  readonly #options: MachineOptions;
+  readonly #inputs: Input[] = [];
+  readonly #labels: string[];
+  /** A delayed source goes on showing the generation of this branch until it is signalled. */
+  #shownBranches: number;
+  #listener: SourceListener | undefined;
+  #draws = 0;
+  #drawsAtBranch = 0;
+  #passed = 0;
+  /** Brought to an old state: what leaves has left before. */
+  #replaying = false;
+  #atRecordedTime = false;
+  #memory: Uint8Array | undefined;
+  #time: number | undefined;
+
+  constructor(options: MachineOptions, branches: readonly Branch[] = []) {
+    this.#options = options;
+    this.branches = branches;
+    this.#labels = ['', ...branches.map(branch => branch.label)];
+    this.#shownBranches = 0;
+    const { clock } = options;
+    const own: Clock = {
+      now: () => this.#time ?? clock.now(),
+      wallClock: () => SIM_START + (this.#time ?? clock.now()),
+    };
+    this.#passBranches(false);
+    this.vmgenid = new VmGenId(options.unprotected ? [] : [this.#source()], { now: own.now });
+    void this.vmgenid.start();
+    this.crng = new Crng({ entropy: this.#entropy(), vmgenid: this.vmgenid, now: own.now, ...options.crng });
+    this.device = new Device({
+      crng: this.crng,
+      vmgenid: options.sabotage ? options.sabotage(this.vmgenid) : this.vmgenid,
+      clock: own,
+      suite: options.suite,
+      sink: {
+        sendDatagram: (datagram, to) => {
+          if (this.#replaying) return;
+          options.ledger.leaves(datagram);
+          options.onDatagram(this, datagram.slice(), to);
+        },
+        deliverPacket: packet => {
+          if (!this.#replaying) options.onPacket?.(this, packet.slice());
+        },
+      },
+      ...options.device,
+    });
+    options.setUp(this.device);
+  }
+
+  /** Runs one call at this instant, and remembers it for clones. */
+  run(call: (device: Device, machine: Machine) => void): void {
+    const at = this.#options.clock.now();
+    const input: Input = machine => {
+      machine.#time = machine.#replaying || machine.#atRecordedTime ? at : undefined;
+      call(machine.device, machine);
+      machine.#time = undefined;
+    };
+    this.#inputs.push(input);
+    input(this);
+  }
+
+  /**
+   * Sends a packet from memory that differs in every clone from its first instruction on: what is in the buffer when
+   * the device copies it is what counts.
+   */
+  sendFromMemory(packet: Uint8Array): void {
+    this.run((device, machine) => {
+      const memory = packet.slice();
+      machine.#memory = memory;
+      machine.#scribble();
+      device.sendPacket(memory);
+      machine.#memory = undefined;
+    });
+  }
+
+  /** A snapshot between two calls. */
+  snapshot(): Snapshot {
+    return { reads: this.reads, inputs: this.#inputs.length, between: true };
+  }
+
+  /** Starts a clone from a snapshot of this machine, under a generation ID of its own (unless `silent`). */
+  restore(snapshot: Snapshot, label: string, silent = false): Machine {
+    const clone = new Machine(this.#options, [...this.branches, { ...snapshot, label, silent }]);
+    clone.#replaying = true;
+    clone.#passBranches(true);
+    for (const input of this.#inputs.slice(0, snapshot.inputs)) {
+      input(clone);
+      clone.#inputs.push(input);
+      clone.#passBranches(true);
+    }
+    clone.#replaying = false;
+    return clone;
+  }
+
+  /**
+   * A clone whose history parts inside a call: it runs every input of this machine from the start, with its outputs,
+   * and its outside world differs from the return of read `reads - 1` on.
+   */
+  forkAtRead(reads: number, label: string): Machine {
+    const branch: Branch = { reads, inputs: 0, between: false, label, silent: false };
+    const clone = new Machine(this.#options, [...this.branches, branch]);
+    for (const input of this.#inputs) {
+      clone.#atRecordedTime = true;
+      input(clone);
+      clone.#inputs.push(input);
+    }
+    clone.#atRecordedTime = false;
+    return clone;
+  }
+
+  /** The delayed word about the last fork arrives. */
+  signal(): void {
+    this.run((_device, machine) => {
+      machine.#shownBranches = machine.#passed;
+      machine.#listener?.changed();
+    });
+  }
+
+  /** What names this clone's outside world now: empty before the first fork. */
+  get label(): string {
+    return this.#labels[this.#passed];
+  }
+
+  // A branch is passed when its instant has come: by count of reads, or at the end of the replay.
+  #passBranches(between: boolean): void {
+    const branch = this.branches[this.#passed];
+    if (!branch) return;
+    const passed = branch.between
+      ? between && this.#inputs.length === branch.inputs
+      : this.reads === branch.reads;
+    if (!passed) return;
+    this.#passed++;
+    this.#drawsAtBranch = this.#draws;
+    if (this.#options.timing !== 'delayed') this.#shownBranches = this.#passed;
+    this.#scribble();
+    this.#passBranches(between);
+  }
+
+  #scribble(): void {
+    // The last bytes of the packet in memory: hardware random numbers, the same only in one and the same clone.
+    this.#memory?.set(digest(`payload ${this.label}`).subarray(0, 8), this.#memory.length - 8);
+  }
+
+  #source(): GenerationSource {
+    const { timing = 'immediate', uniqueness = 'unique' } = this.#options;
+    return {
+      name: 'simulated',
+      timing,
+      uniqueness,
+      read: into => {
+        const branches = this.branches.slice(0, this.#shownBranches).filter(branch => !branch.silent);
+        // Siblings of one snapshot see one value of a counter, but different ids.
+        into.fill(0);
+        if (uniqueness === 'counter') into[0] = branches.length;
+        else if (branches.length > 0)
+          into.set(new Uint32Array(digest(branches.at(-1)?.label ?? '').buffer, 0, 4));
+        this.reads++;
+        this.#passBranches(false);
+      },
+      start: listener => {
+        this.#listener = listener;
+      },
+      close: () => {},
+    };
+  }
+
+  #entropy(): EntropySource {
+    return {
+      name: 'simulated',
+      inProcess: false,
+      read: into => {
+        const repeated = this.#draws - this.#drawsAtBranch < (this.#options.repeatedDraws ?? 0);
+        const label = this.#labels[Math.max(0, this.#passed - Number(repeated))];
+        const stream = digest(`entropy ${this.#options.seed} ${label} ${this.#draws++}`);
+        for (let at = 0; at < into.length; at++) into[at] = stream[at % 32] ^ (at >> 5);
+      },
+      close: () => {},
+    };
+  }
+}
+
+function digest(content: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(blake2s(text.encode(content)));
+}
