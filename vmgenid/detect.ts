@@ -2,7 +2,7 @@
 // Promises: what is not there is left out with its reason; what was asked for and does not work lets nothing out.
 // Read on: DESIGN "Why no nonce is used twice"; Linux drivers/virt/vmgenid.c for where the kernel's driver shows.
 
-import { closeSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { VmGenId, type VmGenIdOptions } from './driver.js';
 import { VmGenIdError } from './errors.js';
@@ -140,23 +140,15 @@ function tryRead(source: FileSource | VmclockSource): void {
 // nobody. The driver's folder links to each device that it serves; it lies on the ACPI bus before Linux 6.10, on
 // the platform bus since.
 function requireKernelDriver(sysBus: string): void {
-  const served = ['acpi', 'platform'].some(bus =>
-    entries(join(sysBus, bus, 'drivers', 'vmgenid')).some(e => e.isSymbolicLink() && e.name !== 'module'),
-  );
-  if (served) return;
-  const loaded = ['acpi', 'platform'].some(bus =>
-    entries(join(sysBus, bus, 'drivers')).some(isVmGenIdDriver),
-  );
+  const drivers = ['acpi', 'platform'].map(bus => join(sysBus, bus, 'drivers', 'vmgenid'));
+  const serves = (driver: string) => entries(driver).some(e => e.isSymbolicLink() && e.name !== 'module');
+  if (drivers.some(serves)) return;
   throw new VmGenIdError(
     'ERR_SOURCE_UNAVAILABLE',
-    loaded
+    drivers.some(driver => existsSync(driver))
       ? 'the kernel has its vmgenid driver, but the hypervisor offers no generation ID to it'
       : 'the kernel runs no vmgenid driver, so that its log never tells of a fork',
   );
-}
-
-function isVmGenIdDriver({ name }: { name: string }): boolean {
-  return name === 'vmgenid';
 }
 
 function entries(folder: string) {

@@ -1,0 +1,479 @@
+// The driver: what counts as a fork, in which order things happen, when nothing may leave.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import { SAME_FORK_MS, UNSURE_RESEED_MS, VmGenId, type VmGenIdEvent } from '../../vmgenid/driver.js';
+import { NO_EPOCH } from '../../vmgenid/generation.js';
+import type { VmFork } from '../../vmgenid/notifier.js';
+import type { Announcement, GenerationSource, SourceListener } from '../../vmgenid/source.js';
+import { MemorySource } from '../../vmgenid/sources/memory.js';
+
+const id = (n: number) => new Uint8Array(16).fill(n);
+
+/** A source that announces, like a log or a hook: `waiting` is what its next poll finds. */
+class Announcer implements GenerationSource {
+  readonly timing = 'delayed';
+  readonly uniqueness = 'unique';
+  readonly waiting: Announcement[] = [];
+  readonly name: string;
+  listener!: SourceListener;
+  constructor(name: string) {
+    this.name = name;
+  }
+  start(listener: SourceListener): void {
+    this.listener = listener;
+  }
+  poll(): void {
+    for (let next = this.waiting.shift(); next; next = this.waiting.shift()) this.listener.announce(next);
+  }
+  close(): void {}
+}
+
+/** A memory source that can be made unreadable. */
+class Brittle extends MemorySource {
+  broken: string | undefined;
+  override read(into: Uint32Array): void {
+    if (this.broken) throw new Error(this.broken);
+    super.read(into);
+  }
+}
+
+const open: VmGenId[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map(vm => vm.close()));
+});
+
+async function machine(...sources: GenerationSource[]) {
+  const clock = { ms: 0 };
+  const events: VmGenIdEvent[] = [];
+  const forks: VmFork[] = [];
+  const vm = new VmGenId(sources, { now: () => clock.ms, onEvent: event => events.push(event) });
+  open.push(vm);
+  vm.register('application', fork => void forks.push(fork));
+  await vm.start();
+  return { vm, clock, events, forks, types: () => events.map(({ type }) => type) };
+}
+
+describe('driver: one source', () => {
+  it('the first reading notifies nobody, an equal one is nothing, a changed one raises the epoch by one', async () => {
+    const source = new MemorySource({ vmGenId: id(1) });
+    const { vm, forks } = await machine(source);
+    expect([vm.check(), vm.check(), vm.poll()]).toEqual([1, 1, 1]);
+    source.fork(id(1));
+    expect(vm.check()).toBe(1);
+    expect(forks).toEqual([]);
+    source.fork(id(2));
+    expect(vm.check()).toBe(2);
+    expect(vm.check()).toBe(2);
+    expect(forks).toEqual([{ epoch: 2, source: 'memory', vmGenId: id(2) }]);
+    expect(vm.evidence.vmGenId).toEqual(id(2));
+  });
+
+  it('the epoch is raised before anybody is told, for other threads too', async () => {
+    const source = new MemorySource();
+    const { vm } = await machine(source);
+    const seen: number[] = [];
+    vm.register('randomness', () => void seen.push(vm.epoch, vm.check(), Atomics.load(vm.sharedEpoch, 0)));
+    source.fork(id(9));
+    vm.check();
+    expect(seen).toEqual([2, 2, 2]);
+  });
+
+  it('a fork found inside a subscriber counts at once and is told when the first has been', async () => {
+    const source = new MemorySource();
+    const { vm, forks } = await machine(source);
+    const order: string[] = [];
+    vm.register('randomness', fork => {
+      if (fork.epoch === 2) {
+        source.fork(id(3));
+        expect(vm.check()).toBe(3);
+      }
+      order.push(`randomness ${fork.epoch}`);
+    });
+    vm.register('sessions', fork => void order.push(`sessions ${fork.epoch}`));
+    source.fork(id(2));
+    expect(vm.check()).toBe(3);
+    expect(order).toEqual(['randomness 2', 'sessions 2', 'randomness 3', 'sessions 3']);
+    expect(forks.map(fork => fork.vmGenId)).toEqual([id(2), id(3)]);
+  });
+
+  it('a counter raises the epoch and gives no unique id', async () => {
+    const source = new MemorySource({ uniqueness: 'counter' });
+    const { vm, forks } = await machine(source);
+    source.fork(id(2));
+    vm.check();
+    expect(forks).toEqual([{ epoch: 2, source: 'memory' }]);
+    expect(vm.evidence).toMatchObject({ vmGenId: undefined, kernelReseeded: false });
+  });
+
+  it('a throwing listener of events stops neither the chain nor the next fork', async () => {
+    const source = new MemorySource();
+    const surfaced: unknown[] = [];
+    const keep = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    process.on('uncaughtException', error => surfaced.push(error));
+    try {
+      const vm = new VmGenId([source], {
+        onEvent: () => {
+          throw new Error('from a listener');
+        },
+      });
+      open.push(vm);
+      const told: number[] = [];
+      vm.register('sessions', fork => void told.push(fork.epoch));
+      for (const n of [1, 2]) {
+        source.fork(id(n));
+        vm.check();
+      }
+      expect(told).toEqual([2, 3]);
+      await new Promise(setImmediate);
+      expect(surfaced).toHaveLength(2);
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const listener of keep) process.on('uncaughtException', listener);
+    }
+  });
+
+  it('without any source there is no protection, and the program runs', async () => {
+    const { vm } = await machine();
+    expect([vm.protection, vm.check(), vm.poll()]).toEqual(['none', 1, 1]);
+  });
+});
+
+describe('driver: fail closed', () => {
+  it('an unreadable source lets nothing out; back with the same value it is no fork', async () => {
+    const source = new Brittle({ vmGenId: id(1) });
+    const { vm, forks, types } = await machine(source);
+    source.broken = 'gone';
+    expect([vm.check(), vm.check(), vm.poll()]).toEqual([NO_EPOCH, NO_EPOCH, NO_EPOCH]);
+    expect(vm.sources[0]).toMatchObject({ readable: false, reason: 'gone' });
+    expect(vm.protection).toBe('none');
+    source.broken = undefined;
+    expect(vm.check()).toBe(1);
+    expect(forks).toEqual([]);
+    expect(types()).toEqual(['sourceFailed', 'sourceRecovered']);
+  });
+
+  it('back with another value it is a fork, and nobody sees the old epoch vouched for in between', async () => {
+    const source = new Brittle({ vmGenId: id(1) });
+    const seen: number[] = [];
+    const vm = new VmGenId([source], { onEvent: ({ type }) => type !== 'fork' && seen.push(vm.check()) });
+    open.push(vm);
+    vm.register('randomness', () => void seen.push(vm.check()));
+    source.broken = 'gone';
+    vm.check();
+    source.fork(id(2));
+    source.broken = undefined;
+    expect(vm.check()).toBe(2);
+    expect(seen).toEqual([NO_EPOCH, 2, 2]);
+  });
+
+  it('a delayed source that comes back with another value is vouched for when its chain runs', async () => {
+    const source = new Brittle({ vmGenId: id(1), timing: 'delayed' });
+    const { vm } = await machine(source);
+    const seen: number[] = [];
+    vm.register('randomness', () => void seen.push(vm.check()));
+    source.broken = 'gone';
+    expect(vm.poll()).toBe(NO_EPOCH);
+    expect(vm.check()).toBe(NO_EPOCH);
+    source.fork(id(2));
+    source.broken = undefined;
+    source.signal();
+    expect(seen).toEqual([2]);
+  });
+
+  it('a source that could not be read at the start counts as forked when it can', async () => {
+    const source = new Brittle({ vmGenId: id(1) });
+    source.broken = 'not there yet';
+    const { vm, forks } = await machine(source);
+    expect(vm.check()).toBe(NO_EPOCH);
+    source.broken = undefined;
+    expect(vm.check()).toBe(2);
+    expect(forks).toHaveLength(1);
+    expect(vm.check()).toBe(2);
+  });
+
+  it('one readable immediate source is enough, one broken delayed source without any is too many', async () => {
+    const [a, b] = [new Brittle({ name: 'a' }), new Brittle({ name: 'b' })];
+    const both = await machine(a, b);
+    a.broken = 'gone';
+    expect(both.vm.check()).toBe(1);
+    b.broken = 'gone too';
+    expect(both.vm.check()).toBe(NO_EPOCH);
+
+    const [log, hook] = [new Announcer('log'), new Announcer('hook')];
+    const delayed = await machine(log, hook);
+    expect([delayed.vm.protection, delayed.vm.check()]).toEqual(['delayed', 1]);
+    log.listener.failed(new Error('no log'));
+    expect(delayed.vm.check()).toBe(NO_EPOCH);
+    log.listener.recovered();
+    expect(delayed.vm.check()).toBe(1);
+  });
+
+  it('a listener of events that asks in the middle of a reading never gets an epoch that is already over', async () => {
+    const [a, b] = [new MemorySource({ name: 'a' }), new Brittle({ name: 'b' })];
+    const seen: number[] = [];
+    const vm = new VmGenId([a, b], {
+      onEvent: ({ type }) => type === 'sourceFailed' && seen.push(vm.check()),
+    });
+    open.push(vm);
+    a.fork(id(2));
+    b.broken = 'gone';
+    expect(vm.check()).toBe(2);
+    expect(seen).toEqual([2]);
+  });
+
+  it('a source that throws while the log is looked through does not keep the chain from running', async () => {
+    const page = new MemorySource();
+    const bad = new Announcer('bad');
+    const { vm, forks } = await machine(page, bad);
+    bad.poll = () => {
+      throw new Error('poll broke');
+    };
+    page.fork(id(2));
+    expect(vm.check()).toBe(2);
+    expect(forks).toHaveLength(1);
+    expect(vm.sources[1].reason).toBe('poll broke');
+  });
+
+  it('a source that cannot start has failed', async () => {
+    const source = new Announcer('x');
+    source.start = () => {
+      throw new Error('cannot');
+    };
+    const { vm } = await machine(source);
+    expect(vm.check()).toBe(NO_EPOCH);
+    expect(vm.sources[0].reason).toBe('cannot');
+  });
+
+  it('after close nothing may leave, and a late announcement tells nobody and keeps no seed', async () => {
+    const hook = new Announcer('hook');
+    const page = new MemorySource();
+    const { vm, forks } = await machine(page, hook);
+    const first = vm.close();
+    expect(vm.check()).toBe(NO_EPOCH);
+    expect(vm.close()).toBe(first);
+    await first;
+    page.fork(id(2));
+    const seed = id(7);
+    expect(hook.listener.announce({ seed })).toBe(NO_EPOCH);
+    hook.listener.recovered();
+    expect([vm.check(), vm.poll()]).toEqual([NO_EPOCH, NO_EPOCH]);
+    expect([...seed, ...forks]).toEqual([...id(0)]);
+  });
+});
+
+describe('driver: several sources', () => {
+  it('the first to show a fork counts; the kernel line after it is evidence, not a second fork', async () => {
+    const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+    const { vm, forks, types } = await machine(page, log);
+    let evidence = 0;
+    vm.onEvidence(() => evidence++);
+    page.fork(id(2));
+    vm.check();
+    expect(vm.evidence.kernelReseeded).toBe(false);
+    const before = vm.evidence.serial;
+    expect(log.listener.announce({ kernelReseeded: true })).toBe(2);
+    expect(vm.evidence.kernelReseeded).toBe(true);
+    expect(vm.evidence.serial).toBeGreaterThan(before);
+    expect([forks.length, evidence]).toEqual([1, 1]);
+    expect(types()).toEqual(['fork', 'sameFork']);
+    // Control: what it owed is paid. The next line is a fork of its own.
+    expect(log.listener.announce({ kernelReseeded: true })).toBe(3);
+    expect(vm.evidence).toMatchObject({ kernelReseeded: true, vmGenId: undefined });
+  });
+
+  it('without the line there is no evidence of a reseed, however long it takes', async () => {
+    const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+    const { vm, clock } = await machine(page, log);
+    page.fork(id(2));
+    vm.check();
+    clock.ms += 1e9;
+    vm.poll();
+    expect(vm.evidence.kernelReseeded).toBe(false);
+  });
+
+  it('a line that comes before the page is looked at is one fork, and shows nothing about a reseed yet', async () => {
+    const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+    const { vm, clock, forks } = await machine(page, log);
+    page.fork(id(2));
+    // It may have been written before the snapshot.
+    log.listener.announce({ kernelReseeded: true });
+    expect(forks).toHaveLength(1);
+    expect(vm.evidence).toMatchObject({ vmGenId: id(2), kernelReseeded: false });
+    const serial = vm.evidence.serial;
+    clock.ms += UNSURE_RESEED_MS;
+    expect(vm.evidence.kernelReseeded).toBe(true);
+    expect(vm.evidence.serial).toBe(serial + 1);
+  });
+
+  it('a line found waiting when the fork is noticed does not count for a second, and the true one is no fork', async () => {
+    const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+    const { vm, clock, forks } = await machine(page, log);
+    log.waiting.push({ kernelReseeded: true });
+    page.fork(id(2));
+    vm.check();
+    clock.ms += UNSURE_RESEED_MS - 1;
+    expect(vm.evidence.kernelReseeded).toBe(false);
+    log.listener.announce({ kernelReseeded: true });
+    expect(vm.evidence.kernelReseeded).toBe(true);
+    expect(forks).toHaveLength(1);
+  });
+
+  it('doubt about a reseed is told as evidence when it has passed', async () => {
+    const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+    const vm = new VmGenId([page, log]);
+    open.push(vm);
+    await vm.start();
+    log.waiting.push({ kernelReseeded: true });
+    page.fork(id(2));
+    vm.check();
+    await new Promise<void>(resolve => {
+      const keepAlive = setTimeout(() => {}, 60_000);
+      vm.onEvidence(() => {
+        if (!vm.evidence.kernelReseeded) return;
+        clearTimeout(keepAlive);
+        resolve();
+      });
+    });
+    expect(vm.evidence.kernelReseeded).toBe(true);
+  });
+
+  it('two calls about one GUID are one fork; about another, or about none, they are two', async () => {
+    const hook = new Announcer('hook');
+    const { vm, forks } = await machine(hook);
+    const call = (vmGenId?: Uint8Array) => hook.listener.announce(vmGenId ? { vmGenId } : {});
+    expect([call(id(2)), call(id(2)), call(id(3)), call(), call()]).toEqual([2, 2, 3, 4, 5]);
+    expect(forks.map(fork => fork.vmGenId)).toEqual([id(2), id(3), undefined, undefined]);
+    expect(vm.evidence.vmGenId).toBeUndefined();
+  });
+
+  it('a repeated call stays one fork when the page has another id than the agent', async () => {
+    const [page, hook] = [new MemorySource(), new Announcer('hook')];
+    const { vm, forks } = await machine(page, hook);
+    page.fork(id(2));
+    vm.check();
+    for (const _ of [1, 2, 3]) hook.listener.announce({ vmGenId: id(0x77) });
+    expect(forks).toHaveLength(1);
+    expect(vm.evidence.vmGenId).toEqual(id(2));
+  });
+
+  it('an id that was known before the fork is no evidence of freshness', async () => {
+    const [log, hook] = [new Announcer('kmsg'), new Announcer('hook')];
+    const { vm, clock, forks } = await machine(log, hook);
+    hook.listener.announce({ vmGenId: id(2) });
+    clock.ms += SAME_FORK_MS + 1;
+    log.listener.announce({ kernelReseeded: true });
+    expect(forks).toHaveLength(2);
+    // The agent repeats what the snapshot already knew: id and seed are in every clone.
+    const seed = id(5);
+    hook.listener.announce({ vmGenId: id(2), seed });
+    expect(vm.evidence.vmGenId).toBeUndefined();
+    expect(seed).toEqual(id(0));
+    // Control: an id not heard before is.
+    hook.listener.announce({ vmGenId: id(3) });
+    expect(vm.evidence.vmGenId).toEqual(id(3));
+  });
+
+  it('the id that the page has shown since the start, told by an agent, is no fork', async () => {
+    const [page, hook] = [new MemorySource({ vmGenId: id(1) }), new Announcer('hook')];
+    const { forks } = await machine(page, hook);
+    hook.listener.announce({ vmGenId: id(1) });
+    expect(forks).toEqual([]);
+    hook.listener.announce({ vmGenId: id(4) });
+    expect(forks).toHaveLength(1);
+  });
+
+  it('what a delayed source shows later than it may counts as a fork of its own', async () => {
+    for (const [wait, expected] of [
+      [SAME_FORK_MS, 1],
+      [SAME_FORK_MS + 1, 2],
+    ]) {
+      const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+      const { vm, clock, forks } = await machine(page, log);
+      page.fork(id(2));
+      vm.check();
+      clock.ms += wait;
+      log.listener.announce({ kernelReseeded: true });
+      expect(forks).toHaveLength(expected);
+    }
+  });
+
+  it('one fork that shows in two pages at once is one, and the unique id is told though the counter came first', async () => {
+    const counter = new MemorySource({ name: 'counter', uniqueness: 'counter' });
+    const page = new MemorySource({ name: 'page' });
+    const { vm, forks } = await machine(counter, page);
+    counter.fork(id(2));
+    page.fork(id(3));
+    vm.check();
+    expect(forks).toEqual([{ epoch: 2, source: 'counter', vmGenId: id(3) }]);
+  });
+
+  it('a second fork that shows while the log is looked through is told second', async () => {
+    const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+    const { vm, forks } = await machine(page, log);
+    log.poll = () => {
+      if (vm.epoch > 2) return;
+      page.fork(id(3));
+      log.listener.announce({ kernelReseeded: true });
+    };
+    page.fork(id(2));
+    expect(vm.check()).toBe(3);
+    expect(forks.map(fork => [fork.epoch, fork.vmGenId])).toEqual([
+      [2, id(2)],
+      [3, id(3)],
+    ]);
+  });
+
+  it('a seed can be read during the notification alone, even where a log line is found beside it', async () => {
+    const [hook, log] = [new Announcer('hook'), new Announcer('kmsg')];
+    const { vm } = await machine(hook, log);
+    const seen: (number[] | undefined)[] = [];
+    vm.register('randomness', () => void seen.push(vm.evidence.seed && [...vm.evidence.seed]));
+    vm.register('application', () => void seen.push(vm.evidence.seed && [...vm.evidence.seed]));
+    log.waiting.push({ kernelReseeded: true });
+    const seed = id(5);
+    hook.listener.announce({ vmGenId: id(2), seed });
+    expect(seen).toEqual([[...id(5)], [...id(5)]]);
+    expect(vm.evidence.seed).toBeUndefined();
+    expect(seed).toEqual(id(0));
+  });
+
+  it('a seed that comes after the notification is shown to those who wait for evidence, then wiped', async () => {
+    const [page, hook] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('hook')];
+    const { vm, events } = await machine(page, hook);
+    const seen: unknown[] = [];
+    vm.onEvidence(function broken() {
+      throw new Error('x');
+    });
+    const stop = vm.onEvidence(() => seen.push(vm.evidence.seed?.slice()));
+    page.fork(id(2));
+    vm.check();
+    const seed = id(6);
+    hook.listener.announce({ seed });
+    expect(seen).toEqual([id(6)]);
+    expect(seed).toEqual(id(0));
+    expect(events.filter(({ type }) => type === 'subscriberFailed')).toMatchObject([
+      { subscriber: 'broken' },
+    ]);
+    stop();
+  });
+});
+
+describe('memory source', () => {
+  it('a delayed one shows the new value, and tells the driver, when the signal comes', async () => {
+    const source = new MemorySource({ timing: 'delayed' });
+    const { vm, forks } = await machine(source);
+    source.fork(id(2));
+    expect([vm.check(), vm.poll()]).toEqual([1, 1]);
+    source.signal();
+    expect(vm.epoch).toBe(2);
+    expect(forks).toHaveLength(1);
+  });
+
+  it('an immediate one shows it at the next read, and the outside world may act at each', async () => {
+    let reads = 0;
+    const source: MemorySource = new MemorySource({ onRead: () => ++reads === 3 && source.fork(id(2)) });
+    const { vm } = await machine(source);
+    expect([vm.check(), vm.check()]).toEqual([1, 2]);
+  });
+});
