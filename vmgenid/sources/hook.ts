@@ -91,7 +91,7 @@ export class HookSource implements GenerationSource {
       {
         requestTimeout: this.#requestTimeoutMs,
         headersTimeout: this.#requestTimeoutMs,
-        connectionsCheckingInterval: Math.max(10, Math.min(1_000, this.#requestTimeoutMs / 4)),
+        connectionsCheckingInterval: Math.max(10, Math.min(1_000, this.#requestTimeoutMs >> 2)),
         maxHeaderSize: HEADERS_MAX,
       },
       (request, response) => void this.#serve(request, response),

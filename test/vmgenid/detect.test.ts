@@ -1,0 +1,157 @@
+// Which sources a machine offers, and the driver that is made of them.
+
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  MemorySource,
+  NO_EPOCH,
+  type OpenVmGenIdOptions,
+  type SourceSelection,
+  type VmGenId,
+  detectSources,
+  openVmGenId,
+} from 'wireonce/vmgenid';
+
+let folder: string;
+const opened: VmGenId[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'wireonce-detect-'));
+});
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map(vm => vm.close()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const find = (kind: string, selection?: SourceSelection, sysBus?: string) =>
+  detectSources(selection, sysBus).find(candidate => candidate.kind === kind);
+
+async function open(options: OpenVmGenIdOptions): Promise<VmGenId> {
+  const vm = await openVmGenId(options);
+  opened.push(vm);
+  return vm;
+}
+
+/** A `/sys/bus` with a vmgenid driver on the given bus that serves the given devices. */
+function sysBus(bus: string, ...devices: string[]): string {
+  const driver = join(folder, 'sys', bus, 'drivers', 'vmgenid');
+  mkdirSync(driver, { recursive: true });
+  for (const file of ['bind', 'unbind', 'uevent']) writeFileSync(join(driver, file), '');
+  symlinkSync('../../../../module/vmgenid', join(driver, 'module'));
+  for (const device of devices) symlinkSync(`../../../../devices/${device}`, join(driver, device));
+  return join(folder, 'sys');
+}
+
+describe('detectSources', () => {
+  it('lists every known source with its worth, and a reason where it is not available', () => {
+    const candidates = detectSources();
+    expect(candidates.map(({ kind, timing, uniqueness }) => [kind, timing, uniqueness])).toEqual([
+      ['acpi', 'immediate', 'unique'],
+      ['vmclock', 'immediate', 'counter'],
+      ['kmsg', 'delayed', 'counter'],
+    ]);
+    for (const { available, reason } of candidates) expect(reason !== undefined).toBe(!available);
+    expect(candidates[0].reason).toBe('reading the ACPI page is not part of this version');
+  });
+
+  it('offers the log only where the kernel serves a generation ID, on either bus', () => {
+    expect(find('kmsg', {}, join(folder, 'empty'))?.reason).toMatch(/no vmgenid driver/);
+    expect(find('kmsg', {}, sysBus('platform'))?.reason).toMatch(/hypervisor offers no generation ID/);
+    for (const [bus, device] of [
+      ['acpi', 'QEMUVGID:00'],
+      ['platform', 'VMGENCTR:00'],
+    ]) {
+      const { available, reason } = find('kmsg', {}, sysBus(bus, device)) ?? {};
+      // Whether this very log can be read depends on the machine, but the driver is no longer the reason.
+      expect(available || /^\/dev\/kmsg: /.test(reason ?? '')).toBe(true);
+      rmSync(join(folder, 'sys'), { recursive: true });
+    }
+  });
+
+  it('says what is switched off, and takes a log that was asked for at its word', () => {
+    expect(find('kmsg', { kmsg: false })).toMatchObject({
+      available: false,
+      reason: 'switched off by an option',
+    });
+    expect(find('vmclock', { vmclock: false })).toMatchObject({ available: false });
+    expect(find('kmsg', { kmsg: '/dev/null' }, join(folder, 'empty'))).toMatchObject({
+      name: 'kmsg:/dev/null',
+      available: true,
+    });
+  });
+
+  it('tries what is configured, and starts nothing', () => {
+    const file = join(folder, 'generation');
+    expect(find('file', { file })).toMatchObject({
+      available: false,
+      reason: expect.stringContaining('ENOENT'),
+    });
+    writeFileSync(file, Buffer.alloc(16, 1));
+    expect(find('file', { file: { path: file, timing: 'immediate' } })).toEqual({
+      kind: 'file',
+      name: `file:${file}`,
+      timing: 'immediate',
+      uniqueness: 'unique',
+      available: true,
+    });
+    const hook = join(folder, 'hook.sock');
+    expect(find('hook', { hook })).toMatchObject({
+      available: true,
+      timing: 'delayed',
+      uniqueness: 'unique',
+    });
+    expect(existsSync(hook)).toBe(false);
+    expect(find('hook', { hook: join(folder, 'no', 'hook.sock') })?.reason).toContain('ENOENT');
+    expect(() => detectSources({ hook: 'nonsense' })).toThrow(/hook:nonsense/);
+  });
+});
+
+describe('openVmGenId', () => {
+  const nothing = { vmclock: false, kmsg: false } as const;
+
+  it('without any source there is no protection, and that is said', async () => {
+    const vm = await open(nothing);
+    expect([vm.protection, vm.check(), vm.sources]).toEqual(['none', 1, []]);
+  });
+
+  it('takes what this machine offers and leaves out the rest', async () => {
+    const vm = await open({});
+    const offered = detectSources().filter(({ available }) => available);
+    expect(vm.sources.map(({ name }) => name)).toEqual(offered.map(({ name }) => name));
+    expect(vm.protection === 'none').toBe(offered.length === 0);
+    expect(vm.check()).toBe(1);
+  });
+
+  it.each([
+    ['a file', { file: '/nowhere/generation' }, 'file:/nowhere/generation'],
+    ['a vmclock page', { vmclock: '/nowhere/vmclock0' }, 'vmclock:/nowhere/vmclock0'],
+    ['a log', { kmsg: '/nowhere/kmsg' }, 'kmsg:/nowhere/kmsg'],
+    ['a hook', { hook: '/nowhere/hook.sock' }, 'hook:/nowhere/hook.sock'],
+  ])('%s that was asked for and does not work lets nothing out', async (_name, asked, name) => {
+    const failed: string[] = [];
+    const vm = await open({
+      ...nothing,
+      ...asked,
+      onEvent: event => event.type === 'sourceFailed' && failed.push(event.source),
+    });
+    expect(vm.check()).toBe(NO_EPOCH);
+    expect(failed).toEqual([name]);
+    expect(vm.sources).toMatchObject([{ name, readable: false, reason: expect.stringContaining('nowhere') }]);
+  });
+
+  it('a hook without sense is refused at once', async () => {
+    await expect(openVmGenId({ ...nothing, hook: '0.0.0.0:80' })).rejects.toThrow(/not a loopback address/);
+  });
+
+  it('uses given sources, with those configured beside them, and looks for no others', async () => {
+    const file = join(folder, 'generation');
+    writeFileSync(file, Buffer.alloc(16, 1));
+    const page = new MemorySource();
+    const vm = await open({ sources: [page], file: { path: file, pollMs: 3_600_000, watch: false } });
+    expect(vm.sources.map(({ name }) => name)).toEqual(['memory', `file:${file}`]);
+    page.fork(new Uint8Array(16).fill(9));
+    expect(vm.check()).toBe(2);
+  });
+});
