@@ -1,0 +1,20 @@
+// wireonce/crng: random numbers that do not repeat after a fork.
+
+export { Crng, type CrngEvent, type CrngOptions, type ReseedReason, reseedIntervalMs } from './crng.js';
+export {
+  type DeviceFiles,
+  type DeviceOptions,
+  type EntropySource,
+  type HardwareEntropy,
+  type HardwareProbe,
+  hardwareEntropy,
+  kernelEntropy,
+} from './entropy.js';
+export { CrngError, type CrngErrorCode } from './errors.js';
+export {
+  FRESHNESS_TIMEOUT_MS,
+  type Freshness,
+  type FreshnessFact,
+  type NotFreshPolicy,
+} from './freshness.js';
+export type { Randomness } from './randomness.js';

@@ -1,0 +1,75 @@
+import { expect, test, vi } from 'vitest';
+import { hex, machine } from './machine.js';
+
+// The arrays that the generator hands to the cipher are its own key and block: hold them, and look into them later.
+const held = vi.hoisted(() => ({ keys: new Set<Uint8Array>(), outputs: new Set<Uint8Array>() }));
+
+vi.mock('@noble/ciphers/chacha.js', async original => {
+  const module = await original<typeof import('@noble/ciphers/chacha.js')>();
+  const chacha20: typeof module.chacha20 = (key, nonce, data, output, counter) => {
+    // The stand-in for the kernel, which uses the same cipher, brings no output array.
+    if (output) {
+      held.keys.add(key);
+      held.outputs.add(output);
+    }
+    return module.chacha20(key, nonce, data, output, counter);
+  };
+  return { ...module, chacha20 };
+});
+
+const allZero = (bytes: Uint8Array) => bytes.every(byte => byte === 0);
+
+/** Everything the generator still holds, as text. */
+function memory(): string[] {
+  return [...held.keys, ...held.outputs].map(hex);
+}
+
+test('what was handed out is found nowhere in the memory of the generator', async () => {
+  held.keys.clear();
+  held.outputs.clear();
+  const { crng } = await machine();
+  const drawn = [16, 4, 32, 300, 256, 8, 200, 200, 5000, 16].map(length => crng.bytes(length));
+  expect(held.outputs.size).toBeGreaterThan(1);
+  for (const bytes of drawn) {
+    for (const text of memory()) {
+      for (let at = 0; at + 4 <= bytes.length; at += 4)
+        expect(text).not.toContain(hex(bytes.slice(at, at + 4)));
+    }
+  }
+});
+
+test('a key is gone from memory as soon as it has made a block', async () => {
+  held.keys.clear();
+  const { crng } = await machine();
+  crng.uint32();
+  const [key] = held.keys;
+  const first = hex(key);
+  for (let i = 0; i < 40; i++) crng.bytes(32);
+  expect(memory()).not.toContain(first);
+});
+
+test('close leaves nothing', async () => {
+  held.keys.clear();
+  held.outputs.clear();
+  const { crng } = await machine();
+  crng.bytes(40);
+  crng.bytes(400);
+  crng.close();
+  expect([...held.keys].every(allZero)).toBe(true);
+  expect([...held.outputs].every(allZero)).toBe(true);
+});
+
+test('a fork leaves nothing of the old block or key', async () => {
+  held.keys.clear();
+  held.outputs.clear();
+  const { crng, source, vmgenid } = await machine();
+  crng.bytes(40);
+  const [block] = held.outputs;
+  const [key] = held.keys;
+  const before = hex(key);
+  expect(allZero(block)).toBe(false);
+  source.fork(new Uint8Array(16).fill(1));
+  vmgenid.check();
+  expect(allZero(block)).toBe(true);
+  expect(hex(key)).not.toBe(before);
+});

@@ -1,0 +1,283 @@
+import { describe, expect, test } from 'vitest';
+import type { CrngEvent, HardwareEntropy } from 'wireonce/crng';
+import { UNSURE_RESEED_MS } from 'wireonce/vmgenid';
+import { HARDWARE_FACT_BYTES, HARDWARE_RETRY_MS } from '../../crng/freshness.js';
+import { ID_A, ID_B, type Machine, type MachineOptions, RepeatingEntropy, hex, machine } from './machine.js';
+
+const notFresh = expect.objectContaining({ name: 'CrngError', code: 'ERR_CRNG_NOT_FRESH' });
+const COUNTER: MachineOptions = { source: { uniqueness: 'counter' } };
+const ONE = new Uint8Array(16).fill(1, 0, 1);
+
+/** Two clones of one snapshot that see the same counter, as with vmclock. */
+async function siblings(options: MachineOptions = COUNTER): Promise<[Machine, Machine]> {
+  const pair: [Machine, Machine] = [await machine(options), await machine(options)];
+  for (const { source, vmgenid } of pair) {
+    source.fork(ONE);
+    vmgenid.check();
+  }
+  return pair;
+}
+
+function freshnessEvents(events: CrngEvent[]): string[] {
+  return events.filter(event => event.type === 'freshness').map(event => event.freshness);
+}
+
+/** A hardware generator that gives what it is told to, portion by portion. */
+class Portions implements HardwareEntropy {
+  readonly name = 'portions';
+  readonly queue: number[] = [];
+  reads = 0;
+  fill: number;
+
+  constructor(fill: number) {
+    this.fill = fill;
+  }
+
+  read(into: Uint8Array): number {
+    this.reads++;
+    const count = Math.min(this.queue.shift() ?? 0, into.length);
+    into.fill(this.fill, 0, count);
+    return count;
+  }
+
+  close(): void {}
+}
+
+describe('the barrier', () => {
+  test('is open on a machine that was never forked', async () => {
+    const { crng, events } = await machine();
+    expect(crng.isFresh()).toBe(true);
+    expect(crng.freshness).toBe('fresh');
+    expect(events).toEqual([]);
+  });
+
+  test('opens at once for a unique generation ID', async () => {
+    const { crng, source, events } = await machine();
+    source.fork(ID_A);
+    expect(crng.isFresh()).toBe(true);
+    crng.uint32();
+    expect(events).toEqual([
+      { type: 'reseeded', reason: 'fork', epoch: 2 },
+      { type: 'freshness', freshness: 'fresh', epoch: 2, facts: ['vmGenId'], waitedMs: 0 },
+    ]);
+  });
+
+  test('stays closed for a counter: two siblings draw nothing, and so nothing in common', async () => {
+    for (const { crng } of await siblings()) {
+      expect(crng.isFresh()).toBe(false);
+      expect(crng.freshness).toBe('waiting');
+      const into = new Uint8Array(32);
+      expect(() => crng.fill(into)).toThrow(notFresh);
+      expect(() => crng.bytes(1000)).toThrow(notFresh);
+      expect(() => crng.uint32()).toThrow(notFresh);
+      expect(() => crng.below(1)).toThrow(notFresh);
+      expect(into).toEqual(new Uint8Array(32));
+    }
+  });
+
+  test('opens when the kernel says that it reseeded, and the kernel is read after that', async () => {
+    const drawn: string[] = [];
+    for (const [i, m] of (await siblings()).entries()) {
+      const reads = m.entropy.reads;
+      m.entropy.part(i + 1);
+      m.announcer.announce({ kernelReseeded: true });
+      expect(m.entropy.reads).toBe(reads + 1);
+      expect(m.crng.isFresh()).toBe(true);
+      drawn.push(hex(m.crng.bytes(32)));
+    }
+    expect(drawn[0]).not.toBe(drawn[1]);
+  });
+
+  test('negative control: read before the kernel reseeded, its bytes part nobody', async () => {
+    const [a, b] = await siblings();
+    for (const m of [a, b]) m.announcer.announce({ kernelReseeded: true });
+    expect(a.crng.bytes(32)).toEqual(b.crng.bytes(32));
+  });
+
+  test('opens without a new announcement when an uncertain log line has become certain with time', async () => {
+    const { crng, source, announcer, clock } = await machine(COUNTER);
+    announcer.poll = () => announcer.announce({ kernelReseeded: true });
+    source.fork(ONE);
+    expect(crng.isFresh()).toBe(false);
+    clock.ms = UNSURE_RESEED_MS - 1;
+    expect(crng.isFresh()).toBe(false);
+    clock.ms = UNSURE_RESEED_MS;
+    expect(crng.isFresh()).toBe(true);
+  });
+
+  test('opens for a seed from the hypervisor, which parts the siblings', async () => {
+    const drawn: string[] = [];
+    for (const [i, m] of (await siblings()).entries()) {
+      m.announcer.announce({ seed: new Uint8Array(32).fill(i + 1) });
+      expect(m.crng.isFresh()).toBe(true);
+      drawn.push(hex(m.crng.bytes(32)));
+    }
+    expect(drawn[0]).not.toBe(drawn[1]);
+  });
+
+  test('opens for an ID that the application brings', async () => {
+    const [a, b] = await siblings();
+    a.crng.addVmForkRandomness(ID_A);
+    b.crng.addVmForkRandomness(ID_B);
+    expect(a.crng.bytes(32)).not.toEqual(b.crng.bytes(32));
+    expect(() => a.crng.addVmForkRandomness(new Uint8Array(15))).toThrow(
+      expect.objectContaining({ code: 'ERR_CRNG_LENGTH' }),
+    );
+  });
+
+  test('an ID brought together with a fork counts for that fork', async () => {
+    const { crng, source } = await machine(COUNTER);
+    source.fork(ONE);
+    crng.addVmForkRandomness(ID_A);
+    expect(crng.isFresh()).toBe(true);
+  });
+
+  test('closes again with the next fork: old facts do not count', async () => {
+    const [a] = await siblings();
+    a.announcer.announce({ kernelReseeded: true });
+    expect(a.crng.isFresh()).toBe(true);
+    a.source.fork(new Uint8Array(16).fill(2, 0, 1));
+    expect(a.crng.isFresh()).toBe(false);
+  });
+
+  test('stands before a generator that is made after a fork as well', async () => {
+    const { crng, announcer, events } = await machine({
+      ...COUNTER,
+      before: ({ source, vmgenid }) => {
+        source.fork(ONE);
+        vmgenid.check();
+      },
+    });
+    expect(freshnessEvents(events)).toEqual(['waiting']);
+    expect(() => crng.uint32()).toThrow(notFresh);
+    announcer.announce({ kernelReseeded: true });
+    crng.uint32();
+  });
+
+  test('does not take the word of the kernel where entropy comes from this process', async () => {
+    const [a] = await siblings({ ...COUNTER, entropy: new RepeatingEntropy(7, true) });
+    a.announcer.announce({ kernelReseeded: true });
+    const { reseeds } = a.crng;
+    for (let i = 0; i < 5; i++) expect(a.crng.isFresh()).toBe(false);
+    expect(a.crng.reseeds).toBe(reseeds);
+  });
+});
+
+describe('a public ID is not enough for ever', () => {
+  test('the generator reseeds once more when the kernel has reseeded, and once only', async () => {
+    const { crng, source, announcer, events } = await machine();
+    source.fork(ID_A);
+    crng.uint32();
+    announcer.announce({ kernelReseeded: true });
+    for (let i = 0; i < 10; i++) crng.uint32();
+    expect(events.map(event => (event.type === 'reseeded' ? event.reason : event.type))).toEqual([
+      'fork',
+      'freshness',
+      'evidence',
+    ]);
+  });
+
+  test('and when the hardware has spoken', async () => {
+    const hardware = new Portions(1);
+    const { crng, source, clock } = await machine({ crng: { hardware } });
+    source.fork(ID_A);
+    crng.uint32();
+    const { reseeds } = crng;
+    hardware.queue.push(HARDWARE_FACT_BYTES);
+    clock.ms += HARDWARE_RETRY_MS;
+    crng.uint32();
+    crng.uint32();
+    expect(crng.reseeds).toBe(reseeds + 1);
+  });
+});
+
+describe('a hardware generator', () => {
+  test('opens the barrier when more came than the buffers before it may hold', async () => {
+    const drawn: string[] = [];
+    for (const own of [1, 2]) {
+      const hardware = new Portions(9);
+      const { crng, source, clock } = await machine({ ...COUNTER, crng: { hardware } });
+      source.fork(ONE);
+      // What a fork copied is the same in both clones; only what follows is not.
+      hardware.queue.push(256, 256);
+      expect(crng.isFresh()).toBe(false);
+      clock.ms += HARDWARE_RETRY_MS;
+      expect(crng.isFresh()).toBe(false);
+      hardware.fill = own;
+      hardware.queue.push(40, 40);
+      clock.ms += HARDWARE_RETRY_MS;
+      expect(crng.isFresh()).toBe(false);
+      clock.ms += HARDWARE_RETRY_MS;
+      expect(crng.isFresh()).toBe(true);
+      drawn.push(hex(crng.bytes(32)));
+    }
+    expect(drawn[0]).not.toBe(drawn[1]);
+  });
+
+  test('is not asked more often than its pause allows, nor on a machine that was never forked', async () => {
+    const hardware = new Portions(1);
+    const { crng, source, clock } = await machine({ ...COUNTER, crng: { hardware } });
+    crng.uint32();
+    expect(hardware.reads).toBe(0);
+    source.fork(ONE);
+    for (let i = 0; i < 50; i++) crng.isFresh();
+    expect(hardware.reads).toBe(1);
+    clock.ms += HARDWARE_RETRY_MS;
+    for (let i = 0; i < 50; i++) crng.isFresh();
+    expect(hardware.reads).toBe(2);
+  });
+
+  test('starts counting anew with every fork', async () => {
+    const hardware = new Portions(1);
+    const { crng, source } = await machine({ ...COUNTER, crng: { hardware } });
+    hardware.queue.push(HARDWARE_FACT_BYTES - 1, HARDWARE_FACT_BYTES - 1);
+    source.fork(ONE);
+    expect(crng.isFresh()).toBe(false);
+    source.fork(new Uint8Array(16).fill(2, 0, 1));
+    expect(crng.isFresh()).toBe(false);
+  });
+});
+
+describe('after the timeout', () => {
+  test('the policy refuse goes on refusing and says so once', async () => {
+    const [{ crng, clock, events, announcer }] = await siblings();
+    clock.ms += 4_999;
+    expect(crng.isFresh()).toBe(false);
+    expect(crng.freshness).toBe('waiting');
+    for (let i = 0; i < 5; i++) {
+      clock.ms += 1_000;
+      expect(() => crng.uint32()).toThrow(notFresh);
+    }
+    expect(crng.freshness).toBe('refusing');
+    announcer.announce({ seed: new Uint8Array(32) });
+    crng.uint32();
+    expect(freshnessEvents(events)).toEqual(['waiting', 'refusing', 'fresh']);
+  });
+
+  test('the policy proceed lets siblings repeat, and never calls that fresh', async () => {
+    const [a, b] = await siblings({ ...COUNTER, crng: { onNotFresh: 'proceed', freshnessTimeoutMs: 100 } });
+    for (const { crng, clock } of [a, b]) {
+      clock.ms += 99;
+      expect(crng.isFresh()).toBe(false);
+      clock.ms += 1;
+      expect(crng.isFresh()).toBe(true);
+      expect(crng.freshness).toBe('proceeding');
+    }
+    expect(a.crng.bytes(32)).toEqual(b.crng.bytes(32));
+    expect(freshnessEvents(a.events)).toEqual(['waiting', 'proceeding']);
+    a.entropy.part(1);
+    a.announcer.announce({ kernelReseeded: true });
+    expect(a.crng.bytes(32)).not.toEqual(b.crng.bytes(32));
+    expect(a.crng.freshness).toBe('fresh');
+  });
+});
+
+test('a failing kernel at an evidence callback is an event; the announcer does not suffer', async () => {
+  const [{ crng, announcer, entropy, events }] = await siblings();
+  entropy.broken = true;
+  announcer.announce({ kernelReseeded: true });
+  expect(events.filter(event => event.type === 'failed')).toHaveLength(1);
+  expect(() => crng.uint32()).toThrow('no entropy today');
+  entropy.broken = false;
+  crng.uint32();
+});
