@@ -1,0 +1,16 @@
+// What bytes need when some of them are secret: comparison and erasure.
+// Promises: `equalBytes` takes the same time wherever two arrays of one length differ. An engine may keep copies of
+// what it has moved or optimised; `wipe` erases the home of a secret, no more.
+
+/** Whether two arrays hold the same bytes. Lengths are public: arrays of different lengths are unequal at once. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let i = 0; i < a.length; i++) difference |= a[i] ^ b[i];
+  return difference === 0;
+}
+
+/** Overwrites secrets with zeros. */
+export function wipe(...secrets: Uint8Array[]): void {
+  for (const secret of secrets) secret.fill(0);
+}

@@ -1,0 +1,88 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { type Suite, TAG_BYTES } from '../../protocol/suite.js';
+import { nobleSuite } from '../../protocol/suites/noble.js';
+import { sodiumSuite } from '../support/suites.js';
+
+const bytes = (minLength: number, maxLength = minLength) => fc.uint8Array({ minLength, maxLength });
+const word = fc.oneof(
+  fc.constantFrom(0, 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1),
+  fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+);
+
+const input = fc.record({
+  key: bytes(32),
+  other: bytes(32),
+  xnonce: bytes(24),
+  low: word,
+  high: word,
+  offset: fc.integer({ min: 0, max: 40 }),
+  message: bytes(0, 300),
+  aad: fc.option(bytes(0, 80), { nil: undefined }),
+  macKey: bytes(1, 32),
+  hmacKey: bytes(0, 100),
+  parts: fc.array(bytes(0, 150), { maxLength: 4 }),
+  flip: fc.option(fc.nat(), { nil: undefined }),
+});
+
+/** Everything that a suite can say about one input. */
+function answers(suite: Suite, given: typeof input extends fc.Arbitrary<infer T> ? T : never): unknown {
+  const { key, other, xnonce, low, high, offset, message, aad, macKey, hmacKey, parts, flip } = given;
+  const sealedLength = message.length + TAG_BYTES;
+  const buffer = new Uint8Array(offset + sealedLength + 3).fill(0x55);
+  buffer.set(message, offset);
+  suite.seal(key, low, high, buffer, offset, message.length, aad);
+  const sealed = buffer.slice();
+  if (flip !== undefined) buffer[offset + (flip % sealedLength)] ^= 1 << (flip & 7);
+  const opens = suite.open(key, low, high, buffer, offset, sealedLength, aad);
+  const opened = opens ? buffer.slice(offset, offset + message.length) : undefined;
+
+  const sealedX = suite.sealX(key, xnonce, message, aad ?? other);
+  const forgedX = sealedX.slice();
+  if (flip !== undefined) forgedX[flip % sealedLength] ^= 1 << (flip & 7);
+  const openedX = suite.openX(key, xnonce, forgedX, aad ?? other);
+
+  const outs = Array.from({ length: 4 }, () => new Uint8Array(32));
+  const mac = new Uint8Array(16);
+  suite.publicKey(key, outs[0]);
+  const agreed = suite.sharedSecret(key, other, outs[1]);
+  suite.hash(outs[2], ...parts);
+  suite.mac(mac, macKey, ...parts);
+  suite.hmac(outs[3], hmacKey, ...parts);
+  return { sealed, opens, opened, sealedX, openedX, agreed, outs, mac };
+}
+
+it.runIf(sodiumSuite)('both suites make the same bytes and the same decisions', () => {
+  fc.assert(
+    fc.property(input, given => {
+      expect(answers(sodiumSuite as Suite, given)).toEqual(answers(nobleSuite, given));
+    }),
+    { numRuns: 150 },
+  );
+});
+
+it.runIf(sodiumSuite)('what one suite seals the other opens, as long as nothing was changed', () => {
+  fc.assert(
+    fc.property(
+      bytes(32),
+      word,
+      word,
+      bytes(0, 200),
+      fc.option(fc.nat(), { nil: undefined }),
+      (key, low, high, message, flip) => {
+        for (const [sealer, opener] of [
+          [nobleSuite, sodiumSuite as Suite],
+          [sodiumSuite as Suite, nobleSuite],
+        ]) {
+          const buffer = new Uint8Array(message.length + TAG_BYTES);
+          buffer.set(message);
+          sealer.seal(key, low, high, buffer, 0, message.length);
+          if (flip !== undefined) buffer[flip % buffer.length] ^= 1 << (flip & 7);
+          expect(opener.open(key, low, high, buffer, 0, buffer.length)).toBe(flip === undefined);
+          if (flip === undefined) expect(buffer.subarray(0, message.length)).toEqual(message);
+        }
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
