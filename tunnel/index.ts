@@ -1,0 +1,14 @@
+// wireonce/tunnel: the outside world: sockets, configuration files, and a device on Node's event loop.
+
+export { systemClock } from './clock.js';
+export * from './config.js';
+export { UdpEndpoint, WebSocketEndpoint } from './endpoint.js';
+export { type ConfigPlace, TunnelError, type TunnelErrorCode } from './errors.js';
+export { EventLoopTunnel, type EventLoopTunnelOptions } from './event-loop.js';
+export { decodeKey, encodeKey } from './keys.js';
+export { type OpenTunnel, type OpenTunnelOptions, openTunnel } from './open.js';
+export { resolveEndpoint } from './resolve.js';
+export { TRANSPORT_DROPS, type Transport, type TransportCounters, type TransportDrop } from './transport.js';
+export { type UdpOptions, type UdpStatus, UdpTransport } from './udp.js';
+export * from './websocket.js';
+export * from './wire.js';
