@@ -76,11 +76,11 @@ describe.each([
     expect(refused).toBe(0);
   });
 
-  it('a stream that passes by is accepted without a gap, lap after lap', () => {
+  it('a stream whose neighbours change places is accepted without a gap, lap after lap', () => {
     const accept = filter();
-    const start = base > 9000n ? base - 9000n : 0n;
+    const start = base > 9000n ? (base - 9000n) & ~1n : 0n;
     let refused = 0;
-    for (let counter = start; counter < base + 9000n; counter++) if (!accept(counter)) refused++;
+    for (let counter = start; counter < base + 9000n; counter++) if (!accept(counter ^ 1n)) refused++;
     expect(refused).toBe(0);
   });
 
