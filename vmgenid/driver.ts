@@ -470,7 +470,7 @@ export class VmGenId implements ForkGuard {
 
   #tellEvidence(): void {
     this.#news = false;
-    for (const callback of [...this.#evidenceCallbacks]) {
+    for (const callback of Array.from(this.#evidenceCallbacks)) {
       try {
         callback();
       } catch (error) {

@@ -85,7 +85,7 @@ export class NotifierChain {
   /** Tells everybody, in order, before it returns. What subscribers do asynchronously is awaited by `settled`. */
   notify(fork: VmFork): void {
     const pending: Promise<void>[] = [this.#settled];
-    for (const entry of [...this.#entries]) {
+    for (const entry of this.#entries.slice()) {
       if (!entry.active) continue;
       const failed = (error: unknown) => this.#report({ subscriber: entry.name, phase: entry.phase, error });
       try {

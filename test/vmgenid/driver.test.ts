@@ -369,6 +369,9 @@ describe('driver: several sources', () => {
     hook.listener.announce({ vmGenId: id(2), seed });
     expect(vm.evidence.vmGenId).toBeUndefined();
     expect(seed).toEqual(id(0));
+    clock.ms += SAME_FORK_MS + 1;
+    expect(hook.listener.announce({ vmGenId: id(2) })).toBe(3);
+    expect(vm.evidence.vmGenId).toBeUndefined();
     // Control: an id not heard before is.
     hook.listener.announce({ vmGenId: id(3) });
     expect(vm.evidence.vmGenId).toEqual(id(3));

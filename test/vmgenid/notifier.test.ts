@@ -65,8 +65,11 @@ describe('notifier chain', () => {
     });
     c.register('sessions', async () => Promise.reject(boom), { name: 'rejecting' });
     // A promise of another library: awaited all the same.
-    const foreign = { then: (_ok: unknown, bad: (error: Error) => void) => bad(boom) };
-    c.register('sessions', () => foreign as unknown as Promise<void>, { name: 'foreign' });
+    const foreign = Object.create(
+      {},
+      { then: { value: (_ok: unknown, bad: (error: Error) => void) => bad(boom) } },
+    );
+    c.register('sessions', () => foreign as Promise<void>, { name: 'foreign' });
     c.register('application', () => void told.push('reached'));
     c.notify(FORK);
     expect(told).toEqual(['reached']);

@@ -181,7 +181,6 @@ export class HookSource implements GenerationSource {
     }
     if (url !== '/fork') return no(404, 'path: only /fork is served');
     if (method !== 'POST') return no(405, 'method: only POST is served', { allow: 'POST' });
-    if (Number(headers['content-length']) > HOOK_BODY_MAX) return TOO_LARGE;
     return undefined;
   }
 
