@@ -33,7 +33,7 @@ export interface HardwareEntropy {
 /** The calls of `node:fs` that a device is read by. */
 export type DeviceFiles = Pick<typeof fs, 'openSync' | 'fstatSync' | 'readSync' | 'closeSync' | 'constants'>;
 
-export interface DeviceOptions {
+export interface EntropyDeviceOptions {
   /** Another name of the same device, as a chroot may have. */
   readonly path?: string;
   /** Stands in for `node:fs`: a test makes trouble here. */
@@ -58,7 +58,7 @@ const LINUX_HWRNG = (10 << 8) | 183;
  * means OpenSSL's generator: seeded by the system, but copied by a fork and unaware of it. There only a unique
  * generation ID or a seed parts two clones, and the source says so (`inProcess`).
  */
-export function kernelEntropy(options: DeviceOptions = {}): EntropySource {
+export function kernelEntropy(options: EntropyDeviceOptions = {}): EntropySource {
   const files = options.files ?? nodeFiles();
   return files ? new KernelDevice(files, options.path ?? '/dev/urandom') : platformEntropy();
 }
@@ -67,7 +67,7 @@ export function kernelEntropy(options: DeviceOptions = {}): EntropySource {
  * The hardware generator, `/dev/hwrng` on Linux, opened without blocking and read once to see that it answers. One
  * that has nothing at the moment (EAGAIN) counts as present. Never throws.
  */
-export function hardwareEntropy(options: DeviceOptions = {}): HardwareProbe {
+export function hardwareEntropy(options: EntropyDeviceOptions = {}): HardwareProbe {
   const files = options.files ?? nodeFiles();
   if (!files) return { reason: 'this platform has no /dev/hwrng' };
   const path = options.path ?? '/dev/hwrng';

@@ -3,7 +3,7 @@
 export { Crng, type CrngEvent, type CrngOptions, type ReseedReason, reseedIntervalMs } from './crng.js';
 export {
   type DeviceFiles,
-  type DeviceOptions,
+  type EntropyDeviceOptions,
   type EntropySource,
   type HardwareEntropy,
   type HardwareProbe,

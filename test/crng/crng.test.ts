@@ -2,7 +2,7 @@ import { chacha20 } from '@noble/ciphers/chacha.js';
 import { blake2s } from '@noble/hashes/blake2.js';
 import { concatBytes } from '@noble/hashes/utils.js';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Crng, kernelEntropy, reseedIntervalMs } from 'wireonce/crng';
 import { MemorySource, VmGenId } from 'wireonce/vmgenid';
 import { RepeatingEntropy, hex, machine } from './machine.js';
@@ -187,6 +187,19 @@ describe('reseeding', () => {
 });
 
 describe('the end', () => {
+  test('of a generator is told to the guard', async () => {
+    const gone = vi.fn();
+    const { crng } = await machine({
+      before: ({ vmgenid }) => {
+        vmgenid.register = () => gone;
+        vmgenid.onEvidence = () => gone;
+      },
+    });
+    expect(gone).not.toHaveBeenCalled();
+    crng.close();
+    expect(gone).toHaveBeenCalledTimes(2);
+  });
+
   test('nothing comes out after close, and no fork is heard of', async () => {
     const { crng, source, vmgenid, entropy } = await machine();
     crng.bytes(10);

@@ -38,6 +38,26 @@ test('what was handed out is found nowhere in the memory of the generator', asyn
   }
 });
 
+test('neither is a word', async () => {
+  held.keys.clear();
+  held.outputs.clear();
+  const { crng } = await machine();
+  const word = new Uint8Array(4);
+  for (let i = 0; i < 20; i++) {
+    new DataView(word.buffer).setUint32(0, crng.uint32(), true);
+    for (const text of memory()) expect(text).not.toContain(hex(word));
+  }
+});
+
+test('the end of the keystream, which the cipher keeps a copy of, is never handed out', async () => {
+  held.outputs.clear();
+  const { crng } = await machine();
+  crng.uint32();
+  const [block] = held.outputs;
+  expect(allZero(block.subarray(block.length - 96))).toBe(false);
+  expect(allZero(block.subarray(block.length - 64))).toBe(true);
+});
+
 test('a key is gone from memory as soon as it has made a block', async () => {
   held.keys.clear();
   const { crng } = await machine();
@@ -62,14 +82,17 @@ test('close leaves nothing', async () => {
 test('a fork leaves nothing of the old block or key', async () => {
   held.keys.clear();
   held.outputs.clear();
-  const { crng, source, vmgenid } = await machine();
+  const { crng, source, vmgenid, entropy } = await machine();
   crng.bytes(40);
   const [block] = held.outputs;
   const [key] = held.keys;
   const before = hex(key);
   expect(allZero(block)).toBe(false);
   source.fork(new Uint8Array(16).fill(1));
+  entropy.broken = true;
   vmgenid.check();
   expect(allZero(block)).toBe(true);
+  entropy.broken = false;
+  crng.isFresh();
   expect(hex(key)).not.toBe(before);
 });
