@@ -288,7 +288,7 @@ export function parseAllowedIp(text: string): IpPrefix {
 
 const NO_KEY_AND_VALUE = "not a line of the form 'Key = value'";
 const WORD = /^[A-Za-z]{1,24}$/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+// oxlint-disable-next-line no-control-regex -- they are what is looked for.
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029]/;
 const HOST_NAME =
   /^(?=.{1,253}\.?$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i;

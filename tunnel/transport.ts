@@ -55,7 +55,7 @@ export interface Transport {
   send(datagram: Uint8Array, to: Endpoint): boolean;
   /**
    * Call when the machine was forked. Cuts every connection, since its TLS keys were cloned, and dials anew those
-   * that were dialled. Nothing to do for UDP.
+   * that were dialled. Nothing to do for UDP. `reason` is for whoever watches.
    */
   dropAll(reason: string): void;
   /** Gives back every descriptor. May be called twice. */
