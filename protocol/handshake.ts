@@ -179,7 +179,7 @@ export function receiveInitiation(
     // -> e, es, s
     state.initialize(local.publicKey);
     /* e */
-    const ephemeralPublic = message.slice(INITIATION.ephemeral, INITIATION.ephemeral + KEY_BYTES);
+    const ephemeralPublic = copyOf(message, INITIATION.ephemeral, INITIATION.static);
     state.mixChainingKey(ephemeralPublic);
     state.mixHash(ephemeralPublic);
     /* es */
@@ -190,7 +190,7 @@ export function receiveInitiation(
     if (!remoteStatic) return undefined;
 
     done = true;
-    const sealedTimestamp = message.slice(INITIATION.timestamp, INITIATION.mac1);
+    const sealedTimestamp = copyOf(message, INITIATION.timestamp, INITIATION.mac1);
     return new ReceivedInitiation(
       suite,
       state,
@@ -341,6 +341,11 @@ export class ConsumedInitiation {
     this.#state.wipe();
     this.#ephemeral.fill(0);
   }
+}
+
+// Not `slice`: that of a Node Buffer, which is what sockets hand out, shares its memory.
+function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  return new Uint8Array(bytes.subarray(from, to));
 }
 
 function refuseSpent(spent: boolean): void {

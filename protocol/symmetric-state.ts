@@ -64,7 +64,7 @@ export class SymmetricState {
 
   /** A state of its own with the same content, to work on and to throw away when a message proves false. */
   copy(): SymmetricState {
-    return new SymmetricState(this.#suite, this.#bytes.slice());
+    return new SymmetricState(this.#suite, new Uint8Array(this.#bytes));
   }
 
   mixHash(data: Uint8Array): void {
@@ -98,7 +98,8 @@ export class SymmetricState {
 
   /** The plaintext of `sealed`, or `undefined` when its tag is wrong. Leaves `sealed` as it was. */
   decryptAndHash(sealed: Uint8Array): Uint8Array | undefined {
-    const opened = sealed.slice();
+    // Not `slice`: that of a Node Buffer shares its memory.
+    const opened = new Uint8Array(sealed);
     if (!this.#suite.open(this.#key, 0, 0, opened, 0, opened.length, this.hash)) return undefined;
     this.mixHash(sealed);
     return opened.subarray(0, sealed.length - TAG_BYTES);

@@ -388,7 +388,7 @@ export class Device {
   #info(peer: Peer): PeerInfo {
     const { vmgenid, allowedIps } = this.#context;
     return {
-      publicKey: peer.publicKey.slice(),
+      publicKey: new Uint8Array(peer.publicKey),
       endpoint: peer.endpoint,
       persistentKeepalive: peer.persistentKeepaliveMs / 1_000,
       allowedIps: allowedIps.entries(peer),

@@ -99,7 +99,7 @@ export class Peer implements RemoteIdentity {
     onDropped: (keypair: Keypair) => void,
   ) {
     this.id = id;
-    this.publicKey = publicKey.slice();
+    this.publicKey = new Uint8Array(publicKey);
     this.sessionBlock = sessionBlock;
     this.identityBlock = identityBlock;
     this.presharedKey = identityBlock.subarray(0, KEY_BYTES);

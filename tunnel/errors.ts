@@ -5,6 +5,7 @@ export type TunnelErrorCode =
   | 'ERR_CONFIG'
   | 'ERR_KEY'
   | 'ERR_ENDPOINT'
+  | 'ERR_ENDPOINT_UNRESOLVED'
   | 'ERR_UDP_BIND'
   | 'ERR_UDP_SEND'
   | 'ERR_UDP_RECEIVE'

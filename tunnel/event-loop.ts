@@ -44,7 +44,7 @@ export class EventLoopTunnel {
       clock: systemClock,
       sink: {
         sendDatagram: (datagram, to) => this.#transport(to)?.send(datagram, to),
-        deliverPacket: (packet, peer) => onPacket(packet.slice(), peer),
+        deliverPacket: (packet, peer) => onPacket(new Uint8Array(packet), peer),
       },
     });
     for (const transport of transports) this.addTransport(transport);

@@ -130,7 +130,7 @@ class Evidence implements ForkEvidence {
 
   learn({ vmGenId, seed, kernelReseeded }: Announcement, unsure: boolean): void {
     this.#serial++;
-    this.vmGenId ??= vmGenId?.slice();
+    if (vmGenId) this.vmGenId ??= new Uint8Array(vmGenId);
     if (seed) {
       this.forgetSeed();
       this.seed = seed;
@@ -392,7 +392,7 @@ export class VmGenId implements ForkGuard {
     const same = owed || repeated || heardIn === this.epoch;
     const epoch = same ? this.epoch : this.#raise();
     if (vmGenId && !repeated) {
-      tracked.id = vmGenId.slice();
+      tracked.id = new Uint8Array(vmGenId);
       tracked.idEpoch = heardIn ?? epoch;
     }
 
@@ -431,7 +431,7 @@ export class VmGenId implements ForkGuard {
     this.#learn(announcement, unsure);
     this.#recovered(first);
     const { vmGenId } = announcement;
-    this.#queue.push({ epoch, source: first.source.name, ...(vmGenId && { vmGenId: vmGenId.slice() }) });
+    this.#queue.push({ epoch, source: first.source.name, ...(vmGenId && { vmGenId: new Uint8Array(vmGenId) }) });
 
     // The others still owe their word on this fork. What already waits in a log is read now, but with suspicion.
     for (const other of this.#tracked) {

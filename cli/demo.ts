@@ -1,0 +1,139 @@
+// `wireonce demo`: a machine is cloned in mid-flight, first without protection, then with it.
+
+import type { Command } from 'commander';
+import { fastestSuite } from '../protocol/suites/fastest.js';
+import { CLONE_SAYS, type ForkResult, type Tell, runFork } from './demo/scenario.js';
+
+export interface DemoReport {
+  readonly unguarded: {
+    readonly datagrams: number;
+    readonly reusedNonces: number;
+    readonly recovered: string;
+  };
+  readonly guarded: {
+    readonly datagrams: number;
+    readonly reusedNonces: number;
+    readonly wipedKeypairs: number;
+    readonly newHandshakes: number;
+  };
+  readonly forks: number;
+}
+
+export interface DemoOptions {
+  readonly forks: number;
+  readonly json: boolean;
+  readonly write: (text: string) => void;
+  readonly colour: boolean;
+}
+
+/** Whether the demonstration showed what it is for: harm without protection, and none with it. */
+export function demonstrates({ unguarded, guarded, forks }: DemoReport): boolean {
+  return (
+    unguarded.reusedNonces > 0 &&
+    unguarded.recovered === CLONE_SAYS[1].trimEnd() &&
+    guarded.reusedNonces === 0 &&
+    guarded.newHandshakes >= 2 * forks
+  );
+}
+
+/** Runs both halves `forks` times, at other fork points, and reports. */
+export async function demo({ forks, json, write, colour }: DemoOptions): Promise<DemoReport> {
+  const suite = await fastestSuite();
+  const paint = (code: number, text: string) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+  const start = performance.now();
+  const say = (text: string) => json || write(`${text}\n`);
+  const tell: Tell = (who, what) => {
+    const at = `${(performance.now() - start).toFixed(0).padStart(6)} ms`;
+    say(`${paint(2, at)}  ${paint(36, who.padEnd(8))} ${what}`);
+  };
+
+  const half = async (guarded: boolean): Promise<ForkResult[]> => {
+    const results: ForkResult[] = [];
+    say(paint(1, guarded ? '\nWith protection' : 'Without protection'));
+    for (let i = 0; i < forks; i++) {
+      if (forks > 1) say(paint(2, `fork ${i + 1} of ${forks}`));
+      const result = await runFork({ guarded, packetsBefore: 2 + 3 * i, suite, tell });
+      results.push(result);
+      if (guarded) tellGuarded(result, tell);
+      else tellUnguarded(result, tell, text => paint(31, text));
+    }
+    return results;
+  };
+
+  const unguarded = await half(false);
+  const guarded = await half(true);
+  const sum = (results: ForkResult[], field: Exclude<keyof ForkResult, 'recovered'>) =>
+    results.reduce((total, result) => total + result[field], 0);
+  const report: DemoReport = {
+    unguarded: {
+      datagrams: sum(unguarded, 'datagrams'),
+      reusedNonces: sum(unguarded, 'reusedNonces'),
+      recovered: unguarded.find(result => result.recovered)?.recovered ?? '',
+    },
+    guarded: {
+      datagrams: sum(guarded, 'datagrams'),
+      reusedNonces: sum(guarded, 'reusedNonces'),
+      wipedKeypairs: sum(guarded, 'wipedKeypairs'),
+      newHandshakes: sum(guarded, 'newHandshakes'),
+    },
+    forks,
+  };
+  if (json) write(`${JSON.stringify(report)}\n`);
+  else summarise(report, say, paint);
+  return report;
+}
+
+function tellUnguarded(result: ForkResult, tell: Tell, alarm: (text: string) => string): void {
+  tell('wire', alarm(`${result.reusedNonces} pairs of different datagrams under one key and counter`));
+  if (result.recovered) {
+    tell('wire', 'XOR of a pair, and a guess at what clone A said, give what clone B said:');
+    tell('wire', alarm(`"${result.recovered}"`));
+  }
+}
+
+function tellGuarded(result: ForkResult, tell: Tell): void {
+  tell('clones', `saw a new generation, wiped ${result.wipedKeypairs} keypairs, sent nothing under them`);
+  tell(
+    'clones',
+    `${result.newHandshakes} new handshakes, ${result.answered} packets delivered under new keys`,
+  );
+  tell('wire', `${result.reusedNonces} datagrams under a key and counter used before`);
+}
+
+function summarise(
+  report: DemoReport,
+  say: (text: string) => unknown,
+  paint: (code: number, text: string) => string,
+): void {
+  const { unguarded, guarded, forks } = report;
+  say('');
+  say(`${forks} ${forks === 1 ? 'fork' : 'forks'}   datagrams   nonces reused`);
+  say(
+    `without   ${String(unguarded.datagrams).padStart(8)}   ${paint(31, String(unguarded.reusedNonces).padStart(13))}`,
+  );
+  say(
+    `with      ${String(guarded.datagrams).padStart(8)}   ${paint(32, String(guarded.reusedNonces).padStart(13))}`,
+  );
+  if (!demonstrates(report)) say(paint(31, 'This is not what should have happened.'));
+}
+
+export function register(program: Command): void {
+  program
+    .command('demo')
+    .description('clone a machine in mid-flight, without and with protection, over real UDP sockets')
+    .option('--json', 'print one object', false)
+    .option('--forks <n>', 'repeat with other fork points', parseForks, 1)
+    .action(async ({ json, forks }: { json: boolean; forks: number }) => {
+      const colour = process.stdout.isTTY === true && !process.env['NO_COLOR'];
+      const report = await demo({ json, forks, colour, write: text => process.stdout.write(text) });
+      process.exitCode = demonstrates(report) ? 0 : 1;
+    });
+}
+
+function parseForks(text: string): number {
+  const forks = Number(text);
+  if (!Number.isInteger(forks) || forks < 1 || forks > 1_000) {
+    throw new Error(`--forks takes a whole number from 1 to 1000, not '${text}'`);
+  }
+  return forks;
+}

@@ -1,0 +1,102 @@
+// A machine that can be snapshotted and restored, inside one process: everything a device hears is recorded, and a
+// clone is a second machine of the same seed that hears the same. There is no copying of live keys anywhere.
+// Promises: at the instant of the restore a clone equals the original to the byte, its generator included.
+
+import { blake2s } from '@noble/hashes/blake2.js';
+import { Crng, type EntropySource } from '../../crng/index.js';
+import type { Suite } from '../../protocol/suite.js';
+import { Device, type PeerOptions } from '../../sessions/device.js';
+import type { Endpoint } from '../../sessions/ports.js';
+import { MemorySource, VmGenId } from '../../vmgenid/index.js';
+
+export interface MachineOptions {
+  /** 32 secret bytes: all that makes this machine and its clones differ from other machines. */
+  readonly seed: Uint8Array;
+  readonly privateKey: Uint8Array;
+  readonly suite: Suite;
+  /** Whether the machine looks at its hypervisor's generation ID. */
+  readonly guarded: boolean;
+  readonly peer: PeerOptions;
+  /** Sees every datagram on its way out. */
+  readonly onDatagram: (datagram: Uint8Array, to: Endpoint) => void;
+}
+
+/** What a device hears: a packet to send, a datagram, the passing of time. */
+type Input = (device: Device) => void;
+
+interface Recorded {
+  readonly at: number;
+  readonly wallClock: number;
+  readonly input: Input;
+}
+
+export class Machine {
+  readonly device: Device;
+  readonly #options: MachineOptions;
+  readonly #hypervisor = new MemorySource();
+  readonly #history: Recorded[] = [];
+  #now = 0;
+  #wallClock = 0;
+  #replaying = false;
+
+  constructor(options: MachineOptions) {
+    this.#options = options;
+    const now = () => this.#now;
+    // Without a look at the hypervisor nothing in the machine ever learns of a fork.
+    const vmgenid = new VmGenId(options.guarded ? [this.#hypervisor] : [], { now });
+    this.device = new Device({
+      privateKey: options.privateKey,
+      suite: options.suite,
+      vmgenid,
+      crng: new Crng({ entropy: clonedKernel(options.seed), vmgenid, now }),
+      clock: { now, wallClock: () => this.#wallClock },
+      sink: {
+        sendDatagram: (datagram, to) => {
+          if (!this.#replaying) options.onDatagram(datagram, to);
+        },
+        deliverPacket: () => {},
+      },
+    });
+    this.device.setPeer(options.peer);
+  }
+
+  /** Lets the device hear something now, and remembers it. */
+  hear(input: Input): void {
+    this.#play({ at: performance.now(), wallClock: Date.now(), input });
+  }
+
+  /**
+   * Starts this machine a second time from what it is now: on new hardware, with a new generation ID (16 bytes), as a
+   * hypervisor does. Datagrams of the clone go to `onDatagram`.
+   */
+  restore(vmGenId: Uint8Array, onDatagram: MachineOptions['onDatagram']): Machine {
+    const clone = new Machine({ ...this.#options, onDatagram });
+    clone.#replaying = true;
+    for (const recorded of this.#history) clone.#play(recorded);
+    clone.#replaying = false;
+    clone.#hypervisor.fork(vmGenId);
+    return clone;
+  }
+
+  #play(recorded: Recorded): void {
+    this.#now = recorded.at;
+    this.#wallClock = recorded.wallClock;
+    this.#history.push(recorded);
+    recorded.input(this.device);
+  }
+}
+
+/** The kernel's generator as clones see it right after a restore: still one and the same stream. */
+function clonedKernel(seed: Uint8Array): EntropySource {
+  const counter = new Uint32Array(1);
+  return {
+    name: 'simulated kernel',
+    read: into => {
+      for (let at = 0; at < into.length; at += 32) {
+        counter[0]++;
+        into.set(blake2s(new Uint8Array(counter.buffer), { key: seed }).subarray(0, into.length - at), at);
+      }
+    },
+    close: () => {},
+  };
+}

@@ -1,0 +1,22 @@
+// The packets inside the demonstration's tunnel: IPv4 with a line of text.
+
+const HEADER_BYTES = 20;
+/** RFC 3692: for experiments. */
+const PROTOCOL = 253;
+
+export function innerPacket(source: string, destination: string, text: string): Uint8Array {
+  const payload = new TextEncoder().encode(text);
+  const packet = new Uint8Array(HEADER_BYTES + payload.length);
+  packet[0] = 0x45;
+  new DataView(packet.buffer).setUint16(2, packet.length);
+  packet[8] = 64;
+  packet[9] = PROTOCOL;
+  packet.set(source.split('.').map(Number), 12);
+  packet.set(destination.split('.').map(Number), 16);
+  packet.set(payload, HEADER_BYTES);
+  return packet;
+}
+
+export function innerPayload(packet: Uint8Array): string {
+  return new TextDecoder().decode(packet.subarray(HEADER_BYTES)).trimEnd();
+}

@@ -1,0 +1,214 @@
+// One run of the story: a sandbox talks to a gateway over UDP, is snapshotted in mid-flight, and restored twice.
+
+import { Crng, kernelEntropy } from '../../crng/index.js';
+import type { Suite } from '../../protocol/suite.js';
+import type { Endpoint } from '../../sessions/ports.js';
+import { systemClock } from '../../tunnel/clock.js';
+import { EventLoopTunnel } from '../../tunnel/event-loop.js';
+import { UdpEndpoint, UdpTransport } from '../../tunnel/index.js';
+import { VmGenId } from '../../vmgenid/index.js';
+import { Machine } from './machine.js';
+import { innerPacket, innerPayload } from './packet.js';
+import { Wiretap, recoverPlaintext } from './wiretap.js';
+
+/** What each clone says after the restore. The first is the kind of thing that anybody can guess. */
+export const CLONE_SAYS = [
+  'GET /health HTTP/1.1  Host: sandbox.internal  User-Agent: probe ',
+  'POST /pay HTTP/1.1  card=4111111111111111 cvc=737 name=A.Turing ',
+] as const;
+
+const PACKETS_PER_CLONE = 4;
+const SANDBOX_IP = '10.44.0.2';
+const GATEWAY_IP = '10.44.0.1';
+/** An answer on loopback takes a millisecond; this long without one is a defect. Milliseconds. */
+const PATIENCE_MS = 10_000;
+/** A responder takes one initiation per peer in 20 ms, and rounds timestamps to 17. Milliseconds. */
+const BETWEEN_CLONES_MS = 60;
+
+export interface ForkResult {
+  /** Data messages that the sandbox and its clones sent. */
+  readonly datagrams: number;
+  readonly reusedNonces: number;
+  /** What the wire gave away of the second clone's packet; empty where nothing was reused. */
+  readonly recovered: string;
+  readonly wipedKeypairs: number;
+  readonly newHandshakes: number;
+  /** Packets of the clones that the gateway answered. */
+  readonly answered: number;
+}
+
+export type Tell = (who: string, what: string) => void;
+
+export interface ForkOptions {
+  readonly guarded: boolean;
+  /** How many packets the sandbox has sent when it is snapshotted. */
+  readonly packetsBefore: number;
+  readonly suite: Suite;
+  readonly tell: Tell;
+}
+
+export async function runFork(options: ForkOptions): Promise<ForkResult> {
+  const { guarded, packetsBefore, suite, tell } = options;
+  const wiretap = new Wiretap();
+  const host = await Host.open(suite);
+  try {
+    const seed = host.crng.bytes(32);
+    const sandboxPrivate = host.crng.x25519PrivateKey();
+    const gatewayPrivate = host.crng.x25519PrivateKey();
+    const gateway = await host.gateway(gatewayPrivate, publicKey(suite, sandboxPrivate));
+
+    const nic = await host.nic();
+    const sandbox = new Machine({
+      seed,
+      privateKey: sandboxPrivate,
+      suite,
+      guarded,
+      peer: {
+        publicKey: publicKey(suite, gatewayPrivate),
+        endpoint: gateway.endpoint,
+        allowedIps: [{ ip: Uint8Array.of(10, 44, 0, 1), prefix: 32 }],
+      },
+      onDatagram: tapped(wiretap, nic),
+    });
+    plug(nic, sandbox);
+    for (let i = 0; i < packetsBefore; i++) await say(sandbox, gateway, `telemetry ${i}`);
+    tell('sandbox', `handshake done, ${packetsBefore} packets sent and answered`);
+
+    // Snapshot, with the next packet on its way: the original machine is never heard of again.
+    nic.onDatagram = () => {};
+    tell('host', 'snapshot of the sandbox, restored twice');
+    const clones: Machine[] = [];
+    for (const name of ['clone A', 'clone B']) {
+      const cloneNic = await host.nic();
+      const clone = sandbox.restore(host.crng.bytes(16), tapped(wiretap, cloneNic));
+      plug(cloneNic, clone);
+      clones.push(clone);
+      tell(name, 'runs, with the same keys, counters and random numbers as its twin');
+    }
+    const before = clones.map(clone => clone.device.stats().handshakesCompleted);
+
+    let answered = 0;
+    for (const [i, clone] of clones.entries()) {
+      if (i > 0) await pause(BETWEEN_CLONES_MS);
+      for (let n = 0; n < PACKETS_PER_CLONE; n++) {
+        // An unguarded second clone repeats counters that the gateway has seen: it is never answered.
+        const wait = guarded || i === 0;
+        if (await say(clone, gateway, CLONE_SAYS[i], wait)) answered++;
+      }
+    }
+    await pause(BETWEEN_CLONES_MS);
+
+    const after = clones.map(clone => clone.device.stats());
+    return {
+      datagrams: wiretap.datagrams,
+      reusedNonces: wiretap.reuses.length,
+      recovered: recover(wiretap),
+      wipedKeypairs: after.reduce((sum, stats) => sum + stats.wipedKeypairs, 0),
+      newHandshakes: after.reduce((sum, stats, i) => sum + stats.handshakesCompleted - before[i], 0),
+      answered,
+    };
+  } finally {
+    await host.close();
+  }
+}
+
+// The attacker guesses what one clone said, and reads off the wire what the other did.
+function recover(wiretap: Wiretap): string {
+  const reuse = wiretap.reuses[0];
+  if (!reuse) return '';
+  const guess = innerPacket(SANDBOX_IP, GATEWAY_IP, CLONE_SAYS[0]);
+  return innerPayload(recoverPlaintext(reuse, guess, true));
+}
+
+interface Gateway {
+  readonly endpoint: Endpoint;
+  /** Packets that came out of its end of the tunnel. */
+  received: number;
+}
+
+/** Hands a packet to the machine; resolves when it came out at the gateway. False where nobody waits for that. */
+async function say(machine: Machine, gateway: Gateway, text: string, wait = true): Promise<boolean> {
+  const before = gateway.received;
+  const packet = innerPacket(SANDBOX_IP, GATEWAY_IP, text);
+  machine.hear(device => device.sendPacket(packet));
+  if (!wait) return false;
+  const deadline = systemClock.now() + PATIENCE_MS;
+  while (gateway.received === before) {
+    if (systemClock.now() > deadline) throw new Error('the gateway did not get a packet on loopback');
+    await pause(1);
+    machine.hear(device => device.runTimers());
+  }
+  return true;
+}
+
+function tapped(wiretap: Wiretap, nic: UdpTransport) {
+  return (datagram: Uint8Array, to: Endpoint) => {
+    wiretap.see(datagram);
+    nic.send(datagram, to);
+  };
+}
+
+function plug(nic: UdpTransport, machine: Machine): void {
+  nic.onDatagram = (datagram, from) => {
+    const bytes = new Uint8Array(datagram);
+    machine.hear(device => device.receiveDatagram(new Uint8Array(bytes), from));
+  };
+}
+
+function publicKey(suite: Suite, privateKey: Uint8Array): Uint8Array {
+  const key = new Uint8Array(32);
+  suite.publicKey(privateKey, key);
+  return key;
+}
+
+const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms));
+
+/** The world around the machines: real sockets, a real generator, and the gateway, which is never cloned. */
+class Host {
+  readonly crng: Crng;
+  readonly #suite: Suite;
+  readonly #vmgenid: VmGenId;
+  readonly #closers: (() => void | Promise<void>)[] = [];
+
+  private constructor(suite: Suite) {
+    this.#suite = suite;
+    const entropy = kernelEntropy();
+    this.#vmgenid = new VmGenId([]);
+    this.crng = new Crng({ entropy, vmgenid: this.#vmgenid, now: systemClock.now });
+    this.#closers.push(() => entropy.close());
+  }
+
+  static async open(suite: Suite): Promise<Host> {
+    return new Host(suite);
+  }
+
+  async nic(): Promise<UdpTransport> {
+    const nic = await UdpTransport.open({ ipv4: '127.0.0.1', ipv6: false });
+    this.#closers.push(() => nic.close());
+    return nic;
+  }
+
+  async gateway(privateKey: Uint8Array, peer: Uint8Array): Promise<Gateway> {
+    const udp = await UdpTransport.open({ ipv4: '127.0.0.1', ipv6: false });
+    const gateway: Gateway = { endpoint: UdpEndpoint.of('127.0.0.1', udp.port), received: 0 };
+    const tunnel = new EventLoopTunnel({
+      privateKey,
+      suite: this.#suite,
+      crng: this.crng,
+      vmgenid: this.#vmgenid,
+      transports: [udp],
+      peers: [{ publicKey: peer, allowedIps: [{ ip: Uint8Array.of(10, 44, 0, 2), prefix: 32 }] }],
+      onPacket: () => {
+        gateway.received++;
+      },
+    });
+    this.#closers.push(() => tunnel.close());
+    return gateway;
+  }
+
+  async close(): Promise<void> {
+    for (const closer of this.#closers.splice(0).reverse()) await closer();
+    this.crng.close();
+    await this.#vmgenid.close();
+  }
+}

@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest';
+import { demo, demonstrates } from '../../cli/demo.js';
+
+it('shows reuse without protection, reads the plaintext off the wire, and shows none with it', async () => {
+  let out = '';
+  const report = await demo({ forks: 2, json: true, colour: false, write: text => (out += text) });
+  expect(JSON.parse(out)).toEqual(report);
+  expect(demonstrates(report)).toBe(true);
+  // Two clones say four things each: the second repeats the counters of the first.
+  expect(report.unguarded.reusedNonces).toBe(2 * 4);
+  expect(report.unguarded.recovered).toContain('card=4111111111111111');
+  expect(report.guarded).toMatchObject({ reusedNonces: 0, newHandshakes: 4, wipedKeypairs: 4 });
+  expect(report.guarded.datagrams).toBeGreaterThan(2 * 8);
+});
+
+it('tells the story in lines a person can read', async () => {
+  let out = '';
+  await demo({ forks: 1, json: false, colour: false, write: text => (out += text) });
+  expect(out).toContain('snapshot of the sandbox, restored twice');
+  expect(out).toMatch(/without +\d+ +4/);
+  expect(out).toMatch(/with +\d+ +0/);
+  expect(out).not.toContain('\u001b');
+});
+
+it('does not call a run without harm a demonstration', () => {
+  const guarded = { datagrams: 10, reusedNonces: 0, wipedKeypairs: 2, newHandshakes: 2 };
+  const recovered = 'POST /pay HTTP/1.1  card=4111111111111111 cvc=737 name=A.Turing';
+  const harmed = { datagrams: 10, reusedNonces: 4, recovered };
+  expect(demonstrates({ unguarded: harmed, guarded, forks: 1 })).toBe(true);
+  expect(demonstrates({ unguarded: { ...harmed, reusedNonces: 0 }, guarded, forks: 1 })).toBe(false);
+  expect(demonstrates({ unguarded: harmed, guarded: { ...guarded, reusedNonces: 1 }, forks: 1 })).toBe(false);
+  expect(demonstrates({ unguarded: harmed, guarded: { ...guarded, newHandshakes: 1 }, forks: 1 })).toBe(false);
+});
