@@ -22,8 +22,8 @@ const SANDBOX_IP = '10.44.0.2';
 const GATEWAY_IP = '10.44.0.1';
 /** An answer on loopback takes a millisecond; this long without one is a defect. Milliseconds. */
 const PATIENCE_MS = 10_000;
-/** A responder takes one initiation per peer in 20 ms, and rounds timestamps to 17. Milliseconds. */
-const BETWEEN_CLONES_MS = 60;
+/** A responder takes one initiation of a peer in 20 ms, and initiators round their timestamps to 17. Milliseconds. */
+const BETWEEN_HANDSHAKES_MS = 60;
 
 export interface ForkResult {
   /** Data messages that the sandbox and its clones sent. */
@@ -74,6 +74,7 @@ export async function runFork(options: ForkOptions): Promise<ForkResult> {
     for (let i = 0; i < packetsBefore; i++) await say(sandbox, gateway, `telemetry ${i}`);
     tell('sandbox', `handshake done, ${packetsBefore} packets sent and answered`);
 
+    await pause(BETWEEN_HANDSHAKES_MS);
     // Snapshot, with the next packet on its way: the original machine is never heard of again.
     nic.onDatagram = () => {};
     tell('host', 'snapshot of the sandbox, restored twice');
@@ -89,14 +90,14 @@ export async function runFork(options: ForkOptions): Promise<ForkResult> {
 
     let answered = 0;
     for (const [i, clone] of clones.entries()) {
-      if (i > 0) await pause(BETWEEN_CLONES_MS);
+      if (i > 0) await pause(BETWEEN_HANDSHAKES_MS);
       for (let n = 0; n < PACKETS_PER_CLONE; n++) {
         // An unguarded second clone repeats counters that the gateway has seen: it is never answered.
         const wait = guarded || i === 0;
         if (await say(clone, gateway, CLONE_SAYS[i], wait)) answered++;
       }
     }
-    await pause(BETWEEN_CLONES_MS);
+    await pause(BETWEEN_HANDSHAKES_MS);
 
     const after = clones.map(clone => clone.device.stats());
     return {
