@@ -16,9 +16,10 @@ export const REPLAYED_COUNTER = -2;
 
 /**
  * The length of a packet once padded: a multiple of 16, but never above `mtu`. A packet longer than the MTU is padded
- * as its last MTU-sized piece would be (Linux send.c calculate_skb_padding).
+ * as its last MTU-sized piece would be; an MTU of 0 bounds nothing (Linux send.c calculate_skb_padding).
  */
 export function paddedLength(length: number, mtu: number): number {
+  if (mtu === 0) return Math.ceil(length / PADDING_BYTES) * PADDING_BYTES;
   const lastUnit = length > mtu ? length % mtu : length;
   const padded = Math.min(mtu, Math.ceil(lastUnit / PADDING_BYTES) * PADDING_BYTES);
   return length - lastUnit + padded;
