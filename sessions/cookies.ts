@@ -21,6 +21,7 @@ import {
 } from '../protocol/cookie.js';
 import { COOKIE, INITIATION, RESPONSE, readU32 } from '../protocol/messages.js';
 import { KEY_BYTES, MAC_BYTES, type Suite, XNONCE_BYTES } from '../protocol/suite.js';
+import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
 import { draw } from './draw.js';
 import type { Drop } from './drops.js';
@@ -60,11 +61,6 @@ export class CookieJar {
     this.#secretEpoch = epoch;
     this.#secretBornAt = now;
     return this.#secret;
-  }
-
-  /** Whether there is a secret that a cookie could have been made of. */
-  hasSecret(epoch: number, now: number): boolean {
-    return this.#secretEpoch === epoch && now - this.#secretBornAt < COOKIE_SECRET_MAX_AGE_MS;
   }
 
   wipe(): void {
@@ -149,12 +145,15 @@ export function consumeCookieReply(
   const { drops } = context;
   const peer = context.indices.lookup(readU32(message, COOKIE.receiver))?.peer;
   if (!peer) return drops.drop('unknownIndex');
+  // Nothing of ours waits for a cookie: none was sent, or it had its cookie, and this is a replay.
+  if (peer.lastMac1Epoch === NO_EPOCH) return drops.drop('unknownIndex');
   if (peer.lastMac1Epoch !== epoch) return drops.drop('staleEpoch');
   const cookie = openCookieReply(context.suite, peer.cookieKey, message, peer.lastMac1);
   if (!cookie) return drops.drop('badTag');
   peer.cookie.set(cookie);
   peer.cookieReceivedAt = now;
   peer.cookieEpoch = epoch;
+  peer.lastMac1Epoch = NO_EPOCH;
   context.emit({ type: 'cookieReceived', peer: peer.publicKey });
   return 'cookie';
 }
