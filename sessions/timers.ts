@@ -76,10 +76,12 @@ export function persistentKeepaliveChanged(context: Context, peer: Peer, now: nu
 /** Does all that is due. Call from `runTimers` alone. */
 export function fireTimers(context: Context, now: number): void {
   for (let peer = context.deadlines.popDue(now); peer; peer = context.deadlines.popDue(now)) {
+    // A datagram that was held back, or a sink that removes its peer, may have set a timer after the removal.
+    if (context.peers.get(peer.id) !== peer) continue;
     firePeer(context, peer, now);
     // The queue keeps a peer at its earliest deadline of old; timers that have moved since are put back.
     const next = peer.nextDeadline();
-    if (next !== OFF) context.deadlines.schedule(peer, next);
+    if (next !== OFF && context.peers.get(peer.id) === peer) context.deadlines.schedule(peer, next);
   }
 }
 
