@@ -69,7 +69,7 @@ function expireSending(context: Context, epoch: number): Ended {
     const { previous, current, next } = peer.keypairs;
     for (const keypair of [previous, current, next]) {
       if (!keypair) continue;
-      if (keypair !== previous) ended.wipedKeypairs++;
+      if (keypair !== previous && keypair.sendEpoch !== NO_EPOCH) ended.wipedKeypairs++;
       keypair.sendKey.fill(0);
       keypair.sendEpoch = NO_EPOCH;
       keypair.receiveEpoch = epoch;
