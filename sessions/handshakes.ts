@@ -28,7 +28,7 @@ import { enter } from './fork-response.js';
 import { TRANSPORT_KEYS_BYTES } from './keypairs.js';
 import { type IndexEntry, type Peer, roam } from './peer.js';
 import type { Endpoint } from './ports.js';
-import { sendKeepalive } from './send.js';
+import { flushStaged, sendKeepalive } from './send.js';
 import {
   authenticatedPacketReceived,
   handshakeComplete,
@@ -43,21 +43,24 @@ const MIN_INITIATION_INTERVAL_MS = 1_000 / INITIATIONS_PER_SECOND;
 /** Sends an initiation to a peer, unless one was sent less than REKEY_TIMEOUT ago. Retries keep the attempt count. */
 export function initiateHandshake(context: Context, peer: Peer, isRetry = false): void {
   if (!isRetry) peer.handshakeAttempts = 0;
+  // First of all, since a fork changes what the next lines look at: who we are, who is known, who may speak.
+  const epoch = enter(context);
   const { local, clock, gate } = context;
   if (!local || context.held || !peer.endpoint || !hasStaticShared(context, local, peer)) return;
   const now = clock.now();
   if (now - peer.lastSentHandshake < REKEY_TIMEOUT_MS) return;
+  if (epoch === NO_EPOCH || !context.crng.isFresh()) return waitForFreshness(context, peer);
 
-  const epoch = enter(context);
   endSentInitiation(context, peer);
   const storage = peer.handshakeStorage;
   const ephemeralPrivate = storage.subarray(SYMMETRIC_STATE_BYTES);
-  const fresh = epoch !== NO_EPOCH && context.crng.isFresh() && draw(context, ephemeralPrivate);
-  const senderIndex = fresh ? drawIndex(context, { peer, keypair: undefined }) : undefined;
-  if (senderIndex === undefined) return waitForFreshness(context, peer);
-  if (context.epoch !== epoch) {
+  const senderIndex = draw(context, ephemeralPrivate)
+    ? drawIndex(context, { peer, keypair: undefined })
+    : undefined;
+  if (senderIndex === undefined || context.epoch !== epoch) {
     // A fork, noticed while drawing, has wiped what was begun here.
-    context.indices.remove(senderIndex);
+    if (senderIndex !== undefined) context.indices.remove(senderIndex);
+    storage.fill(0);
     return waitForFreshness(context, peer);
   }
 
@@ -128,15 +131,16 @@ function respond(context: Context, peer: Peer, consumed: ConsumedInitiation, epo
   const keys = new Uint8Array(TRANSPORT_KEYS_BYTES);
   const entry: IndexEntry = { peer, keypair: undefined };
   try {
-    if (!context.crng.isFresh() || !draw(context, ephemeralPrivate)) {
-      peer.waitingInitiation = { state: consumed, epoch };
-      return waitForFreshness(context, peer);
-    }
-    const senderIndex = drawIndex(context, entry);
-    if (senderIndex === undefined || context.epoch !== epoch || !peer.endpoint) {
-      // The fork has made this initiation one that a sibling may answer too: the peer will send another.
+    const fresh = context.crng.isFresh() && draw(context, ephemeralPrivate);
+    const senderIndex = fresh ? drawIndex(context, entry) : undefined;
+    if (context.epoch !== epoch || !peer.endpoint) {
+      // A fork has made this initiation one that a sibling may answer too: the peer will send another.
       if (senderIndex !== undefined) context.indices.remove(senderIndex);
       return consumed.wipe();
+    }
+    if (senderIndex === undefined) {
+      peer.waitingInitiation = { state: consumed, epoch };
+      return waitForFreshness(context, peer);
     }
     const now = clock.now();
     const buffer = gate.buffer(RESPONSE_BYTES);
@@ -203,15 +207,17 @@ export function consumeResponse(
   return 'handshake';
 }
 
-/** Makes the handshakes that had to wait, as far as they may be made now. */
+/** Makes the handshakes that had to wait, as far as they may be made now, and sends what waits for none. */
 export function retryWaiting(context: Context): void {
   if (context.waiting.size === 0 || enter(context) !== context.epoch || !context.crng.isFresh()) return;
-  for (const peer of [...context.waiting]) {
+  for (const peer of Array.from(context.waiting)) {
     context.waiting.delete(peer);
     const waiting = peer.waitingInitiation;
     if (waiting?.epoch === context.epoch) {
       peer.waitingInitiation = undefined;
       respond(context, peer, waiting.state, waiting.epoch);
+    } else if (peer.staged.length > 0) {
+      flushStaged(context, peer);
     } else {
       initiateHandshake(context, peer);
     }
@@ -224,7 +230,8 @@ export function endHandshakes(context: Context, peer: Peer): void {
   endWaitingInitiation(peer);
 }
 
-function endSentInitiation(context: Context, peer: Peer): void {
+/** Ends the handshake that we started, if one is in flight. */
+export function endSentInitiation(context: Context, peer: Peer): void {
   if (!peer.sent) return;
   peer.sent.wipe();
   peer.sent = undefined;
@@ -236,8 +243,9 @@ function endWaitingInitiation(peer: Peer): void {
   peer.waitingInitiation = undefined;
 }
 
-function waitForFreshness(context: Context, peer: Peer): void {
-  if (context.waiting.has(peer)) return;
+/** Has `retryWaiting` look after this peer, when the generation can be read and the randomness is fresh. */
+export function waitForFreshness(context: Context, peer: Peer): void {
+  if (context.held || context.waiting.has(peer) || context.peers.get(peer.id) !== peer) return;
   context.waiting.add(peer);
   context.emit({ type: 'waitingForFreshness', peer: peer.publicKey });
 }

@@ -88,13 +88,18 @@ export class ReleaseGate {
   }
 
   uncork(): void {
-    if (--this.#corks === 0) this.flush();
+    if (this.#corks > 0) this.#corks--;
+    this.flush();
   }
 
-  /** Reads the generation once, after everything so far was sealed, and releases or discards all of it. */
-  flush(): void {
-    if (this.#corks > 0 || this.#flushing) return;
+  /**
+   * Reads the generation once, after everything so far was sealed, and releases or discards all of it. False when
+   * something was discarded.
+   */
+  flush(): boolean {
+    if (this.#corks > 0 || this.#flushing) return true;
     const queue = this.#queue;
+    let released = true;
     this.#flushing = true;
     try {
       // What is pushed while these are released was sealed after this check, and gets one of its own.
@@ -102,7 +107,7 @@ export class ReleaseGate {
         const end = this.#due();
         if (end === this.#head) break;
         const epoch = this.#check();
-        while (this.#head < end) this.#finish(queue[this.#head++], epoch);
+        while (this.#head < end) released = this.#finish(queue[this.#head++], epoch) && released;
       }
     } finally {
       this.#flushing = false;
@@ -111,6 +116,7 @@ export class ReleaseGate {
         this.#head = 0;
       }
     }
+    return released;
   }
 
   /** When the oldest datagram held back may leave; Infinity when none is. */
@@ -135,9 +141,10 @@ export class ReleaseGate {
     return holdBackMs > 0 ? vmgenid.poll() : vmgenid.check();
   }
 
-  #finish(output: Output, epoch: number): void {
+  #finish(output: Output, epoch: number): boolean {
     const { buffer, length, to } = output;
-    if (output.epoch === epoch) {
+    const released = output.epoch === epoch;
+    if (released) {
       this.#options.sink.sendDatagram(buffer.subarray(0, length), to as Endpoint);
       this.#options.onReleased(output);
     } else {
@@ -149,5 +156,6 @@ export class ReleaseGate {
     output.to = undefined;
     output.peer = undefined;
     this.#spare.push(output);
+    return released;
   }
 }

@@ -9,7 +9,7 @@ import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
-import { initiateHandshake } from './handshakes.js';
+import { initiateHandshake, waitForFreshness } from './handshakes.js';
 import type { Peer } from './peer.js';
 
 /**
@@ -38,10 +38,10 @@ export function sendPacket(context: Context, packet: Uint8Array): SendResult {
     return peer.staged.length > 0 ? 'staged' : 'sent';
   }
   if (!seal(context, peer, keypair, packet, epoch)) return stageAndCall(context, peer, packet);
-  context.gate.flush();
+  const released = context.gate.flush();
   keepKeyFresh(context, peer, keypair);
   // The gate has counted the drop; the caller learns of it too.
-  return context.vmgenid.epoch === epoch ? 'sent' : STALE;
+  return released ? 'sent' : STALE;
 }
 
 const STALE: Drop = Object.freeze({ drop: 'staleEpoch' });
@@ -56,16 +56,23 @@ export function sendKeepalive(context: Context, peer: Peer): void {
 export function flushStaged(context: Context, peer: Peer): void {
   if (peer.staged.length === 0 || !peer.endpoint) return;
   const epoch = enter(context);
+  // Nothing is wrong with the session: it waits for somebody to vouch for the generation.
+  if (epoch === NO_EPOCH) return waitForFreshness(context, peer);
   const keypair = sendingKeypair(context, peer, epoch);
   if (!keypair) {
     initiateHandshake(context, peer);
     return;
   }
   context.gate.cork();
-  peer.staged.drain(packet => {
-    if (!seal(context, peer, keypair, packet, epoch)) stageAndCall(context, peer, packet);
-  });
-  context.gate.uncork();
+  try {
+    peer.staged.drain(packet => {
+      // Whoever hears of the handshake that a spent counter brings about may have wiped the session.
+      const usable = keypair === peer.keypairs.current;
+      if (!usable || !seal(context, peer, keypair, packet, epoch)) stageAndCall(context, peer, packet);
+    });
+  } finally {
+    context.gate.uncork();
+  }
   keepKeyFresh(context, peer, keypair);
 }
 
