@@ -10,7 +10,6 @@ import {
   REJECT_AFTER_TIME_MS,
   REKEY_TIMEOUT_MS,
 } from '../protocol/constants.js';
-import type { Keypair } from '../protocol/keypair.js';
 import { TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
 import { BAD_TAG, REPLAYED_COUNTER, openPacket } from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
@@ -18,7 +17,7 @@ import type { Context } from './context.js';
 import { consumeCookieReply, refuseAtDoor } from './cookies.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
-import { consumeInitiation, consumeResponse, initiateHandshake } from './handshakes.js';
+import { consumeInitiation, consumeResponse, endSentInitiation, initiateHandshake } from './handshakes.js';
 import { type Peer, roam } from './peer.js';
 import type { Endpoint } from './ports.js';
 import { flushStaged } from './send.js';
@@ -78,13 +77,16 @@ function consumeData(
   const { peer } = entry;
   peer.rxBytes += datagram.length;
   roam(context, peer, from);
+  // Before anything is sent: what is sent now waits for an answer of its own.
+  authenticatedPacketReceived(context, peer, now);
   if (peer.keypairs.confirm(keypair)) {
+    // Linux has one handshake per peer, and ours has given way to the peer's: no late response revives it.
+    endSentInitiation(context, peer);
     handshakeComplete(context, peer);
     context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'responder' });
     flushStaged(context, peer);
   }
-  authenticatedPacketReceived(context, peer, now);
-  rekeyBeforeTheEnd(context, peer, keypair, now);
+  rekeyBeforeTheEnd(context, peer, now);
   if (length === 0) return 'keepalive';
   dataReceived(context, peer, now);
   return deliver(context, peer, datagram, length);
@@ -118,9 +120,11 @@ function innerLength(bytes: Uint8Array, at: number, available: number): number {
   return 0;
 }
 
-// Linux receive.c keep_key_fresh(): once per keypair, and only by the initiator.
-function rekeyBeforeTheEnd(context: Context, peer: Peer, keypair: Keypair, now: number): void {
-  if (peer.sentLastMinuteHandshake || !keypair.isInitiator || keypair !== peer.keypairs.current) return;
+// Linux receive.c keep_key_fresh(): once per keypair, and only by the initiator. It is the age of the keypair that
+// sends which counts, whichever the packet came under.
+function rekeyBeforeTheEnd(context: Context, peer: Peer, now: number): void {
+  const keypair = peer.keypairs.current;
+  if (peer.sentLastMinuteHandshake || !keypair?.isInitiator || keypair.sendEpoch !== context.epoch) return;
   if (now - keypair.createdAt < REKEY_ON_RECEIVE_MS) return;
   peer.sentLastMinuteHandshake = true;
   initiateHandshake(context, peer);
