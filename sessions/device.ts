@@ -5,6 +5,7 @@
 
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Randomness } from '../crng/randomness.js';
+import { REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
 import { KEY_BYTES, type Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
@@ -24,7 +25,7 @@ import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, Peer } from '
 import type { Clock, Endpoint, Sink } from './ports.js';
 import { type ReceiveResult, receiveDatagram } from './receive.js';
 import { type Output, ReleaseGate } from './release.js';
-import { type SendResult, sendKeepalive, sendPacket } from './send.js';
+import { type SendResult, flushStaged, sendKeepalive, sendPacket } from './send.js';
 import { authenticatedPacketSent, dataSent, fireTimers, persistentKeepaliveChanged } from './timers.js';
 
 export interface DeviceOptions {
@@ -239,6 +240,8 @@ export class Device {
     if (options.replaceAllowedIps) context.allowedIps.removeAll(peer);
     for (const { ip, prefix } of options.allowedIps ?? []) context.allowedIps.insert(ip, prefix, peer);
     if (persistentKeepalive !== undefined) this.#setPersistentKeepalive(peer, persistentKeepalive);
+    // A keepalive may have waited for somewhere to go.
+    if (options.endpoint) flushStaged(context, peer);
   }
 
   /** Takes an address range from a peer; false when it is not the peer's. */
@@ -386,7 +389,8 @@ export class Device {
   }
 
   #info(peer: Peer): PeerInfo {
-    const { vmgenid, allowedIps } = this.#context;
+    const { vmgenid, allowedIps, clock } = this.#context;
+    const { current } = peer.keypairs;
     return {
       publicKey: new Uint8Array(peer.publicKey),
       endpoint: peer.endpoint,
@@ -396,7 +400,8 @@ export class Device {
       lastHandshakeAt: peer.lastHandshakeAt,
       rxBytes: peer.rxBytes,
       txBytes: peer.txBytes,
-      hasSession: peer.keypairs.current?.sendEpoch === vmgenid.epoch,
+      hasSession:
+        current?.sendEpoch === vmgenid.epoch && clock.now() - current.createdAt < REJECT_AFTER_TIME_MS,
     };
   }
 
