@@ -55,7 +55,7 @@ export async function openTunnel(options: OpenTunnelOptions): Promise<OpenTunnel
     closers.push(() => entropy.close());
     const { hardware } = hardwareEntropy();
     if (hardware) closers.push(() => hardware.close());
-    const crng = new KernelSeededCrng({
+    const crng = new Crng({
       entropy,
       hardware,
       vmgenid,
@@ -66,7 +66,8 @@ export async function openTunnel(options: OpenTunnelOptions): Promise<OpenTunnel
 
     const udp = await UdpTransport.open({ port: config.interface.listenPort ?? 0 });
     closers.push(() => udp.close());
-    const dialers: WebSocketDialer[] = [];
+    // Peers behind one URL share one connection: an endpoint names its dialer.
+    const dialers = new Map<string, WebSocketDialer>();
     const peers = await Promise.all(config.peers.map(peer => toPeer(peer, crng, dialers)));
     const tunnel = new EventLoopTunnel({
       privateKey: config.interface.privateKey,
@@ -75,13 +76,13 @@ export async function openTunnel(options: OpenTunnelOptions): Promise<OpenTunnel
       suite: suite ?? (await fastestSuite()),
       crng,
       vmgenid,
-      transports: [udp, ...dialers],
+      transports: [udp, ...dialers.values()],
       peers,
       onPacket,
       ...(onTransportError && { onTransportError }),
     });
     closers.push(() => tunnel.close());
-    for (const dialer of dialers) dialer.start();
+    for (const dialer of dialers.values()) dialer.start();
     return { tunnel, udp, vmgenid, crng, close };
   } catch (error) {
     await close();
@@ -89,12 +90,16 @@ export async function openTunnel(options: OpenTunnelOptions): Promise<OpenTunnel
   }
 }
 
-async function toPeer(config: PeerConfig, crng: Crng, dialers: WebSocketDialer[]): Promise<PeerOptions> {
+async function toPeer(
+  config: PeerConfig,
+  crng: Crng,
+  dialers: Map<string, WebSocketDialer>,
+): Promise<PeerOptions> {
   const { publicKey, presharedKey, allowedIps, persistentKeepalive, endpoint: where } = config;
   let endpoint: PeerOptions['endpoint'];
   if (where && 'url' in where) {
-    const dialer = new WebSocketDialer(where.url, { randomness: crng });
-    dialers.push(dialer);
+    const dialer = dialers.get(where.url) ?? new WebSocketDialer(where.url, { randomness: crng });
+    dialers.set(where.url, dialer);
     endpoint = dialer.endpoint;
   } else if (where) {
     endpoint = await resolveEndpoint(where.host, where.port);

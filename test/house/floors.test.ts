@@ -1,0 +1,131 @@
+// The house: a file imports from its own folder and from floors below. What runs in a browser loads nothing of Node.
+
+import { readFileSync, readdirSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Which folders each folder may import from, besides itself. */
+const BELOW: Record<string, readonly string[]> = {
+  vmgenid: [],
+  crng: ['vmgenid'],
+  protocol: ['vmgenid'],
+  sessions: ['vmgenid', 'crng', 'protocol'],
+  tunnel: ['vmgenid', 'crng', 'protocol', 'sessions'],
+  cli: ['vmgenid', 'crng', 'protocol', 'sessions', 'tunnel'],
+};
+
+interface Import {
+  readonly specifier: string;
+  readonly typeOnly: boolean;
+}
+
+const STATEMENT = /^(?:import|export)\s+(type\s)?([^'";]*?from\s+)?'([^']+)'/gm;
+const DYNAMIC = /\bimport\(\s*'([^']+)'\s*\)|\brequire\(\s*'([^']+)'\s*\)/g;
+
+/** All imports of a source text. An import whose every name is inline `type` is erased too, as the compiler does. */
+function importsOf(text: string): Import[] {
+  const found: Import[] = [];
+  for (const [, type, clause, specifier] of text.matchAll(STATEMENT)) {
+    const names = /\{([^}]*)\}/
+      .exec(clause ?? '')?.[1]
+      .split(',')
+      .map(name => name.trim())
+      .filter(Boolean);
+    const onlyTypes =
+      names !== undefined && names.length > 0 && names.every(name => name.startsWith('type '));
+    // With verbatimModuleSyntax a statement of inline types alone still loads the module.
+    found.push({ specifier, typeOnly: type !== undefined && !onlyTypes });
+  }
+  for (const [, dynamic, required] of text.matchAll(DYNAMIC)) {
+    found.push({ specifier: dynamic ?? required, typeOnly: false });
+  }
+  return found;
+}
+
+function filesIn(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.ts'))
+    .map(name => join(folder, name));
+}
+
+function resolve(from: string, specifier: string): string {
+  return relative(ROOT, join(ROOT, dirname(from), specifier)).replace(/\.js$/, '.ts');
+}
+
+/** Every package and built-in module that is loaded, at run time, by importing a file. */
+function loadedBy(entry: string): Set<string> {
+  const outside = new Set<string>();
+  const seen = new Set<string>();
+  const visit = (file: string) => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    for (const { specifier, typeOnly } of importsOf(readFileSync(join(ROOT, file), 'utf8'))) {
+      if (typeOnly) continue;
+      if (specifier.startsWith('.')) visit(resolve(file, specifier));
+      else outside.add(specifier);
+    }
+  };
+  visit(entry);
+  return outside;
+}
+
+describe.each(Object.keys(BELOW))('%s/', folder => {
+  it('imports only from its own folder and from floors below', () => {
+    const files = filesIn(folder);
+    expect(files.length).toBeGreaterThan(0);
+    for (const file of files) {
+      for (const { specifier } of importsOf(readFileSync(join(ROOT, file), 'utf8'))) {
+        if (!specifier.startsWith('.')) continue;
+        const target = resolve(file, specifier).split('/')[0];
+        expect([folder, ...BELOW[folder]], `${file} imports ${specifier}`).toContain(target);
+      }
+    }
+  });
+});
+
+describe.each(['protocol/index.ts', 'sessions/index.ts'])('%s', entry => {
+  it('loads noble alone, so that it runs in a browser', () => {
+    const loaded = [...loadedBy(entry)];
+    expect(loaded.length).toBeGreaterThan(0);
+    expect(loaded.filter(specifier => !specifier.startsWith('@noble/'))).toEqual([]);
+  });
+});
+
+describe('every folder that is published', () => {
+  it('has no path of a machine, and no module outside the declared dependencies', () => {
+    const declared = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+      optionalDependencies: Record<string, string>;
+    };
+    const known = [...Object.keys(declared.dependencies), ...Object.keys(declared.optionalDependencies)];
+    for (const file of Object.keys(BELOW).flatMap(filesIn)) {
+      const text = readFileSync(join(ROOT, file), 'utf8');
+      expect(text, file).not.toMatch(/\/work\/|\/home\/\w|\/root\//);
+      for (const { specifier } of importsOf(text)) {
+        if (specifier.startsWith('.') || specifier.startsWith('node:')) continue;
+        const name = specifier
+          .split('/')
+          .slice(0, specifier.startsWith('@') ? 2 : 1)
+          .join('/');
+        expect(known, `${file} imports ${specifier}`).toContain(name);
+      }
+    }
+  });
+});
+
+it('the check itself sees imports of every form', () => {
+  const text = [
+    "import a from './a.js';",
+    "import type { B } from '../b.js';",
+    "import { type C, d } from './c.js';",
+    "export * from './e.js';",
+    "const f = await import('./f.js');",
+    "import {\n  g,\n} from 'g';",
+    "import 'h';",
+  ].join('\n');
+  const seen = importsOf(text).map(({ specifier, typeOnly }) => `${specifier}${typeOnly ? ' (type)' : ''}`);
+  expect(seen).toEqual(['./a.js', '../b.js (type)', './c.js', './e.js', 'g', 'h', './f.js']);
+});
