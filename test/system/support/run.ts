@@ -1,0 +1,36 @@
+// Running other programs, and waiting for what they do.
+
+import { execFile } from 'node:child_process';
+
+const COMMAND_TIMEOUT_MS = 30_000;
+const POLL_MS = 5;
+
+/** Runs a program to its end and returns what it printed. Throws with its complaint when it fails. */
+export function run(command: string, args: readonly string[], input?: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(command, args, { timeout: COMMAND_TIMEOUT_MS }, (error, stdout, stderr) => {
+      if (!error) return resolve(stdout);
+      reject(new Error(`${command} ${args.join(' ')}: ${stderr.trim() || stdout.trim() || error.message}`));
+    });
+    child.stdin?.end(input);
+  });
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms));
+}
+
+/** Waits until `condition` gives something true, and returns it. Throws when it does not within the time. */
+export async function until<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  timeoutMs = 10_000,
+): Promise<NonNullable<T>> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await condition();
+    if (value) return value as NonNullable<T>;
+    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
+    await sleep(POLL_MS);
+  }
+}
