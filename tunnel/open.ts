@@ -1,12 +1,6 @@
 // From a configuration file to a running tunnel in this process, with a packet source of the caller's own: no TUN.
 
-import {
-  type Crng,
-  type CrngEvent,
-  Crng as KernelSeededCrng,
-  hardwareEntropy,
-  kernelEntropy,
-} from '../crng/index.js';
+import { Crng, type CrngEvent, hardwareEntropy, kernelEntropy } from '../crng/index.js';
 import type { Suite } from '../protocol/suite.js';
 import { fastestSuite } from '../protocol/suites/fastest.js';
 import type { DeviceOptions, PeerOptions } from '../sessions/device.js';

@@ -44,6 +44,9 @@ function move(secret: Uint8Array, out: Uint8Array): void {
   secret.fill(0);
 }
 
+/** RFC 7748 section 4.1: u = 9. */
+const BASE_POINT = Uint8Array.of(9, ...new Uint8Array(31));
+
 export const nobleSuite: Suite = {
   name: 'noble',
 
@@ -87,7 +90,8 @@ export const nobleSuite: Suite = {
   publicKey(privateKey, out) {
     expectKey(privateKey);
     expectPoint(out);
-    out.set(x25519.getPublicKey(privateKey));
+    // By the ladder, not by `getPublicKey`: that blinds its scalar with numbers from OpenSSL's generator.
+    out.set(x25519.scalarMult(privateKey, BASE_POINT));
   },
 
   sharedSecret(privateKey, publicKey, out) {
