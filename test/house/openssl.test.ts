@@ -1,9 +1,7 @@
 // OpenSSL's generator is cloned with the process and repeats in both clones. Here it is replaced by zeros: whatever
 // drew a secret from it would show zeros, or the same secret twice.
 
-import crypto from 'node:crypto';
-import { syncBuiltinESMExports } from 'node:module';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, expect, it, vi } from 'vitest';
 import { Crng, kernelEntropy } from '../../crng/index.js';
 import { INITIATION, RESPONSE } from '../../protocol/messages.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
@@ -18,34 +16,42 @@ import { WebSocketDialer, WebSocketListener } from '../../tunnel/websocket.js';
 import { VmGenId } from '../../vmgenid/index.js';
 import { ipv4Packet } from '../support/packets.js';
 
-const zeroed = (name: string) => (target: ArrayBufferView) => {
-  draws.push(name);
-  new Uint8Array(target.buffer, target.byteOffset, target.byteLength).fill(0);
-  return target;
-};
-const draws: string[] = [];
-const { randomBytes, randomFillSync, randomUUID, randomInt } = crypto;
-
-beforeAll(() => {
-  Object.assign(crypto, {
+// Before anything is loaded: libraries take their functions out of node:crypto when they load.
+const { draws, restore } = vi.hoisted(() => {
+  const crypto = process.getBuiltinModule('node:crypto');
+  const { syncBuiltinESMExports } = process.getBuiltinModule('node:module');
+  const { randomBytes, randomFillSync, randomUUID, randomInt } = crypto;
+  const names: string[] = [];
+  const zeroed = (name: string) => (target: ArrayBufferView) => {
+    names.push(name);
+    new Uint8Array(target.buffer, target.byteOffset, target.byteLength).fill(0);
+    return target;
+  };
+  const replace = (functions: object) => {
+    Object.assign(crypto, functions);
+    syncBuiltinESMExports();
+  };
+  replace({
     randomBytes: (size: number) => zeroed('randomBytes')(Buffer.alloc(size)),
     randomFillSync: zeroed('randomFillSync'),
     randomUUID: () => {
-      draws.push('randomUUID');
+      names.push('randomUUID');
       return '00000000-0000-4000-8000-000000000000';
     },
     randomInt: () => {
-      draws.push('randomInt');
+      names.push('randomInt');
       return 0;
     },
   });
-  syncBuiltinESMExports();
   vi.stubGlobal('crypto', { getRandomValues: zeroed('getRandomValues') });
+  return {
+    draws: names,
+    restore: () => replace({ randomBytes, randomFillSync, randomUUID, randomInt }),
+  };
 });
 
 afterAll(() => {
-  Object.assign(crypto, { randomBytes, randomFillSync, randomUUID, randomInt });
-  syncBuiltinESMExports();
+  restore();
   vi.unstubAllGlobals();
 });
 
