@@ -3,7 +3,7 @@
 
 import { afterEach, expect, it } from 'vitest';
 import { closeAll, startPair } from './support/pair.js';
-import { until } from './support/run.js';
+import { sleep, until } from './support/run.js';
 import { OUR_V4, THEIR_V4, THEIR_V6 } from './support/wireguard-go.js';
 
 const ALL = { sent: 3, received: 3 };
@@ -79,7 +79,7 @@ it('a lost response costs one retry after five seconds', async () => {
   await until('the initiation', () => ours.count('initiation') === 1);
   await theirs.setPeer({ publicKey: ours.publicKey });
   ours.skip(4_900);
-  await new Promise(resolve => setTimeout(resolve, 20));
+  await sleep(20);
   expect(ours.count('initiation')).toBe(1);
   ours.skip(600);
   expect(await ping).toEqual(ALL);
