@@ -98,6 +98,10 @@ interface Tracked {
   owesUntil: number;
 }
 
+/** Where `sharedEpoch` has the epoch, and whether it is vouched for. */
+export const EPOCH_WORD = 0;
+export const VOUCHED_WORD = 1;
+
 class Evidence implements ForkEvidence {
   vmGenId: Uint8Array | undefined;
   seed: Uint8Array | undefined;
@@ -158,7 +162,7 @@ export class VmGenId implements ForkGuard {
   readonly #chain: NotifierChain;
   readonly #onEvent: (event: VmGenIdEvent) => void;
   readonly #now: () => number;
-  readonly #shared = new Int32Array(new SharedArrayBuffer(4));
+  readonly #shared = new Int32Array(new SharedArrayBuffer(8));
   readonly #scratch = new Uint32Array(GENERATION_WORDS);
   readonly #evidence: Evidence;
   readonly #evidenceCallbacks = new Set<() => void>();
@@ -169,7 +173,6 @@ export class VmGenId implements ForkGuard {
   #draining = false;
   #closed = false;
   #closing: Promise<void> | undefined;
-  #vouched = true;
 
   /**
    * Reads each source once; that first reading is the generation of the first epoch and notifies nobody. A source
@@ -181,7 +184,8 @@ export class VmGenId implements ForkGuard {
     this.#now = options.now ?? (() => performance.now());
     this.#chain = new NotifierChain(failure => this.#emit({ type: 'subscriberFailed', ...failure }));
     this.#evidence = new Evidence(this.#now);
-    this.#shared[0] = FIRST_EPOCH;
+    this.#shared[EPOCH_WORD] = FIRST_EPOCH;
+    this.#shared[VOUCHED_WORD] = 1;
     this.#tracked = sources.map(source => ({
       source,
       last: new Uint32Array(GENERATION_WORDS),
@@ -216,10 +220,13 @@ export class VmGenId implements ForkGuard {
   }
 
   get epoch(): number {
-    return Atomics.load(this.#shared, 0);
+    return Atomics.load(this.#shared, EPOCH_WORD);
   }
 
-  /** The epoch as one shared 32-bit integer: another thread reads it, or ends every session, by one atomic call. */
+  /**
+   * Two shared 32-bit integers, for other threads: the epoch at EPOCH_WORD, so that one atomic store ends every
+   * session of every thread, and at VOUCHED_WORD whether anything vouches for it (1) or not (0).
+   */
   get sharedEpoch(): Int32Array {
     return this.#shared;
   }
@@ -244,9 +251,17 @@ export class VmGenId implements ForkGuard {
     }));
   }
 
+  get #vouched(): boolean {
+    return this.#shared[VOUCHED_WORD] === 1;
+  }
+
+  set #vouched(vouched: boolean) {
+    Atomics.store(this.#shared, VOUCHED_WORD, Number(vouched));
+  }
+
   check(): number {
     if (this.#immediate.length > 0) this.#readImmediate();
-    return this.#vouched ? Atomics.load(this.#shared, 0) : NO_EPOCH;
+    return this.#vouched ? Atomics.load(this.#shared, EPOCH_WORD) : NO_EPOCH;
   }
 
   poll(): number {
@@ -422,7 +437,7 @@ export class VmGenId implements ForkGuard {
   // Epoch first: whatever carries an older stamp is dead from here on, in every thread. What was learnt about the
   // fork before says nothing about this one.
   #raise(): number {
-    const epoch = Atomics.add(this.#shared, 0, 1) + 1;
+    const epoch = Atomics.add(this.#shared, EPOCH_WORD, 1) + 1;
     this.#evidence.restart();
     return epoch;
   }
@@ -431,7 +446,11 @@ export class VmGenId implements ForkGuard {
     this.#learn(announcement, unsure);
     this.#recovered(first);
     const { vmGenId } = announcement;
-    this.#queue.push({ epoch, source: first.source.name, ...(vmGenId && { vmGenId: new Uint8Array(vmGenId) }) });
+    this.#queue.push({
+      epoch,
+      source: first.source.name,
+      ...(vmGenId && { vmGenId: new Uint8Array(vmGenId) }),
+    });
 
     // The others still owe their word on this fork. What already waits in a log is read now, but with suspicion.
     for (const other of this.#tracked) {

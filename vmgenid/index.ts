@@ -8,12 +8,14 @@ export {
   openVmGenId,
 } from './detect.js';
 export {
+  EPOCH_WORD,
   type ForkEvidence,
   type ForkGuard,
   type Protection,
   SAME_FORK_MS,
   type SourceStatus,
   UNSURE_RESEED_MS,
+  VOUCHED_WORD,
   VmGenId,
   type VmGenIdEvent,
   type VmGenIdOptions,

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { ThreadGuard } from '../../tunnel/thread-guard.js';
+import { MemorySource, NO_EPOCH, VmGenId } from '../../vmgenid/index.js';
+
+const id = (byte: number) => new Uint8Array(16).fill(byte);
+
+function twoThreads(own: MemorySource[] = []) {
+  let now = 0;
+  const page = new MemorySource();
+  const main = new VmGenId([page], { now: () => now });
+  const locals: number[] = [];
+  const guard = new ThreadGuard({
+    sharedEpoch: main.sharedEpoch,
+    sources: own,
+    protection: main.protection,
+    now: () => now,
+    onLocalFork: () => locals.push(guard.epoch),
+  });
+  const forks: number[] = [];
+  guard.register('sessions', ({ epoch }) => void forks.push(epoch));
+  return { page, main, guard, forks, locals, pass: (ms: number) => (now += ms) };
+}
+
+describe('a device thread', () => {
+  it('learns of a fork that the main thread saw at its next check, once', () => {
+    const { page, main, guard, forks, locals } = twoThreads();
+    expect(guard.check()).toBe(1);
+    page.fork(id(1));
+    expect(guard.check()).toBe(1);
+    main.check();
+    expect(guard.check()).toBe(2);
+    expect(guard.check()).toBe(2);
+    expect(forks).toEqual([2]);
+    expect(locals).toEqual([]);
+  });
+
+  it('sees a fork by its own source before the main thread does, and takes that one’s word for the same fork', () => {
+    const own = new MemorySource({ uniqueness: 'counter' });
+    const { page, main, guard, forks, locals } = twoThreads([own]);
+    own.fork(id(1));
+    page.fork(id(1));
+    expect(guard.check()).toBe(2);
+    expect(locals).toEqual([2]);
+    main.check();
+    expect(guard.check()).toBe(2);
+    expect(forks).toEqual([2]);
+  });
+
+  it('lets nothing out while the main thread cannot vouch, and goes on when it can', async () => {
+    const { main, guard } = twoThreads();
+    await main.close();
+    expect(guard.check()).toBe(NO_EPOCH);
+  });
+
+  it('takes evidence about this fork, and none that was about an older one', () => {
+    const own = new MemorySource({ uniqueness: 'counter' });
+    const { page, main, guard, pass } = twoThreads([own]);
+    let told = 0;
+    guard.onEvidence(() => told++);
+    page.fork(id(1));
+    main.check();
+    guard.check();
+    // The thread's own source shows a second fork before the main thread's word on the first arrives.
+    pass(10_000);
+    own.fork(id(2));
+    expect(guard.check()).toBe(3);
+    const seed = id(9);
+    guard.learn({ epoch: main.epoch, vmGenId: id(1), seed, kernelReseeded: true });
+    expect(guard.evidence).toMatchObject({ kernelReseeded: false, vmGenId: undefined });
+    expect(seed).toEqual(id(0));
+    expect(told).toBe(0);
+    page.fork(id(2));
+    main.check();
+    guard.learn({ epoch: main.epoch, vmGenId: id(2), kernelReseeded: true });
+    expect(guard.check()).toBe(3);
+    expect(guard.evidence).toMatchObject({ kernelReseeded: true, vmGenId: id(2) });
+    expect(told).toBe(1);
+  });
+
+  it('gives a seed to those who listen, and to nobody after', () => {
+    const { page, main, guard } = twoThreads();
+    page.fork(id(1));
+    main.check();
+    guard.check();
+    let seen: Uint8Array | undefined;
+    guard.onEvidence(() => {
+      seen = guard.evidence.seed && Uint8Array.from(guard.evidence.seed);
+    });
+    guard.learn({ epoch: main.epoch, seed: id(7), kernelReseeded: false });
+    expect(seen).toEqual(id(7));
+    expect(guard.evidence.seed).toBeUndefined();
+  });
+});

@@ -1,0 +1,195 @@
+// The generation as a device thread sees it: its own immediate sources, and what the main thread has found out.
+// Promises: whichever of the two notices a fork first, this thread's device learns of it at its next check, once; a
+// word of the main thread about an older fork is never taken for evidence about a newer one.
+// Read on: vmgenid/driver.ts.
+
+import {
+  EPOCH_WORD,
+  type ForkEvidence,
+  type ForkGuard,
+  type ForkSubscriber,
+  type GenerationSource,
+  type Phase,
+  type Protection,
+  type SourceListener,
+  type SubscriberOptions,
+  VOUCHED_WORD,
+  VmGenId,
+  VmGenIdError,
+} from '../vmgenid/index.js';
+
+/** What the main thread tells when it has learnt more about the fork that began its epoch `epoch`. */
+export interface RelayedEvidence {
+  readonly epoch: number;
+  readonly vmGenId?: Uint8Array | undefined;
+  readonly seed?: Uint8Array | undefined;
+  readonly kernelReseeded: boolean;
+}
+
+export interface ThreadGuardOptions {
+  /** `VmGenId.sharedEpoch` of the main thread. */
+  readonly sharedEpoch: Int32Array;
+  /** Immediate sources that this thread reads by itself. */
+  readonly sources: readonly GenerationSource[];
+  /** What the main thread says of the machine. */
+  readonly protection: Protection;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Called when a source of this thread shows a fork first: the main thread should look too. */
+  readonly onLocalFork: () => void;
+}
+
+export class ThreadGuard implements ForkGuard {
+  readonly protection: Protection;
+  readonly evidence: ForkEvidence;
+  readonly #inner: VmGenId;
+  readonly #shared: Int32Array;
+  readonly #main: MainThreadSource;
+  readonly #relayed = new Relayed();
+  readonly #callbacks = new Set<() => void>();
+
+  constructor(options: ThreadGuardOptions) {
+    this.protection = options.protection;
+    this.#shared = options.sharedEpoch;
+    this.#main = new MainThreadSource(options.sharedEpoch);
+    this.#inner = new VmGenId([...options.sources, this.#main], { now: options.now });
+    void this.#inner.start();
+    const inner = this.#inner.evidence;
+    const relayed = this.#relayed;
+    this.evidence = {
+      get serial() {
+        return inner.serial + relayed.serial;
+      },
+      get vmGenId() {
+        return inner.vmGenId ?? relayed.vmGenId;
+      },
+      get seed() {
+        return inner.seed ?? relayed.seed;
+      },
+      get kernelReseeded() {
+        return inner.kernelReseeded || relayed.kernelReseeded;
+      },
+    };
+    // Before anybody else hears of the fork: what the main thread said of the one before is worth nothing now.
+    this.#inner.register(
+      'randomness',
+      ({ source }) => {
+        const epoch = Atomics.load(this.#shared, EPOCH_WORD);
+        const local = source !== this.#main.name;
+        this.#relayed.restart(local ? epoch + 1 : epoch);
+        if (local) options.onLocalFork();
+      },
+      { name: 'thread guard', priority: Number.MAX_SAFE_INTEGER },
+    );
+  }
+
+  get epoch(): number {
+    return this.#inner.epoch;
+  }
+
+  check(): number {
+    this.#main.look();
+    return this.#inner.check();
+  }
+
+  poll(): number {
+    this.#main.look();
+    return this.#inner.poll();
+  }
+
+  register(phase: Phase, subscriber: ForkSubscriber, options?: SubscriberOptions): () => void {
+    return this.#inner.register(phase, subscriber, options);
+  }
+
+  onEvidence(callback: () => void): () => void {
+    this.#callbacks.add(callback);
+    return () => this.#callbacks.delete(callback);
+  }
+
+  /** Takes the main thread's word. Ignored when it is about an older fork than the one this thread knows of. */
+  learn(evidence: RelayedEvidence): void {
+    this.check();
+    if (!this.#relayed.learn(evidence)) return;
+    for (const callback of [...this.#callbacks]) callback();
+    this.#relayed.forgetSeed();
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close();
+  }
+}
+
+class Relayed {
+  serial = 0;
+  vmGenId: Uint8Array | undefined;
+  seed: Uint8Array | undefined;
+  kernelReseeded = false;
+  #fromEpoch = Number.POSITIVE_INFINITY;
+
+  restart(fromEpoch: number): void {
+    this.forgetSeed();
+    this.serial++;
+    this.vmGenId = undefined;
+    this.kernelReseeded = false;
+    this.#fromEpoch = fromEpoch;
+  }
+
+  learn({ epoch, vmGenId, seed, kernelReseeded }: RelayedEvidence): boolean {
+    if (epoch < this.#fromEpoch) {
+      seed?.fill(0);
+      return false;
+    }
+    this.serial++;
+    this.vmGenId ??= vmGenId;
+    this.seed = seed;
+    this.kernelReseeded ||= kernelReseeded;
+    return true;
+  }
+
+  forgetSeed(): void {
+    this.seed?.fill(0);
+    this.seed = undefined;
+  }
+}
+
+/** The main thread's epoch as a source: looked at before every check, and never the second to report a fork. */
+class MainThreadSource implements GenerationSource {
+  readonly name = 'main thread';
+  readonly timing = 'delayed';
+  readonly uniqueness = 'counter';
+  readonly #shared: Int32Array;
+  #seenEpoch: number;
+  #seenVouched: number;
+  #listener: SourceListener | undefined;
+
+  constructor(shared: Int32Array) {
+    this.#shared = shared;
+    this.#seenEpoch = Atomics.load(shared, EPOCH_WORD);
+    this.#seenVouched = Atomics.load(shared, VOUCHED_WORD);
+  }
+
+  look(): void {
+    const epoch = Atomics.load(this.#shared, EPOCH_WORD);
+    const vouched = Atomics.load(this.#shared, VOUCHED_WORD);
+    if (epoch === this.#seenEpoch && vouched === this.#seenVouched) return;
+    this.#seenEpoch = epoch;
+    this.#seenVouched = vouched;
+    this.#listener?.changed();
+  }
+
+  read(into: Uint32Array): void {
+    if (Atomics.load(this.#shared, VOUCHED_WORD) !== 1) {
+      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', 'the main thread has no source that vouches');
+    }
+    into.fill(0);
+    into[0] = Atomics.load(this.#shared, EPOCH_WORD);
+  }
+
+  start(listener: SourceListener): void {
+    this.#listener = listener;
+  }
+
+  close(): void {
+    this.#listener = undefined;
+  }
+}
