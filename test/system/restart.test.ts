@@ -31,7 +31,7 @@ it('after their restart we notice that nothing comes back, and call them', async
   await theirs.restart();
   await theirs.setPeer({ publicKey: ours.publicKey });
   // What they cannot open they leave unanswered.
-  expect(await ours.ping(THEIR_V4, { count: 1, timeoutMs: 200 })).toEqual({ sent: 1, received: 0 });
+  expect(await ours.ping(THEIR_V4, { count: 1, timeoutMs: 200 })).toMatchObject({ sent: 1, received: 0 });
   expect(ours.count('initiation')).toBe(1);
   ours.skip(NEW_HANDSHAKE_MS);
   await until('a new session', () => ours.events.filter(e => e.type === 'handshakeComplete').length === 2);
@@ -60,7 +60,7 @@ it('after our restart with a clock that went back they refuse us as a replay, un
   const again = await OurPeer.start({ privateKey: ours.privateKey });
   closeAfterTest(again);
   again.setPeer(theirs, { address: '127.0.0.1' });
-  expect(await again.ping(THEIR_V4, { timeoutMs: 300 })).toEqual({ sent: 3, received: 0 });
+  expect(await again.ping(THEIR_V4, { timeoutMs: 300 })).toMatchObject({ sent: 3, received: 0 });
   expect(again.has('handshakeComplete')).toBe(false);
   again.skip(65_000);
   expect(await again.ping(THEIR_V4)).toEqual(ALL);

@@ -16,6 +16,11 @@ import { echoReply, echoRequest, readEcho } from './echo.js';
 import { run, sleep, until } from './run.js';
 import { OUR_V4, OUR_V6, THEIR_V4, THEIR_V6, type PingResult, type WireguardGo } from './wireguard-go.js';
 
+export interface OurPingResult extends PingResult {
+  /** The numbers, from 1 on, of the pings that were not answered, where there are any. */
+  readonly lost?: readonly number[];
+}
+
 /** What left, as far as anybody on the wire can read it. */
 export interface SentDatagram {
   readonly type: 'initiation' | 'response' | 'cookie' | 'data';
@@ -138,20 +143,21 @@ export class OurPeer {
   async ping(
     address: string,
     options: { count?: number; intervalMs?: number; timeoutMs?: number; onSent?: (n: number) => void } = {},
-  ): Promise<PingResult> {
+  ): Promise<OurPingResult> {
     const { count = 3, intervalMs = 10, timeoutMs = 3_000, onSent } = options;
     const to = ipOf(address);
     const from = ipOf(to.length === 4 ? OUR_V4 : OUR_V6);
     const id = ++this.#pings;
-    for (let sequence = 1; sequence <= count; sequence++) {
+    const sequences = Array.from({ length: count }, (_, i) => i + 1);
+    for (const sequence of sequences) {
       if (sequence > 1) await sleep(intervalMs);
       this.device.sendPacket(echoRequest(from, to, id, sequence));
       onSent?.(sequence);
     }
-    const received = () =>
-      Array.from({ length: count }, (_, i) => `${id} ${i + 1}`).filter(key => this.#replies.has(key)).length;
-    await until('replies', () => received() === count, timeoutMs).catch(() => undefined);
-    return { sent: count, received: received() };
+    const unanswered = () => sequences.filter(sequence => !this.#replies.has(`${id} ${sequence}`));
+    await until('replies', () => unanswered().length === 0, timeoutMs).catch(() => undefined);
+    const lost = unanswered();
+    return { sent: count, received: count - lost.length, ...(lost.length > 0 && { lost }) };
   }
 
   /** How many datagrams of a type have left so far. */

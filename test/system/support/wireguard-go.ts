@@ -4,14 +4,24 @@
 // Read on: wireguard.com/netns (why sockets stay behind when the link moves).
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeKey, encodeKey } from '../../../tunnel/keys.js';
 import { run, until } from './run.js';
 
 const SOCKETS = '/var/run/wireguard';
-const OWN_NAME = /^wo(\d+)n\d+$/;
+const FOLDER_PREFIX = 'wireonce-system-';
+const OWN_NAME = /^(?:wireonce-system-)?wo(\d+)n\d+/;
 
 /** Addresses in the tunnel: theirs end in 2, ours in 1. */
 export const THEIR_V4 = '10.77.0.2';
@@ -37,11 +47,12 @@ const running = new Set<WireguardGo>();
 export class WireguardGo {
   /** Of the interface and of the namespace; a link's name has 15 characters at most. */
   readonly name = `wo${process.pid}n${++count}`;
-  readonly #folder = mkdtempSync(join(tmpdir(), 'wireonce-system-'));
+  readonly #folder = mkdtempSync(join(tmpdir(), `${FOLDER_PREFIX}${this.name}-`));
   #daemon: ChildProcess | undefined;
   #privateKey = '';
   #publicKey: Uint8Array = new Uint8Array(0);
   #listenPort = 0;
+  #lastLog = '';
 
   /** A daemon with a new identity, its link up, with both addresses and no peers. */
   static async start(): Promise<WireguardGo> {
@@ -127,16 +138,17 @@ export class WireguardGo {
     await this.#launch();
   }
 
-  /** What the daemon has said. */
+  /** What the daemon has said; after `close` too. */
   log(): string {
     const path = join(this.#folder, 'log');
-    return existsSync(path) ? readFileSync(path, 'utf8') : '';
+    return existsSync(path) ? readFileSync(path, 'utf8') : this.#lastLog;
   }
 
   /** Removes everything. May be called twice. */
   async close(): Promise<void> {
     if (!running.delete(this)) return;
     await end(this.#daemon, 'SIGTERM');
+    this.#lastLog = this.log();
     await run('ip', ['netns', 'del', this.name]).catch(() => undefined);
     this.#removeFiles();
   }
@@ -192,18 +204,21 @@ export class WireguardGo {
   }
 }
 
-/** Removes namespaces and sockets of processes that are gone, which were killed before they could clean up. */
+/** Removes namespaces, sockets and folders of processes that are gone: killed before they could clean up. */
 export function sweepDeadRuns(): void {
   const isDead = (name: string) => {
     const pid = OWN_NAME.exec(name)?.[1];
     return pid !== undefined && !existsSync(`/proc/${pid}`);
   };
-  const list = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' });
-  for (const line of list.split('\n')) {
-    const name = line.split(' ')[0];
-    if (!isDead(name)) continue;
-    deleteNamespace(name);
-    rmSync(join(SOCKETS, `${name}.sock`), { force: true });
+  const namespaces = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+    .split('\n')
+    .map(line => line.split(' ')[0]);
+  for (const name of namespaces.filter(isDead)) deleteNamespace(name);
+  for (const folder of [SOCKETS, tmpdir()]) {
+    if (!existsSync(folder)) continue;
+    for (const name of readdirSync(folder).filter(isDead)) {
+      rmSync(join(folder, name), { recursive: true, force: true });
+    }
   }
 }
 
@@ -223,7 +238,7 @@ function end(daemon: ChildProcess | undefined, signal: NodeJS.Signals): Promise<
   });
 }
 
-// Whatever ends this process, short of a SIGKILL: nothing stays behind.
+// Whatever ends this process or the one that runs it, short of a SIGKILL of both: nothing stays behind.
 function cleanUpAtExit(): void {
   if (cleansUpAtExit) return;
   cleansUpAtExit = true;
@@ -233,4 +248,5 @@ function cleanUpAtExit(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => process.exit(1));
   }
+  process.once('disconnect', () => process.exit(1));
 }
