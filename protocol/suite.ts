@@ -60,3 +60,10 @@ export interface Suite {
   /** HMAC-BLAKE2s-256 into `out` (32 bytes). */
   hmac(out: Uint8Array, key: Uint8Array, ...parts: Uint8Array[]): void;
 }
+
+/** The public key of a private key, in a new array. Throws `ERR_LENGTH` unless it has 32 bytes. */
+export function publicKeyOf(suite: Suite, privateKey: Uint8Array): Uint8Array {
+  const publicKey = new Uint8Array(KEY_BYTES);
+  suite.publicKey(privateKey, publicKey);
+  return publicKey;
+}
