@@ -1,7 +1,7 @@
 import { mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FileSource, MemorySource } from 'wireonce/vmgenid';
+import { FileSource, HookSource, MemorySource } from 'wireonce/vmgenid';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { seededEntropy } from '../../examples/clone-lab.js';
 import { main } from '../../examples/web-sessions.js';
@@ -141,12 +141,14 @@ it('gives out no token that a fork has already ended, at whichever look the fork
   expect(answers.at(-1)).toBe('forked just now: ask again\n');
 });
 
-it('says so when its port is taken, and leaves nothing open', async () => {
+it('says so when its port is taken, and closes what it has opened', async () => {
   const { url } = await start();
-  const servers = () => process.getActiveResourcesInfo().filter(name => name === 'TCPServerWrap').length;
-  const before = servers();
-  await expect(main({ port: Number(new URL(url).port) }, () => {})).rejects.toThrow('EADDRINUSE');
-  expect(servers()).toBe(before);
+  const source = new HookSource('127.0.0.1:0');
+  const entropy = { ...seededEntropy('unused'), close: vi.fn() };
+  const port = Number(new URL(url).port);
+  await expect(main({ port, source, entropy }, () => {})).rejects.toThrow('EADDRINUSE');
+  expect(source.address).toBeUndefined();
+  expect(entropy.close).toHaveBeenCalled();
 });
 
 const clone = () => ({ entropy: seededEntropy('one memory') });
