@@ -1,0 +1,94 @@
+// `genkey`, `pubkey` and `genpsk`, as `wg` has them.
+// Promises: secrets come from our own generator, which knows of forks; the same checks and warnings as `wg`.
+// Read on: wireguard-tools src/genkey.c, src/pubkey.c.
+
+import { fstatSync } from 'node:fs';
+import type { Command } from 'commander';
+import { Crng, kernelEntropy } from '../crng/index.js';
+import { nobleSuite } from '../protocol/suites/noble.js';
+import { systemClock } from '../tunnel/clock.js';
+import { decodeKey, encodeKey, KEY_BYTES } from '../tunnel/keys.js';
+import { openVmGenId } from '../vmgenid/index.js';
+import { CliError } from './errors.js';
+import { type CliIo, type Finish, printLine, readStdin } from './io.js';
+
+const KEY_CHARACTERS = 44;
+/** Room for whatever spaces may follow a key. */
+const STDIN_MAX = 4_096;
+const OTHERS_MAY_ACCESS = 0o007;
+
+export function registerKeys(program: Command, io: CliIo, finish: Finish): void {
+  program
+    .command('genkey')
+    .description('print a new private key')
+    .action(async () => finish(await genkey(io)));
+  program
+    .command('pubkey')
+    .description('read a private key from standard input and print its public key')
+    .addHelpText('after', '\nExample: wireonce genkey | tee private.key | wireonce pubkey > public.key')
+    .action(async () => finish(await pubkey(io)));
+  program
+    .command('genpsk')
+    .description('print a new preshared key')
+    .action(async () => finish(await genpsk(io)));
+}
+
+/** Prints a clamped X25519 private key in base64. Throws what the generator throws. */
+export function genkey(io: CliIo): Promise<number> {
+  return printSecret(io, crng => crng.x25519PrivateKey());
+}
+
+/** Prints 32 random bytes in base64. Throws what the generator throws. */
+export function genpsk(io: CliIo): Promise<number> {
+  return printSecret(io, crng => crng.bytes(KEY_BYTES));
+}
+
+/** Prints the public key of the private key on standard input. Throws `ERR_CLI_INPUT`, in the words of `wg`. */
+export async function pubkey(io: CliIo): Promise<number> {
+  const text = (await readStdin(io, STDIN_MAX)).toString('latin1');
+  if (text.length < KEY_CHARACTERS) throw badKey();
+  // As `wg`: white space and zero bytes may follow, nothing may stand before.
+  if (/[^\0\t-\r ]/.test(text.slice(KEY_CHARACTERS))) {
+    throw new CliError('ERR_CLI_INPUT', 'Trailing characters found after key');
+  }
+  let privateKey: Uint8Array;
+  try {
+    privateKey = decodeKey(text.slice(0, KEY_CHARACTERS));
+  } catch {
+    throw badKey();
+  }
+  const publicKey = new Uint8Array(KEY_BYTES);
+  nobleSuite.publicKey(privateKey, publicKey);
+  privateKey.fill(0);
+  printLine(io.stdout, encodeKey(publicKey));
+  return 0;
+}
+
+async function printSecret(io: CliIo, draw: (crng: Crng) => Uint8Array): Promise<number> {
+  warnIfReadable(io);
+  const vmgenid = await openVmGenId();
+  const entropy = kernelEntropy();
+  try {
+    const crng = new Crng({ entropy, vmgenid, now: systemClock.now });
+    const secret = draw(crng);
+    crng.close();
+    printLine(io.stdout, encodeKey(secret));
+    secret.fill(0);
+    return 0;
+  } finally {
+    entropy.close();
+    await vmgenid.close();
+  }
+}
+
+function warnIfReadable({ stdout, stderr }: CliIo): void {
+  if (typeof stdout.fd !== 'number') return;
+  const stat = fstatSync(stdout.fd);
+  if (!stat.isFile() || (stat.mode & OTHERS_MAY_ACCESS) === 0) return;
+  printLine(stderr, 'Warning: writing to world accessible file.');
+  printLine(stderr, 'Consider setting the umask to 077 and trying again.');
+}
+
+function badKey(): CliError {
+  return new CliError('ERR_CLI_INPUT', 'Key is not the correct length or format');
+}
