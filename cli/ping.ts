@@ -454,8 +454,13 @@ function isReply({ type }: EchoEvent): boolean {
   return type === 'reply';
 }
 
-function toJson({ type: _, ...event }: EchoEvent) {
-  return { ...event, from: formatIp(event.from), ...('timeMs' in event && { timeMs: round(event.timeMs) }) };
+function toJson(event: EchoEvent) {
+  const { type: _, ...fields } = event;
+  return {
+    ...fields,
+    from: formatIp(event.from),
+    ...(event.type === 'reply' && { timeMs: round(event.timeMs) }),
+  };
 }
 
 function describeFailure(error: unknown) {
