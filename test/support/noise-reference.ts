@@ -54,8 +54,8 @@ export function referenceHandshake(input: ReferenceInput): ReferenceHandshake {
   const macs = new Uint8Array(32);
 
   // 5.4.2 First message.
-  let C = HASH(ascii('Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s'));
-  let H = HASH(HASH(C, ascii('WireGuard v1 zx2c4 Jason@zx2c4.com')), SrPub);
+  let C: Uint8Array = HASH(ascii('Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s'));
+  let H: Uint8Array = HASH(HASH(C, ascii('WireGuard v1 zx2c4 Jason@zx2c4.com')), SrPub);
   [C] = referenceKdf(1, C, EiPub);
   H = HASH(H, EiPub);
   let k: Uint8Array;

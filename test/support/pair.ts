@@ -9,7 +9,12 @@ import { Device, type DeviceOptions, type PeerOptions } from '../../sessions/dev
 import type { DeviceEvent } from '../../sessions/events.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import type { ReceiveResult } from '../../sessions/receive.js';
-import { MemorySource, type MemorySourceOptions, VmGenId } from '../../vmgenid/index.js';
+import {
+  type GenerationSource,
+  MemorySource,
+  type MemorySourceOptions,
+  VmGenId,
+} from '../../vmgenid/index.js';
 import { SimEndpoint } from './machine.js';
 import { ipv4Packet } from './packets.js';
 
@@ -22,6 +27,8 @@ export interface Datagram {
 export interface EndOptions {
   readonly device?: Partial<DeviceOptions>;
   readonly source?: MemorySourceOptions;
+  /** More sources of generations, beside the simulated page. */
+  readonly sources?: readonly GenerationSource[];
   readonly crng?: Partial<CrngOptions>;
   /** How the other end is configured here, beyond key, endpoint and address. */
   readonly peer?: Partial<PeerOptions>;
@@ -67,7 +74,7 @@ export class End {
       },
     });
     const now = () => clock.ms;
-    this.vmgenid = new VmGenId([this.source], { now });
+    this.vmgenid = new VmGenId([this.source, ...(options.sources ?? [])], { now });
     void this.vmgenid.start();
     this.crng = new Crng({ entropy: seeded(`end ${host}`), vmgenid: this.vmgenid, now, ...options.crng });
     this.device = new Device({
@@ -163,13 +170,14 @@ export class Pair {
     const end = clock.ms + ms;
     for (let steps = 0; ; steps++) {
       if (steps > 100_000) throw new Error('a deadline that never passes');
+      if (deliver) this.settle();
       const next = Math.min(a.device.nextDeadline(), b.device.nextDeadline());
       clock.ms = Math.max(clock.ms, Math.min(next, end));
       if (next > end) break;
       a.device.runTimers();
       b.device.runTimers();
-      if (deliver) this.settle();
-      if (clock.ms === end && Math.min(a.device.nextDeadline(), b.device.nextDeadline()) > end) break;
+      if (!deliver && clock.ms === end && Math.min(a.device.nextDeadline(), b.device.nextDeadline()) > end)
+        break;
     }
   }
 }

@@ -1,0 +1,421 @@
+// What a device does when its machine is forked: the three policies, waiting for fresh randomness, and failing closed.
+
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { ForkPolicy } from '../../sessions/events.js';
+import { KeySlab } from '../../sessions/key-slab.js';
+import { Announcer } from '../crng/machine.js';
+import { type EndOptions, Pair, payloadOf } from '../support/pair.js';
+
+const INITIATION = 1;
+const RESPONSE = 2;
+const DATA = 4;
+const ID = new Uint8Array(16).fill(0xf0);
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+const withPolicy = (forkPolicy: ForkPolicy, more: EndOptions = {}) =>
+  new Pair({ a: { ...more, device: { forkPolicy, ...more.device } } });
+
+function forkEvents(pair: Pair) {
+  return pair.a.events.filter(event => event.type === 'vmFork');
+}
+
+describe('policy wipe', () => {
+  it('erases every session secret at the first look', () => {
+    const blocks: Uint8Array[] = [];
+    const { allocate } = KeySlab.prototype;
+    vi.spyOn(KeySlab.prototype, 'allocate').mockImplementation(function (this: KeySlab) {
+      const block = allocate.call(this);
+      blocks.push(block);
+      return block;
+    });
+    const pair = withPolicy('wipe').connect();
+    pair.advance(30_000, true);
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    pair.clock.ms += 30_000;
+    const used = blocks.filter(block => block.length === 384 && block.some(byte => byte !== 0));
+    expect(used.length).toBe(2);
+    pair.a.source.fork(ID);
+    pair.a.device.runTimers();
+    expect(used.filter(block => block.some(byte => byte !== 0)).length).toBe(1);
+    expect(forkEvents(pair)).toEqual([
+      { type: 'vmFork', epoch: 2, policy: 'wipe', wipedKeypairs: 1, wipedHandshakes: 1 },
+    ]);
+    expect(pair.a.device.stats()).toMatchObject({ forks: 1, wipedKeypairs: 1, epoch: 2, held: false });
+    expect(pair.a.device.peers()[0].hasSession).toBe(false);
+  });
+
+  it('ends what was received for the old sessions', () => {
+    const pair = withPolicy('wipe').connect();
+    pair.send(pair.b);
+    const [data] = pair.b.take();
+    pair.a.source.fork(ID);
+    expect(pair.a.receive(data)).toEqual({ drop: 'unknownIndex' });
+  });
+
+  it('sends the plaintext that waits after a new handshake, though one was made just now', () => {
+    const pair = withPolicy('wipe').connect();
+    pair.advance(100);
+    pair.a.source.fork(ID);
+    expect(pair.send(pair.a, 'after')).toBe('staged');
+    expect(pair.a.types).toEqual([INITIATION]);
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'after']);
+  });
+
+  it('calls peers with staged packets by itself', () => {
+    const pair = withPolicy('wipe');
+    pair.send(pair.a, 'waits');
+    pair.a.take();
+    pair.a.source.fork(ID);
+    pair.a.device.runTimers();
+    expect(pair.a.types).toEqual([INITIATION]);
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['waits']);
+  });
+
+  it('does not finish a handshake that its sibling has begun too', () => {
+    const pair = withPolicy('wipe');
+    pair.send(pair.a);
+    pair.b.receive(pair.a.take()[0]);
+    const [response] = pair.b.take();
+    pair.a.source.fork(ID);
+    expect(pair.a.receive(response)).toEqual({ drop: 'unknownIndex' });
+    expect(pair.a.types).toEqual([]);
+  });
+
+  it('keeps persistent keepalives going', () => {
+    const pair = withPolicy('wipe', { peer: { persistentKeepalive: 25 } });
+    pair.settle();
+    pair.a.source.fork(ID);
+    pair.advance(25_000, true);
+    expect(pair.a.count('handshakeComplete')).toBe(2);
+  });
+
+  it('answers each fork once', () => {
+    const pair = withPolicy('wipe').connect();
+    for (let i = 1; i <= 3; i++) {
+      pair.a.source.fork(new Uint8Array(16).fill(i));
+      pair.a.device.runTimers();
+      pair.a.device.runTimers();
+    }
+    expect(pair.a.device.stats()).toMatchObject({ forks: 3, epoch: 4, wipedKeypairs: 1 });
+  });
+});
+
+describe('policy expire-sending, as Linux', () => {
+  it('sends nothing more under current, and goes on receiving', () => {
+    const pair = withPolicy('expire-sending').connect();
+    pair.send(pair.b, 'on its way');
+    const [data] = pair.b.take();
+    pair.advance(100);
+    pair.a.source.fork(ID);
+    expect(pair.a.receive(data)).toBe('data');
+    expect(pair.a.device.peers()[0].hasSession).toBe(false);
+    expect(pair.send(pair.a, 'after')).toBe('staged');
+    expect(pair.a.types).toEqual([INITIATION]);
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'after']);
+  });
+
+  it('a next that is confirmed after the fork does not send either', () => {
+    const pair = new Pair({ b: { device: { forkPolicy: 'expire-sending' } } });
+    pair.send(pair.a, 'confirms');
+    pair.b.receive(pair.a.take()[0]);
+    pair.a.receive(pair.b.take()[0]);
+    pair.b.source.fork(ID);
+    expect(pair.b.receive(pair.a.take()[0])).toBe('data');
+    expect(pair.send(pair.b)).toBe('staged');
+    expect(pair.b.types).toEqual([INITIATION]);
+  });
+
+  it('ends handshakes, and forgets when the last one was sent', () => {
+    const pair = withPolicy('expire-sending');
+    pair.send(pair.a);
+    pair.b.receive(pair.a.take()[0]);
+    const [response] = pair.b.take();
+    pair.a.source.fork(ID);
+    expect(pair.a.receive(response)).toEqual({ drop: 'unknownIndex' });
+    pair.advance(10);
+    expect(pair.a.types).toEqual([INITIATION]);
+    expect(forkEvents(pair)).toMatchObject([{ wipedKeypairs: 0, wipedHandshakes: 1 }]);
+  });
+
+  it('counts a keypair that can no longer send once', () => {
+    const pair = withPolicy('expire-sending').connect();
+    for (const id of [1, 2]) {
+      pair.a.source.fork(new Uint8Array(16).fill(id));
+      pair.a.device.runTimers();
+    }
+    expect(pair.a.device.stats()).toMatchObject({ forks: 2, wipedKeypairs: 1 });
+  });
+});
+
+describe('policy hold', () => {
+  it('is silent until there is a new private key', () => {
+    const pair = withPolicy('hold', { peer: { persistentKeepalive: 5 } });
+    pair.settle();
+    pair.send(pair.b);
+    const [data] = pair.b.take();
+    pair.a.source.fork(ID);
+    expect(pair.send(pair.a)).toEqual({ drop: 'held' });
+    expect(pair.a.receive(data)).toEqual({ drop: 'held' });
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    pair.a.device.sendKeepalive(pair.b.publicKey);
+    pair.advance(60_000, true);
+    expect(pair.a.types).toEqual([]);
+    expect(pair.a.device.stats()).toMatchObject({ held: true, waitingForFreshness: 0 });
+
+    const privateKey = new Uint8Array(32).fill(0x33);
+    pair.a.device.setPrivateKey(privateKey);
+    pair.b.device.setPeer({
+      publicKey: pair.a.device.publicKey as Uint8Array,
+      endpoint: pair.a.endpoint,
+      allowedIps: [{ ip: Uint8Array.of(10, 0, 0, 1), prefix: 32 }],
+    });
+    pair.advance(5_000, true);
+    pair.send(pair.a, 'someone new');
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toContain('someone new');
+  });
+
+  it('drops the plaintext that waited', () => {
+    const pair = withPolicy('hold');
+    pair.send(pair.a, 'never');
+    pair.a.take();
+    pair.a.source.fork(ID);
+    pair.advance(1);
+    pair.a.device.setPrivateKey(pair.a.privateKey);
+    pair.advance(10_000);
+    expect(pair.a.types).toEqual([]);
+  });
+});
+
+describe('a fork at any read of the generation', () => {
+  /** Handshakes of both roles, traffic, a batch, a rekey, timers. The fork shows at read `at` of A. */
+  function script(forkPolicy: ForkPolicy, at: number) {
+    let reads = 0;
+    let sent = 0;
+    let sentAtFork = -1;
+    const pair: Pair = new Pair({
+      a: {
+        device: { forkPolicy },
+        peer: { persistentKeepalive: 25 },
+        source: {
+          onRead: () => {
+            if (++reads !== at) return;
+            sentAtFork = sent;
+            pair.a.source.fork(ID);
+          },
+        },
+        onDatagram: () => {
+          sent++;
+        },
+      },
+    });
+    pair.send(pair.a, 'one');
+    pair.settle();
+    pair.a.device.cork();
+    pair.send(pair.a, 'two');
+    pair.send(pair.a, 'three');
+    pair.a.device.uncork();
+    pair.send(pair.b, 'back');
+    pair.settle();
+    pair.advance(6_000);
+    pair.b.device.initiateHandshake(pair.a.publicKey);
+    pair.settle();
+    pair.advance(16_000, true);
+    pair.advance(121_000);
+    pair.send(pair.a, 'old');
+    pair.advance(6_000);
+    pair.settle();
+    return { pair, reads, sentAtFork, sent };
+  }
+
+  // The first reads fall into the building of the devices.
+  const FIRST = 20;
+  const { reads } = script('wipe', Number.POSITIVE_INFINITY);
+
+  it('leaves nothing to be sent under policy hold', () => {
+    expect(reads).toBeGreaterThan(50);
+    for (let at = FIRST; at <= reads; at++) {
+      const { pair, sent, sentAtFork } = script('hold', at);
+      expect(sent, `fork at read ${at}`).toBe(sentAtFork);
+      expect(pair.a.device.stats(), `fork at read ${at}`).toMatchObject({ held: true, forks: 1 });
+    }
+  });
+
+  it.each<ForkPolicy>(['wipe', 'expire-sending'])('is recovered from under policy %s', policy => {
+    for (let at = FIRST; at <= reads; at++) {
+      const { pair } = script(policy, at);
+      pair.advance(6_000, true);
+      pair.send(pair.a, 'recovered');
+      pair.advance(6_000, true);
+      expect(pair.b.received.map(payloadOf), `fork at read ${at}`).toContain('recovered');
+      expect(pair.a.device.stats().forks).toBe(1);
+    }
+  });
+});
+
+describe('while nothing parts this clone from its siblings', () => {
+  function counterOnly() {
+    const announcer = new Announcer();
+    const pair = new Pair({ a: { source: { uniqueness: 'counter' }, sources: [announcer] } });
+    return { pair, announcer };
+  }
+
+  it('no handshake is made; the packet waits, and leaves when evidence comes', () => {
+    const { pair, announcer } = counterOnly();
+    pair.connect();
+    pair.advance(30_000, true);
+    pair.a.source.fork(ID);
+    expect(pair.send(pair.a, 'patience')).toBe('waitingForFreshness');
+    expect(pair.send(pair.a, 'more of it')).toBe('waitingForFreshness');
+    pair.advance(3_000);
+    expect(pair.a.types).toEqual([]);
+    expect(pair.a.count('waitingForFreshness')).toBe(1);
+    expect(pair.a.device.stats().waitingForFreshness).toBe(1);
+    announcer.announce({ kernelReseeded: true });
+    expect(pair.a.device.nextDeadline()).toBeLessThanOrEqual(pair.clock.ms);
+    pair.advance(0);
+    expect(pair.a.types).toEqual([INITIATION]);
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'patience', 'more of it']);
+    expect(pair.a.device.stats().waitingForFreshness).toBe(0);
+  });
+
+  it('an initiation is kept, and answered when evidence comes', () => {
+    const { pair, announcer } = counterOnly();
+    pair.connect();
+    pair.a.source.fork(ID);
+    pair.advance(6_000);
+    pair.b.take();
+    pair.b.device.initiateHandshake(pair.a.publicKey);
+    expect(pair.a.receive(pair.b.take()[0])).toBe('handshake');
+    pair.advance(1_000);
+    expect(pair.a.types).toEqual([]);
+    announcer.announce({ kernelReseeded: true });
+    pair.advance(0);
+    expect(pair.a.types).toEqual([RESPONSE]);
+    pair.settle();
+    pair.send(pair.a, 'answered');
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toContain('answered');
+  });
+
+  it('of several initiations the last is answered', () => {
+    const { pair, announcer } = counterOnly();
+    pair.send(pair.b);
+    pair.advance(5_400);
+    const [first, second] = pair.b.take();
+    pair.a.source.fork(ID);
+    expect(pair.a.receive(first)).toBe('handshake');
+    pair.advance(20);
+    expect(pair.a.receive(second)).toBe('handshake');
+    announcer.announce({ kernelReseeded: true });
+    pair.advance(0);
+    expect(pair.a.types).toEqual([RESPONSE]);
+    pair.settle();
+    expect(pair.a.received.length).toBe(1);
+  });
+
+  it('a second fork ends the wait for what was kept', () => {
+    const { pair, announcer } = counterOnly();
+    pair.a.source.fork(ID);
+    pair.send(pair.b);
+    pair.a.receive(pair.b.take()[0]);
+    pair.a.source.fork(new Uint8Array(16).fill(2));
+    pair.advance(0);
+    announcer.announce({ kernelReseeded: true });
+    pair.advance(1);
+    expect(pair.a.types).not.toContain(RESPONSE);
+  });
+});
+
+describe('while no source can vouch for the generation', () => {
+  it('nothing leaves and nothing is taken in; then the old session goes on', () => {
+    const pair = new Pair().connect();
+    pair.send(pair.b);
+    const [data] = pair.b.take();
+    pair.a.blind = true;
+    expect(pair.send(pair.a, 'blind')).toBe('waitingForFreshness');
+    expect(pair.a.receive(data)).toEqual({ drop: 'staleEpoch' });
+    pair.a.device.sendKeepalive(pair.b.publicKey);
+    pair.advance(60_000);
+    expect(pair.a.types).toEqual([]);
+    pair.a.blind = false;
+    pair.advance(10);
+    expect(pair.a.types).toEqual([DATA]);
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'blind']);
+  });
+
+  it('a fork behind the blindness is found when it ends', () => {
+    const pair = new Pair().connect();
+    pair.advance(100);
+    pair.a.blind = true;
+    pair.send(pair.a, 'blind');
+    pair.a.source.fork(ID);
+    pair.a.blind = false;
+    pair.advance(10);
+    expect(pair.a.types).toEqual([INITIATION]);
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'blind']);
+  });
+
+  it('what was sealed before the page went away is discarded, and the caller hears of it', () => {
+    let failAt = Number.POSITIVE_INFINITY;
+    let reads = 0;
+    const onRead = () => {
+      if (++reads === failAt) throw new Error('torn');
+    };
+    const pair = new Pair({ a: { source: { onRead } } }).connect();
+    // The first read is the look before sealing, the second the gate's.
+    failAt = reads + 2;
+    expect(pair.send(pair.a, 'lost')).toEqual({ drop: 'staleEpoch' });
+    expect(pair.a.types).toEqual([]);
+    expect(pair.a.device.stats().discardedAtRelease).toBe(1);
+    expect(pair.send(pair.a, 'next')).toBe('sent');
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'next']);
+  });
+});
+
+describe('protection', () => {
+  it('strict refuses a machine without an immediate source', () => {
+    const strict = (timing: 'immediate' | 'delayed') => () =>
+      new Pair({ a: { device: { strict: true }, source: { timing } } });
+    expect(strict('delayed')).toThrow(expect.objectContaining({ code: 'ERR_STRICT_PROTECTION' }));
+    expect(strict('immediate')).not.toThrow();
+  });
+
+  /** A delayed source: the fork has happened, the word of it comes 30 ms later. */
+  function delayed(holdBackMs: number) {
+    const pair = new Pair({ a: { device: { holdBackMs }, source: { timing: 'delayed' } } });
+    pair.send(pair.a, 'connect');
+    pair.advance(1_000, true);
+    pair.a.take();
+    pair.a.source.fork(ID);
+    expect(pair.send(pair.a, 'in the window')).toBe('sent');
+    pair.advance(30);
+    pair.a.source.signal();
+    pair.advance(20);
+    return pair;
+  }
+
+  it('holding back longer than the delay discards what was sealed in the window', () => {
+    const pair = delayed(50);
+    expect(pair.a.types).not.toContain(DATA);
+    expect(pair.a.device.stats().discardedAtRelease).toBe(1);
+    pair.advance(1_000, true);
+    pair.send(pair.a, 'after');
+    pair.advance(1_000, true);
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'after']);
+  });
+
+  it('control: without holding back it leaves', () => {
+    expect(delayed(0).a.types).toContain(DATA);
+  });
+});

@@ -1,0 +1,218 @@
+// The release gate under a device: batches, sinks that call back, sinks that fail.
+
+import { describe, expect, it } from 'vitest';
+import { type Datagram, Pair, packetBetween, payloadOf } from '../support/pair.js';
+
+const ID = new Uint8Array(16).fill(0xf0);
+const counterOf = ({ bytes }: Datagram) => new DataView(bytes.buffer).getBigUint64(8, true);
+
+describe('a corked device', () => {
+  it('reads the generation once for a whole batch, after the last was sealed', () => {
+    const pair = new Pair().connect();
+    pair.send(pair.a);
+    pair.a.take();
+    pair.a.device.cork();
+    for (let i = 0; i < 50; i++) expect(pair.send(pair.a, `${i}`)).toBe('sent');
+    expect(pair.a.types).toEqual([]);
+    expect(pair.a.device.nextDeadline()).toBeGreaterThan(pair.clock.ms);
+    const before = pair.a.reads;
+    pair.a.device.uncork();
+    expect(pair.a.reads - before).toBe(1);
+    expect(pair.a.sent.length).toBe(50);
+    pair.settle();
+    expect(pair.b.received.slice(-50).map(payloadOf)).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`));
+  });
+
+  it('discards the whole batch when the machine was forked before the reading', () => {
+    const pair = new Pair().connect();
+    pair.advance(1_000);
+    pair.a.device.cork();
+    for (let i = 0; i < 5; i++) pair.send(pair.a, `${i}`);
+    pair.a.source.fork(ID);
+    pair.a.device.uncork();
+    expect(pair.a.types).not.toContain(4);
+    expect(pair.a.device.stats().discardedAtRelease).toBe(5);
+    expect(pair.a.drops.staleEpoch).toBe(5);
+    pair.advance(10, true);
+    expect(pair.a.count('handshakeComplete')).toBe(2);
+  });
+
+  it('control: forked after the reading, the batch leaves, the same in every clone', () => {
+    const pair = new Pair().connect();
+    pair.a.device.cork();
+    for (let i = 0; i < 5; i++) pair.send(pair.a, `${i}`);
+    pair.a.device.uncork();
+    pair.a.source.fork(ID);
+    expect(pair.a.sent.length).toBe(5);
+  });
+
+  it('corks nest, and one uncork too many does no harm', () => {
+    const pair = new Pair().connect();
+    const { device } = pair.a;
+    device.cork();
+    device.cork();
+    pair.send(pair.a);
+    device.uncork();
+    expect(pair.a.types).toEqual([]);
+    device.uncork();
+    device.uncork();
+    expect(pair.a.types).toEqual([4]);
+    device.cork();
+    pair.send(pair.a);
+    expect(pair.a.types).toEqual([4]);
+    device.uncork();
+    expect(pair.a.types).toEqual([4, 4]);
+  });
+});
+
+describe('a sink that calls back', () => {
+  /** Whatever one device sends, the other has received before the call returns. */
+  function shortCircuit(): Pair {
+    const pair: Pair = new Pair({
+      a: { onDatagram: datagram => pair.b.receive(datagram) },
+      b: { onDatagram: datagram => pair.a.receive(datagram) },
+    });
+    return pair;
+  }
+
+  it('handshakes and delivers within one call', () => {
+    const pair = shortCircuit();
+    pair.send(pair.a, 'at once');
+    expect(pair.b.received.map(payloadOf)).toEqual(['at once']);
+    for (let i = 0; i < 20; i++) pair.send(i % 2 ? pair.a : pair.b, `${i}`);
+    expect(pair.a.received.length + pair.b.received.length).toBe(21);
+    pair.advance(130_000);
+    pair.send(pair.a, 'rekeys');
+    expect(pair.a.count('handshakeComplete')).toBe(2);
+    expect(pair.b.received.map(payloadOf).at(-1)).toBe('rekeys');
+  });
+
+  it('keeps the order of counters when it sends from within', () => {
+    let echo = 0;
+    const pair: Pair = new Pair({
+      a: {
+        onDatagram: ({ bytes }) => {
+          if (bytes[0] === 4 && echo-- > 0) pair.send(pair.a, 'from within');
+        },
+      },
+    });
+    pair.connect();
+    echo = 5;
+    pair.a.device.cork();
+    pair.send(pair.a, 'one');
+    pair.send(pair.a, 'two');
+    pair.a.device.uncork();
+    const counters = pair.a.sent.map(counterOf);
+    expect(counters.length).toBe(7);
+    expect(counters).toEqual(counters.toSorted((x, y) => Number(x - y)));
+  });
+
+  it('never releases what it sealed from within before a reading of its own', () => {
+    let inner: unknown;
+    const pair: Pair = new Pair({
+      a: {
+        onDatagram: ({ bytes }) => {
+          if (bytes[0] !== 4 || inner !== undefined || pair.b.received.length === 0) return;
+          inner = pair.send(pair.a, 'from within');
+          // The fork falls between the outer release and the inner one.
+          pair.a.source.fork(ID);
+        },
+      },
+    });
+    pair.connect();
+    pair.send(pair.a, 'outer');
+    expect(inner).toBe('sent');
+    expect(pair.a.sent.filter(({ bytes }) => bytes[0] === 4).length).toBe(1);
+    expect(pair.a.device.stats().discardedAtRelease).toBe(1);
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'outer']);
+  });
+
+  it('may remove the peer: no timer goes on for it', () => {
+    const pair: Pair = new Pair({
+      a: {
+        peer: { persistentKeepalive: 5 },
+        onDatagram: ({ bytes }) => {
+          if (bytes[0] === 4) pair.a.device.removePeer(pair.b.publicKey);
+        },
+      },
+    });
+    pair.settle();
+    expect(pair.a.device.peers()).toEqual([]);
+    pair.advance(600_000);
+    expect(pair.a.device.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
+    expect(pair.a.types).toEqual([]);
+  });
+
+  it('may remove the peer that a packet came from', () => {
+    const pair: Pair = new Pair({
+      a: { onPacket: () => pair.a.device.removePeer(pair.b.publicKey) },
+    });
+    pair.connect();
+    pair.send(pair.b);
+    pair.settle();
+    pair.advance(600_000);
+    expect(pair.a.device.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('may wipe the device while staged packets go out', () => {
+    let wipe = false;
+    const pair: Pair = new Pair({
+      a: {
+        onDatagram: ({ bytes }) => {
+          if (wipe && bytes[0] === 4) pair.a.device.wipe();
+        },
+      },
+    });
+    for (let i = 0; i < 5; i++) pair.send(pair.a, `${i}`);
+    wipe = true;
+    pair.settle();
+    wipe = false;
+    pair.advance(6_000, true);
+    pair.send(pair.a, 'and on');
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['0', '1', '2', '3', '4', 'and on']);
+  });
+});
+
+describe('a sink that fails', () => {
+  it('loses its datagram, not those behind it, and leaves the gate working', () => {
+    let failures = 1;
+    const pair: Pair = new Pair({
+      a: {
+        onDatagram: ({ bytes }) => {
+          if (bytes[0] === 4 && pair.b.received.length > 0 && failures-- > 0) throw new Error('no route');
+        },
+      },
+    });
+    pair.connect();
+    pair.a.device.cork();
+    for (const text of ['one', 'two', 'three']) pair.send(pair.a, text);
+    expect(() => pair.a.device.uncork()).toThrow('no route');
+    pair.send(pair.a, 'four');
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'two', 'three', 'four']);
+  });
+
+  it('a failing listener of events does not leave the device corked', () => {
+    let fail = false;
+    const pair: Pair = new Pair({
+      a: {
+        device: {
+          onEvent: () => {
+            if (fail) throw new Error('listener');
+          },
+        },
+      },
+    });
+    pair.connect();
+    fail = true;
+    pair.clock.ms += 6_000;
+    expect(() => pair.a.device.initiateHandshake(pair.b.publicKey)).toThrow('listener');
+    fail = false;
+    pair.settle();
+    expect(pair.a.device.sendPacket(packetBetween(pair.a, pair.b, 'on'))).toBe('sent');
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'on']);
+  });
+});
