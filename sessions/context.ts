@@ -36,8 +36,11 @@ export interface Context {
   /** The name under which `peers` knows a public key. */
   readonly peerId: (publicKey: Uint8Array) => string;
   readonly emit: (event: DeviceEvent) => void;
-  /** Peers that want a handshake which cannot be made yet. */
-  readonly waiting: Set<Peer>;
+  /**
+   * Peers to be called as soon as that may be. True where that has had to wait for fresh randomness, and the wait was
+   * told.
+   */
+  readonly waiting: Map<Peer, boolean>;
   /** Our identity; none until a private key is set. */
   local: LocalIdentity | undefined;
   mtu: number;

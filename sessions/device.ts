@@ -17,7 +17,7 @@ import { DropCounter, type DropReason } from './drops.js';
 import { SessionError } from './errors.js';
 import type { DeviceEvent, ForkPolicy } from './events.js';
 import { enter, respondToFork, wipeSessions } from './fork-response.js';
-import { endHandshakes, initiateHandshake, retryWaiting } from './handshakes.js';
+import { callSoon, endHandshakes, initiateHandshake, retryWaiting } from './handshakes.js';
 import { IndexTable } from './index-table.js';
 import { KeySlab } from './key-slab.js';
 import { DEFAULT_UNDER_LOAD_THRESHOLD, LoadMeter } from './load-meter.js';
@@ -164,7 +164,7 @@ export class Device {
       sessionSlab: this.#sessionSlab,
       peerId: bytesToHex,
       emit: event => this.#emit(event),
-      waiting: new Set(),
+      waiting: new Map(),
       local: undefined,
       mtu,
       epoch: vmgenid.epoch,
@@ -348,7 +348,7 @@ export class Device {
       wipedKeypairs: this.#wipedKeypairs,
       handshakesCompleted: this.#handshakesCompleted,
       discardedAtRelease: this.#discardedAtRelease,
-      waitingForFreshness: waiting.size,
+      waitingForFreshness: [...waiting.values()].filter(told => told).length,
       sessionSlabBytes: this.#sessionSlab.bytes,
     };
   }
@@ -419,7 +419,7 @@ export class Device {
     this.#discardedAtRelease++;
     this.#context.drops.drop('staleEpoch');
     if (peer && kind !== 'response' && !this.#context.held && this.#context.peers.get(peer.id) === peer) {
-      this.#context.waiting.add(peer);
+      callSoon(this.#context, peer);
     }
   }
 

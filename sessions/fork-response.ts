@@ -2,9 +2,10 @@
 // Promises: whoever notices first, the response runs once per epoch, and nothing of the old epoch can be used after it.
 // Read on: Linux drivers/net/wireguard/device.c wg_vm_notification().
 
+import { KEEPALIVE_TIMEOUT_MS, REKEY_TIMEOUT_MS } from '../protocol/constants.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
-import { endHandshakes } from './handshakes.js';
+import { callSoon, endHandshakes } from './handshakes.js';
 import type { Peer } from './peer.js';
 
 /**
@@ -26,12 +27,18 @@ export function respondToFork(context: Context, epoch: number): void {
   context.emit({ type: 'vmFork', epoch, policy, ...ended });
 }
 
+/**
+ * A peer heard from or spoken to so recently is called anew after a wipe. It cannot know of the fork, and what it goes
+ * on sending under the old keys is lost: by itself it would find out after just this time. Milliseconds.
+ */
+const RECENT_TRAFFIC_MS = KEEPALIVE_TIMEOUT_MS + REKEY_TIMEOUT_MS;
+
 interface Ended {
   wipedKeypairs: number;
   wipedHandshakes: number;
 }
 
-/** Erases every session secret of the device, keeps identities and plaintext that waits, and has waiting peers called. */
+/** Erases every session secret of the device, keeps identities and plaintext that waits, and has peers in conversation called. */
 export function wipeSessions(context: Context): Ended {
   const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
   // Erase first, tidy up after: from here on there is nothing left to misuse.
@@ -42,13 +49,14 @@ export function wipeSessions(context: Context): Ended {
   const now = context.clock.now();
   for (const peer of context.peers.values()) {
     count(ended, peer);
+    const isTalking = peer.keypairs.size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
     peer.keypairs.forget();
     peer.sent = undefined;
     peer.waitingInitiation?.state.wipe();
     peer.waitingInitiation = undefined;
     peer.stopSessionTimers();
     forgetHandshakeTimes(peer);
-    if (peer.staged.length > 0) context.waiting.add(peer);
+    if (peer.staged.length > 0 || isTalking) callSoon(context, peer);
     if (peer.persistentKeepaliveMs > 0) {
       peer.persistentAt = Math.min(peer.persistentAt, now + peer.persistentKeepaliveMs);
       context.deadlines.schedule(peer, peer.persistentAt);
@@ -74,7 +82,7 @@ function expireSending(context: Context, epoch: number): Ended {
       keypair.sendEpoch = NO_EPOCH;
       keypair.receiveEpoch = epoch;
     }
-    if (peer.staged.length > 0) context.waiting.add(peer);
+    if (peer.staged.length > 0) callSoon(context, peer);
   }
   return ended;
 }

@@ -36,6 +36,9 @@ import {
   sessionDerived,
 } from './timers.js';
 
+/** After a fork many peers may wait: so many are called before datagrams get their turn again. */
+const HANDSHAKES_PER_RETRY = 32;
+
 /** TAI64N timestamps are rounded to 16.8 ms: two initiations to one peer lie at least so far apart. Milliseconds. */
 const TIMESTAMP_STEP_MS = 17;
 const MIN_INITIATION_INTERVAL_MS = 1_000 / INITIATIONS_PER_SECOND;
@@ -210,7 +213,9 @@ export function consumeResponse(
 /** Makes the handshakes that had to wait, as far as they may be made now, and sends what waits for none. */
 export function retryWaiting(context: Context): void {
   if (context.waiting.size === 0 || enter(context) !== context.epoch || !context.crng.isFresh()) return;
-  for (const peer of Array.from(context.waiting)) {
+  let room = HANDSHAKES_PER_RETRY;
+  for (const peer of Array.from(context.waiting.keys())) {
+    if (room-- === 0) return;
     context.waiting.delete(peer);
     const waiting = peer.waitingInitiation;
     if (waiting?.epoch === context.epoch) {
@@ -243,10 +248,15 @@ function endWaitingInitiation(peer: Peer): void {
   peer.waitingInitiation = undefined;
 }
 
+/** Has `retryWaiting` call this peer the next time that timers run. */
+export function callSoon(context: Context, peer: Peer): void {
+  if (!context.waiting.has(peer)) context.waiting.set(peer, false);
+}
+
 /** Has `retryWaiting` look after this peer, when the generation can be read and the randomness is fresh. */
 export function waitForFreshness(context: Context, peer: Peer): void {
-  if (context.held || context.waiting.has(peer) || context.peers.get(peer.id) !== peer) return;
-  context.waiting.add(peer);
+  if (context.held || context.waiting.get(peer) || context.peers.get(peer.id) !== peer) return;
+  context.waiting.set(peer, true);
   context.emit({ type: 'waitingForFreshness', peer: peer.publicKey });
 }
 

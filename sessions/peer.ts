@@ -85,6 +85,8 @@ export class Peer implements RemoteIdentity {
   deadlineSlot = -1;
   scheduledFor = OFF;
 
+  /** Monotonic milliseconds of the last authenticated packet, in or out. */
+  lastTraffic = NEVER;
   txBytes = 0;
   rxBytes = 0;
   /** Wall-clock milliseconds; 0 before the first. */

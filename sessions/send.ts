@@ -34,7 +34,7 @@ export function sendPacket(context: Context, packet: Uint8Array): SendResult {
   if (!keypair || peer.staged.length > 0) {
     stage(context, peer, packet);
     flushStaged(context, peer);
-    if (context.waiting.has(peer)) return 'waitingForFreshness';
+    if (context.waiting.get(peer)) return 'waitingForFreshness';
     return peer.staged.length > 0 ? 'staged' : 'sent';
   }
   if (!seal(context, peer, keypair, packet, epoch)) return stageAndCall(context, peer, packet);

@@ -70,7 +70,7 @@ export function sessionDerived(context: Context, peer: Peer, now: number): void 
 /** Call after the interval was changed by configuration. */
 export function persistentKeepaliveChanged(context: Context, peer: Peer, now: number): void {
   peer.persistentAt = OFF;
-  authenticatedPacketTraversed(context, peer, now);
+  schedulePersistentKeepalive(context, peer, now);
 }
 
 /** Does all that is due. Call from `runTimers` alone. */
@@ -129,6 +129,11 @@ function retransmit(context: Context, peer: Peer, now: number): void {
 }
 
 function authenticatedPacketTraversed(context: Context, peer: Peer, now: number): void {
+  peer.lastTraffic = now;
+  schedulePersistentKeepalive(context, peer, now);
+}
+
+function schedulePersistentKeepalive(context: Context, peer: Peer, now: number): void {
   if (peer.persistentKeepaliveMs === 0) return;
   peer.persistentAt = now + peer.persistentKeepaliveMs;
   context.deadlines.schedule(peer, peer.persistentAt);

@@ -142,7 +142,9 @@ export class UdpTransport implements Transport {
   #received(datagram: Uint8Array, from: RemoteInfo): void {
     if (this.#closed) return;
     this.counters.received++;
-    this.onDatagram(datagram, this.#endpoints.get(from.address, from.port));
+    // A plain array: `slice` of a Node Buffer shares its memory, and whoever gets this should not have to know.
+    const bytes = new Uint8Array(datagram.buffer, datagram.byteOffset, datagram.length);
+    this.onDatagram(bytes, this.#endpoints.get(from.address, from.port));
   }
 
   #drop(reason: TransportDrop): false {

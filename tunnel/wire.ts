@@ -191,7 +191,7 @@ export class MemoryWire {
   // Every datagram draws the same number of values, whatever the conditions: more loss does not change who else is
   // delayed, and two runs can be compared.
   #transmit(datagram: Uint8Array, from: UdpEndpoint, to: UdpEndpoint): void {
-    this.#onSend?.(datagram.slice(), from, to);
+    this.#onSend?.(new Uint8Array(datagram), from, to);
     const isLost = this.#random.next() < this.#conditions.loss;
     const isDoubled = this.#random.next() < this.#conditions.duplication;
     const arrivals = [this.#arrival(from, to, !isLost), this.#arrival(from, to, !isLost && isDoubled)];
@@ -200,7 +200,7 @@ export class MemoryWire {
       return;
     }
     for (const due of isDoubled ? arrivals : arrivals.slice(0, 1)) {
-      this.#enqueue({ due, datagram: datagram.slice(), from, to });
+      this.#enqueue({ due, datagram: new Uint8Array(datagram), from, to });
     }
   }
 
