@@ -72,8 +72,9 @@ export function referenceHandshake(input: ReferenceInput): ReferenceHandshake {
   H = HASH(H, ErPub);
   [C] = referenceKdf(1, C, DH(responderEphemeral, EiPub));
   [C] = referenceKdf(1, C, DH(responderEphemeral, SiPub));
-  let tau: Uint8Array;
-  [C, tau, k] = referenceKdf(3, C, input.presharedKey);
+  const [chain, tau, key] = referenceKdf(3, C, input.presharedKey);
+  C = chain;
+  k = key;
   H = HASH(H, tau);
   const msgEmpty = AEAD(k, none, H);
   const response = join(u32(2), u32(input.responderIndex), u32(input.initiatorIndex), ErPub, msgEmpty, macs);
