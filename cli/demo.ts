@@ -1,8 +1,11 @@
 // `wireonce demo`: a machine is cloned in mid-flight, first without protection, then with it.
 
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { fastestSuite } from '../protocol/suites/fastest.js';
+import type { CliIo, Finish } from './io.js';
 import { CLONE_SAYS, type ForkResult, type Tell, runFork } from './demo/scenario.js';
+
+const MOST_FORKS = 1_000;
 
 export interface DemoReport {
   readonly unguarded: {
@@ -117,23 +120,28 @@ function summarise(
   if (!demonstrates(report)) say(paint(31, 'This is not what should have happened.'));
 }
 
-export function register(program: Command): void {
+export function registerDemo(program: Command, io: CliIo, finish: Finish): void {
   program
     .command('demo')
     .description('clone a machine in mid-flight, without and with protection, over real UDP sockets')
     .option('--json', 'print one object', false)
     .option('--forks <n>', 'repeat with other fork points', parseForks, 1)
     .action(async ({ json, forks }: { json: boolean; forks: number }) => {
-      const colour = process.stdout.isTTY === true && !process.env['NO_COLOR'];
-      const report = await demo({ json, forks, colour, write: text => process.stdout.write(text) });
-      process.exitCode = demonstrates(report) ? 0 : 1;
+      const terminal = 'isTTY' in io.stdout && io.stdout.isTTY === true;
+      const report = await demo({
+        json,
+        forks,
+        colour: terminal && !io.env['NO_COLOR'],
+        write: text => io.stdout.write(text),
+      });
+      finish(demonstrates(report) ? 0 : 1);
     });
 }
 
 function parseForks(text: string): number {
   const forks = Number(text);
-  if (!Number.isInteger(forks) || forks < 1 || forks > 1_000) {
-    throw new Error(`--forks takes a whole number from 1 to 1000, not '${text}'`);
+  if (!Number.isInteger(forks) || forks < 1 || forks > MOST_FORKS) {
+    throw new InvalidArgumentError(`It takes a whole number from 1 to ${MOST_FORKS}.`);
   }
   return forks;
 }

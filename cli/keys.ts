@@ -5,6 +5,7 @@
 import { fstatSync } from 'node:fs';
 import type { Command } from 'commander';
 import { Crng, kernelEntropy } from '../crng/index.js';
+import { publicKeyOf } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import { systemClock } from '../tunnel/clock.js';
 import { decodeKey, encodeKey, KEY_BYTES } from '../tunnel/keys.js';
@@ -57,8 +58,7 @@ export async function pubkey(io: CliIo): Promise<number> {
   } catch {
     throw badKey();
   }
-  const publicKey = new Uint8Array(KEY_BYTES);
-  nobleSuite.publicKey(privateKey, publicKey);
+  const publicKey = publicKeyOf(nobleSuite, privateKey);
   privateKey.fill(0);
   printLine(io.stdout, encodeKey(publicKey));
   return 0;

@@ -1,7 +1,7 @@
 // One run of the story: a sandbox talks to a gateway over UDP, is snapshotted in mid-flight, and restored twice.
 
 import { Crng, kernelEntropy } from '../../crng/index.js';
-import type { Suite } from '../../protocol/suite.js';
+import { type Suite, publicKeyOf } from '../../protocol/suite.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { systemClock } from '../../tunnel/clock.js';
 import { EventLoopTunnel } from '../../tunnel/event-loop.js';
@@ -55,7 +55,7 @@ export async function runFork(options: ForkOptions): Promise<ForkResult> {
     const seed = host.crng.bytes(32);
     const sandboxPrivate = host.crng.x25519PrivateKey();
     const gatewayPrivate = host.crng.x25519PrivateKey();
-    const gateway = await host.gateway(gatewayPrivate, publicKey(suite, sandboxPrivate));
+    const gateway = await host.gateway(gatewayPrivate, publicKeyOf(suite, sandboxPrivate));
 
     const nic = await host.nic();
     const sandbox = new Machine({
@@ -64,7 +64,7 @@ export async function runFork(options: ForkOptions): Promise<ForkResult> {
       suite,
       guarded,
       peer: {
-        publicKey: publicKey(suite, gatewayPrivate),
+        publicKey: publicKeyOf(suite, gatewayPrivate),
         endpoint: gateway.endpoint,
         allowedIps: [{ ip: Uint8Array.of(10, 44, 0, 1), prefix: 32 }],
       },
@@ -154,12 +154,6 @@ function plug(nic: UdpTransport, machine: Machine): void {
     const bytes = new Uint8Array(datagram);
     machine.hear(device => device.receiveDatagram(new Uint8Array(bytes), from));
   };
-}
-
-function publicKey(suite: Suite, privateKey: Uint8Array): Uint8Array {
-  const key = new Uint8Array(32);
-  suite.publicKey(privateKey, key);
-  return key;
 }
 
 const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms));

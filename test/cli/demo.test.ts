@@ -29,5 +29,7 @@ it('does not call a run without harm a demonstration', () => {
   expect(demonstrates({ unguarded: harmed, guarded, forks: 1 })).toBe(true);
   expect(demonstrates({ unguarded: { ...harmed, reusedNonces: 0 }, guarded, forks: 1 })).toBe(false);
   expect(demonstrates({ unguarded: harmed, guarded: { ...guarded, reusedNonces: 1 }, forks: 1 })).toBe(false);
-  expect(demonstrates({ unguarded: harmed, guarded: { ...guarded, newHandshakes: 1 }, forks: 1 })).toBe(false);
+  expect(demonstrates({ unguarded: harmed, guarded: { ...guarded, newHandshakes: 1 }, forks: 1 })).toBe(
+    false,
+  );
 });
