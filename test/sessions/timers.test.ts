@@ -74,6 +74,26 @@ describe('new keys by age', () => {
     expect(initiations(pair.a)).toBe(0);
   });
 
+  it('on receiving, the age of current counts, also when the packet came under previous', () => {
+    const pair = new Pair().connect();
+    pair.advance(6_000);
+    pair.a.take();
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    // The confirmation is lost: the new keys are current at A alone, and B goes on under the old ones.
+    pair.b.receive(pair.a.take()[0]);
+    pair.a.receive(pair.b.take()[0]);
+    pair.a.take();
+    for (const [ms, expected] of [
+      [164_999, 0],
+      [1, 1],
+    ]) {
+      pair.clock.ms += ms;
+      pair.send(pair.b);
+      expect(pair.a.receive(pair.b.take()[0])).toBe('data');
+      expect(initiations(pair.a)).toBe(expected);
+    }
+  });
+
   it('the responder does not ask on receiving', () => {
     const pair = new Pair().connect();
     pair.advance(170_000);
