@@ -4,12 +4,11 @@
 
 import { fstatSync } from 'node:fs';
 import type { Command } from 'commander';
-import { Crng, kernelEntropy } from '../crng/index.js';
+import type { Crng } from '../crng/index.js';
 import { publicKeyOf } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
-import { systemClock } from '../tunnel/clock.js';
 import { decodeKey, encodeKey, KEY_BYTES } from '../tunnel/keys.js';
-import { openVmGenId } from '../vmgenid/index.js';
+import { openCrng } from '../tunnel/open-crng.js';
 import { CliError } from './errors.js';
 import { type CliIo, type Finish, printLine, readStdin } from './io.js';
 
@@ -66,18 +65,14 @@ export async function pubkey(io: CliIo): Promise<number> {
 
 async function printSecret(io: CliIo, draw: (crng: Crng) => Uint8Array): Promise<number> {
   warnIfReadable(io);
-  const vmgenid = await openVmGenId();
-  const entropy = kernelEntropy();
+  const { crng, close } = await openCrng();
   try {
-    const crng = new Crng({ entropy, vmgenid, now: systemClock.now });
     const secret = draw(crng);
-    crng.close();
     printLine(io.stdout, encodeKey(secret));
     secret.fill(0);
     return 0;
   } finally {
-    entropy.close();
-    await vmgenid.close();
+    await close();
   }
 }
 

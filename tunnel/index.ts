@@ -6,6 +6,7 @@ export { UdpEndpoint, WebSocketEndpoint } from './endpoint.js';
 export { type ConfigPlace, TunnelError, type TunnelErrorCode } from './errors.js';
 export { EventLoopTunnel, type EventLoopTunnelOptions } from './event-loop.js';
 export { decodeKey, encodeKey } from './keys.js';
+export { type OpenCrng, type OpenCrngOptions, openCrng } from './open-crng.js';
 export { type OpenTunnel, type OpenTunnelOptions, openTunnel } from './open.js';
 export { resolveEndpoint } from './resolve.js';
 export { TRANSPORT_DROPS, type Transport, type TransportCounters, type TransportDrop } from './transport.js';

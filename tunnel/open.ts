@@ -1,14 +1,14 @@
 // From a configuration file to a running tunnel in this process, with a packet source of the caller's own: no TUN.
 
-import { Crng, type CrngEvent, hardwareEntropy, kernelEntropy } from '../crng/index.js';
+import type { Crng, CrngEvent } from '../crng/index.js';
 import type { Suite } from '../protocol/suite.js';
 import { fastestSuite } from '../protocol/suites/fastest.js';
 import type { DeviceOptions, PeerOptions } from '../sessions/device.js';
-import { type VmGenId, openVmGenId } from '../vmgenid/index.js';
-import { systemClock } from './clock.js';
+import type { VmGenId } from '../vmgenid/index.js';
 import type { PeerConfig, TunnelConfig } from './config.js';
 import type { TunnelError } from './errors.js';
 import { EventLoopTunnel } from './event-loop.js';
+import { openCrng } from './open-crng.js';
 import { resolveEndpoint } from './resolve.js';
 import { UdpTransport } from './udp.js';
 import { WebSocketDialer } from './websocket.js';
@@ -43,20 +43,9 @@ export async function openTunnel(options: OpenTunnelOptions): Promise<OpenTunnel
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const vmgenid = given ?? (await openVmGenId());
-    if (!given) closers.push(() => vmgenid.close());
-    const entropy = kernelEntropy();
-    closers.push(() => entropy.close());
-    const { hardware } = hardwareEntropy();
-    if (hardware) closers.push(() => hardware.close());
-    const crng = new Crng({
-      entropy,
-      hardware,
-      vmgenid,
-      now: systemClock.now,
-      ...(onCrngEvent && { onEvent: onCrngEvent }),
-    });
-    closers.push(() => crng.close());
+    const opened = await openCrng({ vmgenid: given, onEvent: onCrngEvent });
+    const { crng, vmgenid } = opened;
+    closers.push(() => opened.close());
 
     const udp = await UdpTransport.open({ port: config.interface.listenPort ?? 0 });
     closers.push(() => udp.close());

@@ -18,7 +18,7 @@ export interface SourceSelection {
   /** A file with the generation; see {@link FileSource}. */
   readonly file?: string | ({ readonly path: string } & FileSourceOptions);
   /** A socket path or loopback address for the hypervisor's agent; see {@link HookSource}. */
-  readonly hook?: string | ({ readonly listen: string } & HookSourceOptions);
+  readonly hook?: string | HookSource | ({ readonly listen: string } & HookSourceOptions);
   /** Unset: `/dev/vmclock0` where there is one. */
   readonly vmclock?: string | false;
   /** Unset: `/dev/kmsg` where it can be read and the kernel watches a generation ID. */
@@ -106,7 +106,7 @@ function fileSource({ file }: SourceSelection): FileSource | undefined {
 }
 
 function hookSource({ hook }: SourceSelection): HookSource | undefined {
-  if (hook === undefined) return undefined;
+  if (hook === undefined || hook instanceof HookSource) return hook;
   return typeof hook === 'string' ? new HookSource(hook) : new HookSource(hook.listen, hook);
 }
 
