@@ -6,14 +6,11 @@
 import { EventEmitter, once } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import {
-  Crng,
   EventLoopTunnel,
-  kernelEntropy,
   nobleSuite,
-  openVmGenId,
+  openCrng,
   parseAllowedIp,
   publicKeyOf,
-  systemClock,
   UdpEndpoint,
   UdpTransport,
 } from 'wireonce';
@@ -27,12 +24,9 @@ export async function main(print: (line: string) => void = console.log) {
   const open: { close(): unknown }[] = [];
   try {
     // The ground: what tells of a fork, and random numbers that do not repeat after one.
-    const vmgenid = await openVmGenId();
-    open.push(vmgenid);
-    const entropy = kernelEntropy();
-    open.push(entropy);
-    const crng = new Crng({ entropy, vmgenid, now: systemClock.now });
-    open.push(crng);
+    const ground = await openCrng();
+    open.push(ground);
+    const { crng, vmgenid } = ground;
     print(`this machine would see a fork: ${vmgenid.protection}`);
 
     // Each peer: a key of its own, a socket of its own, and a tunnel over it.
