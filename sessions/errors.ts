@@ -4,7 +4,6 @@ export type SessionErrorCode =
   | 'ERR_KEY_LENGTH'
   | 'ERR_STRICT_PROTECTION'
   | 'ERR_UNKNOWN_PEER'
-  | 'ERR_PACKET_LENGTH'
   | 'ERR_OPTION'
   | 'ERR_INDEX_EXHAUSTED'
   | 'ERR_ADDRESS';

@@ -2,7 +2,12 @@
 // Promises: a packet is sealed at most once, under a keypair of the epoch just read; it leaves only through the gate.
 // Read on: WireGuard paper 6.1 - 6.3; Linux drivers/net/wireguard/send.c.
 
-import { REJECT_AFTER_TIME_MS, REKEY_AFTER_TIME_MS } from '../protocol/constants.js';
+import {
+  PADDING_BYTES,
+  REJECT_AFTER_TIME_MS,
+  REKEY_AFTER_TIME_MS,
+  TRANSPORT_OVERHEAD_BYTES,
+} from '../protocol/constants.js';
 import type { Keypair } from '../protocol/keypair.js';
 import { COUNTER_EXHAUSTED, messageLength, paddedLength, sealPacket } from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
@@ -20,8 +25,12 @@ export type SendResult = 'sent' | 'staged' | 'waitingForFreshness' | Drop;
 
 const KEEPALIVE = new Uint8Array(0);
 
+/** The largest IP packet whose message still fits a UDP datagram over IPv4 (65,507 bytes), padded or not. */
+const MAX_PACKET_BYTES = 65_507 - TRANSPORT_OVERHEAD_BYTES - PADDING_BYTES;
+
 /** Sends an IP packet to the peer that its destination address belongs to. */
 export function sendPacket(context: Context, packet: Uint8Array): SendResult {
+  if (packet.length > MAX_PACKET_BYTES) return context.drops.drop('malformed');
   const peer = context.allowedIps.lookupDestination(packet, 0);
   if (!peer) return context.drops.drop('unknownPeer');
   if (context.held) return context.drops.drop('held');

@@ -38,7 +38,7 @@ describe('policy wipe', () => {
     const used = blocks.filter(block => block.length === 384 && block.some(byte => byte !== 0));
     expect(used.length).toBe(2);
     pair.a.source.fork(ID);
-    pair.a.device.runTimers();
+    pair.a.vmgenid.check();
     expect(used.filter(block => block.some(byte => byte !== 0)).length).toBe(1);
     expect(forkEvents(pair)).toEqual([
       { type: 'vmFork', epoch: 2, policy: 'wipe', wipedKeypairs: 1, wipedHandshakes: 1 },

@@ -68,3 +68,16 @@ it('many peers are called in portions, so that datagrams get their turn between'
   network.advance(20);
   expect(network.inFlight.length).toBe(39);
 });
+
+it('a packet that no datagram could carry is refused, and one byte less is not', () => {
+  const { network } = conversation();
+  const [{ machine }] = network.machines;
+  const send = (length: number) => {
+    const packet = new Uint8Array(length);
+    packet.set([0x45, 0, 0, 20]);
+    packet.set([10, 0, 0, 2], 16);
+    return machine.device.sendPacket(packet);
+  };
+  expect(send(65_460)).toEqual({ drop: 'malformed' });
+  expect(send(65_459)).toBe('sent');
+});
