@@ -54,6 +54,20 @@ it('policy wipe: the old session is gone at once, and within a second a new one 
   expect(await theirs.ping(OUR_V4)).toEqual(ALL);
 });
 
+it('policy wipe: a side that only answers calls at once, and their pings go on', async () => {
+  const { ours, theirs } = await startPair();
+  expect(await ours.ping(THEIR_V4)).toEqual(ALL);
+  const mark = ours.sent.length;
+  const pinging = theirs.ping(OUR_V4, { count: 20 });
+  await until('the first answers', () => ours.sent.length >= mark + 3);
+  ours.source.fork(NEW_ID);
+  const { sent, received } = await pinging;
+  expect(sent).toBe(20);
+  // What was under way when the keys ended is lost; without the call nothing would come for 15 seconds.
+  expect(received).toBeGreaterThan(10);
+  expect(ours.sent.slice(mark).filter(({ type }) => type === 'initiation')).toHaveLength(1);
+});
+
 it('a tunnel on the event loop keeps the same promise', async () => {
   const source = new MemorySource();
   const vmgenid = new VmGenId([source]);
