@@ -143,8 +143,7 @@ class HeldDevice {
     try {
       const stats = this.#files.fstatSync(descriptor);
       return (
-        stats.isCharacterDevice() &&
-        (process.platform !== 'linux' || this.#linuxNumbers.includes(Number(stats.rdev)))
+        stats.isCharacterDevice() && (process.platform !== 'linux' || this.#linuxNumbers.includes(stats.rdev))
       );
     } catch {
       return false;

@@ -54,7 +54,7 @@ export async function main(print: (line: string) => void = console.log) {
     const signal = AbortSignal.timeout(10_000);
     const atBob = once(inbox, 'bob', { signal });
     const result = alice.tunnel.sendPacket(ipv4Packet(ALICE, BOB, 'hello, Bob'));
-    print(`alice's first packet is ${result}: there is no session yet`);
+    print(`alice's first packet is ${JSON.stringify(result)}: there is no session yet`);
     const [bobHeard] = await atBob;
     print(`bob heard:   ${bobHeard}`);
 

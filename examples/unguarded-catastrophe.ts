@@ -39,7 +39,7 @@ export async function main(print: (line: string) => void = console.log) {
     lab.wait(1_000);
     const result = device.sendPacket(ipv4Packet(MACHINE, SERVER, NEXT[i]));
     lab.deliver();
-    print(`clone ${name}: its next packet is ${result}`);
+    print(`clone ${name}: its next packet is ${JSON.stringify(result)}`);
   }
 
   for (const { receiverIndex, counter, first, second } of lab.reuses) {

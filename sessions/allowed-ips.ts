@@ -120,7 +120,7 @@ export class AllowedIps<T extends NonNullable<unknown>> {
 function innerVersion(packet: Uint8Array, offset: number, end: number): 0 | 4 | 6 {
   const length = Math.min(end, packet.length) - offset;
   if (length < V4_HEADER_BYTES) return 0;
-  const version = (packet[offset] as number) >> 4;
+  const version = packet[offset] >> 4;
   if (version === 4) return 4;
   return version === 6 && length >= V6_HEADER_BYTES ? 6 : 0;
 }
@@ -136,12 +136,7 @@ function checkPrefix(ip: Uint8Array, prefix: number): void {
 
 /** Four bytes, big-endian, as a signed integer. */
 function word(bytes: Uint8Array, offset: number): number {
-  return (
-    ((bytes[offset] as number) << 24) |
-    ((bytes[offset + 1] as number) << 16) |
-    ((bytes[offset + 2] as number) << 8) |
-    (bytes[offset + 3] as number)
-  );
+  return (bytes[offset] << 24) | (bytes[offset + 1] << 16) | (bytes[offset + 2] << 8) | bytes[offset + 3];
 }
 
 function addressBytes(entry: TriePrefix, length: number): Uint8Array {

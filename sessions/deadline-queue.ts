@@ -81,7 +81,7 @@ export class DeadlineQueue<T extends Deadlined> {
     let slot = start;
     while (slot > 0) {
       const above = (slot - 1) >> 1;
-      const parent = this.#heap[above] as T;
+      const parent = this.#heap[above];
       if (parent.scheduledFor <= item.scheduledFor) break;
       this.#place(parent, slot);
       slot = above;
@@ -98,7 +98,7 @@ export class DeadlineQueue<T extends Deadlined> {
       if (left === undefined) return slot;
       const right = this.#heap[below + 1];
       if (right !== undefined && right.scheduledFor < left.scheduledFor) below++;
-      const child = this.#heap[below] as T;
+      const child = this.#heap[below];
       if (child.scheduledFor >= item.scheduledFor) return slot;
       this.#place(child, slot);
       slot = below;

@@ -93,5 +93,5 @@ function isMappedV4(ip: Uint8Array): boolean {
 }
 
 function unit(ip: Uint8Array, offset: number): number {
-  return ((ip[offset] as number) << 8) | (ip[offset + 1] as number);
+  return (ip[offset] << 8) | ip[offset + 1];
 }

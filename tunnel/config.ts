@@ -187,7 +187,7 @@ export function parseConfig(text: string, file?: string): TunnelConfig {
 type Fail = (line: number, field: string | undefined, problem: string) => never;
 
 function readLine(section: Section, key: string, value: string, line: number, fail: Fail): void {
-  const field = section.fields.get(key.toLowerCase()) as Field<InterfaceDraft | PeerDraft> | undefined;
+  const field = section.fields.get(key.toLowerCase());
   if (!field) {
     const isPeer = section.fields === PEER_FIELDS;
     const here = isPeer ? '[Peer]' : '[Interface]';
@@ -198,7 +198,7 @@ function readLine(section: Section, key: string, value: string, line: number, fa
   section.seen.set(field.name, line);
   if (value === '' && !field.mayBeEmpty) fail(line, field.name, 'needs a value');
   try {
-    field.read(value, section.draft);
+    (field as Field<InterfaceDraft | PeerDraft>).read(value, section.draft);
   } catch (error) {
     if (error instanceof BadValue || error instanceof TunnelError) fail(line, field.name, error.message);
     throw error;

@@ -110,7 +110,7 @@ export class ThreadGuard implements ForkGuard {
   learn(evidence: RelayedEvidence): void {
     this.check();
     if (!this.#relayed.learn(evidence)) return;
-    for (const callback of [...this.#callbacks]) callback();
+    for (const callback of Array.from(this.#callbacks)) callback();
     this.#relayed.forgetSeed();
   }
 

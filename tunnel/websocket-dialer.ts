@@ -3,7 +3,7 @@
 // Read on: RFC 6455 section 5.3 (masks) and 10.3 (why they exist), websocket-connection.ts.
 
 import type { ConnectionOptions as TlsConnectionOptions } from 'node:tls';
-import { type ClientOptions, WebSocket } from 'ws';
+import { WebSocket } from 'ws';
 import type { Randomness } from '../crng/randomness.js';
 import type { Endpoint } from '../sessions/ports.js';
 import { WebSocketEndpoint } from './endpoint.js';
@@ -212,7 +212,7 @@ export class WebSocketDialer implements Transport {
     // section 1.3): two clones that send the same one lose nothing.
     try {
       // The published types know neither the newer options nor what Node's `checkServerIdentity` returns.
-      const socket = new WebSocket(this.endpoint.url as string, options as unknown as ClientOptions);
+      const socket = new WebSocket(this.endpoint.url as string, options);
       socket.once('upgrade', ({ socket: { remoteAddress, remotePort } }) =>
         this.endpoint.connected(remoteAddress, remotePort),
       );

@@ -106,7 +106,7 @@ describe('kernel entropy', () => {
   });
 
   test('an end of file is trouble, never a shorter answer', () => {
-    const source = kernelEntropy({ files: filesWith({ readSync: (() => 0) as typeof fs.readSync }) });
+    const source = kernelEntropy({ files: filesWith({ readSync: () => 0 }) });
     expect(() => read(source)).toThrow(expect.objectContaining({ code: 'ERR_ENTROPY_READ' }));
     source.close();
   });
@@ -158,7 +158,7 @@ describe('hardware entropy', () => {
   const standIn = (readSync: (into: Uint8Array, offset: number) => number) => {
     const stats = { isCharacterDevice: () => true, rdev: (10 << 8) | 183 };
     return filesWith({
-      openSync: (() => 1_000_000) as typeof fs.openSync,
+      openSync: () => 1_000_000,
       fstatSync: (() => stats) as unknown as typeof fs.fstatSync,
       readSync: ((_: number, into: Uint8Array, offset: number) =>
         readSync(into, offset)) as typeof fs.readSync,

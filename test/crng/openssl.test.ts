@@ -27,9 +27,7 @@ function zeroOpenSsl(): () => number {
   syncBuiltinESMExports();
   const all = [
     ...spies,
-    vi
-      .spyOn(webPrototype, 'getRandomValues')
-      .mockImplementation(into => (into as Uint8Array).fill(0) as never),
+    vi.spyOn(webPrototype, 'getRandomValues').mockImplementation(into => (into as Uint8Array).fill(0)),
     vi.spyOn(webPrototype, 'randomUUID').mockImplementation(zeros.randomUUID),
     vi.spyOn(subtlePrototype, 'generateKey').mockImplementation(() => Promise.reject(new Error('zeros'))),
     vi.spyOn(Math, 'random').mockReturnValue(0),

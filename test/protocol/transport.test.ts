@@ -79,7 +79,7 @@ describe.each(suites.map(suite => [suite.name, suite] as const))('with the %s su
     const { sender } = pair(0x0102_0304_0506_0708n);
     const { message, length, rest } = seal(suite, sender, counting(20));
     expect(length).toBe(16 + 32 + 16);
-    expect(toHex(message.subarray(0, 16))).toBe(`04000000${'efbeadde'}${'0807060504030201'}`);
+    expect(toHex(message.subarray(0, 16))).toBe('04000000efbeadde0807060504030201');
     expect(rest.every(byte => byte === 0xee)).toBe(true);
   });
 

@@ -34,7 +34,7 @@ class LinearAllowedIps {
     if (ip.length !== address.length) return false;
     for (let i = 0; i < prefix; i++) {
       const bit = 0x80 >> (i & 7);
-      if (((ip[i >> 3] as number) & bit) !== ((address[i >> 3] as number) & bit)) return false;
+      if ((ip[i >> 3] & bit) !== (address[i >> 3] & bit)) return false;
     }
     return true;
   }

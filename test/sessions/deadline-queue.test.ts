@@ -77,7 +77,7 @@ describe('DeadlineQueue', () => {
     expect(queue.remove(stranger)).toBe(false);
     expect(queue.remove(item(100))).toBe(false);
     for (const each of all.filter(({ id }) => id % 3 === 0)) expect(queue.remove(each)).toBe(true);
-    expect(queue.remove(all[0] as Item)).toBe(false);
+    expect(queue.remove(all[0])).toBe(false);
     const left: number[] = [];
     for (let next = queue.popDue(NEVER); next; next = queue.popDue(NEVER)) left.push((next.id * 7) % 20);
     expect(left).toEqual([...left].sort((x, y) => x - y));
@@ -92,7 +92,7 @@ describe('DeadlineQueue', () => {
     queue.clear();
     expect(queue.size).toBe(0);
     expect(all.every(each => each.deadlineSlot === -1 && each.scheduledFor === NEVER)).toBe(true);
-    queue.schedule(all[3] as Item, 50);
+    queue.schedule(all[3], 50);
     expect(queue.popDue(50)).toBe(all[3]);
   });
 
@@ -125,7 +125,7 @@ describe('DeadlineQueue', () => {
             else expect(model.get(popped as Item)).toBe(due);
             if (popped) model.delete(popped);
           } else {
-            const each = all[command.id] as Item;
+            const each = all[command.id];
             if (command.op === 'remove') {
               expect(queue.remove(each)).toBe(model.delete(each));
             } else {

@@ -11,7 +11,7 @@ function scripted(...draws: number[]): Randomness & { readonly drawn: number } {
       return drawn;
     },
     fill: () => {},
-    uint32: () => draws[Math.min(drawn++, draws.length - 1)] as number,
+    uint32: () => draws[Math.min(drawn++, draws.length - 1)],
     below: () => 0,
     isFresh: () => true,
   };
@@ -83,7 +83,7 @@ describe('IndexTable', () => {
     expect(table.size).toBe(3 * 2 ** 16);
     expect(indices.every((index, i) => table.lookup(index) === i)).toBe(true);
     table.clear();
-    expect([table.size, table.lookup(indices[0] as number)]).toEqual([0, undefined]);
+    expect([table.size, table.lookup(indices[0])]).toEqual([0, undefined]);
   });
 
   test('behaves as a map under any script', () => {

@@ -59,7 +59,7 @@ describe('RateLimiter', () => {
         }
         for (const [i, from] of passed.entries()) {
           for (let j = i; j < passed.length; j++) {
-            const time = (passed[j] as number) - from;
+            const time = passed[j] - from;
             expect(j - i + 1).toBeLessThanOrEqual(
               PACKETS_BURSTABLE + (time * PACKETS_PER_SECOND) / 1000 + 1e-6,
             );

@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { MAX_STAGED_PACKETS, StagedPackets } from '../../sessions/staged-packets.js';
 
 const numbered = (n: number) => Uint8Array.of(n >> 8, n & 0xff);
-const numberOf = (packet: Uint8Array) => ((packet[0] as number) << 8) | (packet[1] as number);
+const numberOf = (packet: Uint8Array) => (packet[0] << 8) | packet[1];
 
 function drained(staged: StagedPackets): number[] {
   const numbers: number[] = [];

@@ -51,7 +51,7 @@ export class Network {
         clock: this.clock,
         device: { privateKey, ...device },
         onDatagram: (_machine, bytes, to) =>
-          this.inFlight.push({ bytes, from: this.endpoint(identity), to: to as SimEndpoint }),
+          this.inFlight.push({ bytes, from: this.endpoint(identity), to: to }),
         onPacket: (_machine, packet) => this.received[identity].push(packet),
         setUp: (own: Device) => {
           for (let peer = 0; peer < count; peer++) {

@@ -85,7 +85,7 @@ export class End {
       clock: { now, wallClock: () => WALL_CLOCK_START + clock.ms + clock.wallMs },
       sink: {
         sendDatagram: (bytes, to) => {
-          const datagram = { bytes: bytes.slice(), from: this.endpoint, to: to as SimEndpoint };
+          const datagram = { bytes: bytes.slice(), from: this.endpoint, to: to };
           options.onDatagram?.(datagram);
           this.sent.push(datagram);
         },

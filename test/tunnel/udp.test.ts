@@ -24,15 +24,15 @@ const until = (condition: () => boolean) => vi.waitFor(() => expect(condition())
 function failBinds(type: 'udp4' | 'udp6', code: string, times = Number.POSITIVE_INFINITY): void {
   const original = dgram.createSocket;
   let left = times;
-  vi.spyOn(dgram, 'createSocket').mockImplementation(((options: dgram.SocketOptions) => {
+  vi.spyOn(dgram, 'createSocket').mockImplementation((options: dgram.SocketOptions) => {
     const socket = original(options);
     if (options.type !== type || left-- <= 0) return socket;
-    socket.bind = (() => {
+    socket.bind = () => {
       queueMicrotask(() => socket.emit('error', Object.assign(new Error(`bind ${code}`), { code })));
       return socket;
-    }) as never;
+    };
     return socket;
-  }) as never);
+  });
 }
 
 describe('UdpTransport', () => {
@@ -100,11 +100,11 @@ describe('UdpTransport', () => {
   test('errors of the system do not end it: unreachable networks, closed ports, reports from the socket', async () => {
     const sockets: dgram.Socket[] = [];
     const original = dgram.createSocket;
-    vi.spyOn(dgram, 'createSocket').mockImplementation(((options: dgram.SocketOptions) => {
+    vi.spyOn(dgram, 'createSocket').mockImplementation((options: dgram.SocketOptions) => {
       const socket = original(options);
       sockets.push(socket);
       return socket;
-    }) as never);
+    });
     const [a, b] = [await open(), await open()];
     const errors: TunnelError[] = [];
     a.onError = error => errors.push(error);
