@@ -10,7 +10,7 @@ it.each([
   const heard = await main(line => printed.push(line));
   expect(heard).toEqual({ bobHeard: 'hello, Bob', aliceHeard: 'hello, Alice' });
   const text = printed.join('\n');
-  expect(text).toContain("alice's first packet is staged");
+  expect(text).toContain('alice\'s first packet is "staged"');
   expect(text.indexOf('hello, Bob')).toBeLessThan(text.indexOf('hello, Alice'));
   const sockets = () => process.getActiveResourcesInfo().filter(name => /UDP|TCP/.test(name));
   await expect.poll(sockets, { timeout: 5_000 }).toEqual([]);

@@ -231,15 +231,18 @@ describe.each(suites.map(suite => [suite.name, suite] as const))('the %s suite',
     expect(toHex(sharedSecret(suite, bob, publicKey(alice)))).toBe(shared);
   });
 
-  it.runIf(suite.name === 'sodium')('reaches the RFC 7748 5.2 value after 1,000 iterations', () => {
-    let k = hex('0900000000000000000000000000000000000000000000000000000000000000');
-    let u = k;
-    for (let i = 1; i <= 1000; i++) {
-      [k, u] = [sharedSecret(suite, k, u), k];
-      if (i === 1) expect(toHex(k)).toBe('422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079');
-    }
-    expect(toHex(k)).toBe('684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51');
-  });
+  // The other suite would take seconds; that both agree is a test of its own.
+  if (suite.name === 'sodium')
+    it('reaches the RFC 7748 5.2 value after 1,000 iterations', () => {
+      let k = hex('0900000000000000000000000000000000000000000000000000000000000000');
+      let u = k;
+      for (let i = 1; i <= 1000; i++) {
+        [k, u] = [sharedSecret(suite, k, u), k];
+        if (i === 1)
+          expect(toHex(k)).toBe('422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079');
+      }
+      expect(toHex(k)).toBe('684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51');
+    });
 
   it('refuses every low-order point, however it is encoded, and leaves zeros', () => {
     for (const point of LOW_ORDER_POINTS) {
