@@ -1,0 +1,88 @@
+// The release gate by batches: what one reading of the generation costs, and what is saved by one for many packets.
+// Promises: two kinds of source: one in this process's memory (as a mapped page costs), and a vmclock page that is read
+// by a system call.
+// Read on: sessions/release.ts; vmgenid/sources/vmclock.ts.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Suite } from '../../protocol/suite.js';
+import type { GenerationSource } from '../../vmgenid/source.js';
+import { MemorySource } from '../../vmgenid/sources/memory.js';
+import { VmclockSource } from '../../vmgenid/sources/vmclock.js';
+import { Pair, innerPacket } from '../machine.js';
+import { type Candidate, type Effort, measure } from '../measure.js';
+import { type Row, plainRow, ratioRow } from '../row.js';
+
+const BATCHES = [1, 16, 64];
+const PACKET_BYTES = 1420;
+
+export async function releaseSection(suite: Suite, effort: Effort): Promise<Row[]> {
+  const directory = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
+  try {
+    const path = join(directory, 'vmclock');
+    writeFileSync(path, vmclockPage());
+    return [
+      ...(await batches(suite, effort, 'memory', () => new MemorySource())),
+      ...(await batches(suite, effort, 'vmclock', () => new VmclockSource({ path }))),
+    ];
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+async function batches(
+  suite: Suite,
+  effort: Effort,
+  sourceName: string,
+  source: () => GenerationSource,
+): Promise<Row[]> {
+  const pair = new Pair(suite, { source: source() });
+  pair.handshake();
+  const { vmgenid } = pair.left;
+  const check: Candidate = {
+    run(times) {
+      for (let i = 0; i < times; i++) vmgenid.check();
+    },
+  };
+  const [checks, ...sent] = measure([check, ...BATCHES.map(batch => sending(pair, batch))], effort);
+  await pair.close();
+  const section = 'release';
+  return [
+    plainRow({ section, name: `${sourceName}: one check` }, checks),
+    ...BATCHES.map((batch, i) => {
+      const perPacket = sent[i].map(ns => ns / batch);
+      const subject = {
+        section,
+        name: `${sourceName}: ${PACKET_BYTES} B, ${batch} per release`,
+        suite: suite.name,
+        note: 'per packet',
+      };
+      return ratioRow(subject, perPacket, { name: '1 per release', samples: sent[0] });
+    }),
+  ];
+}
+
+function sending(pair: Pair, batch: number): Candidate {
+  const packet = innerPacket(PACKET_BYTES);
+  const { device } = pair.left;
+  return {
+    run(times) {
+      pair.divert = () => {};
+      for (let i = 0; i < times; i++) {
+        if (batch > 1) device.cork();
+        for (let n = 0; n < batch; n++) device.sendPacket(packet);
+        if (batch > 1) device.uncork();
+      }
+      pair.divert = undefined;
+    },
+  };
+}
+
+/** A settled page with a generation counter, in a plain file as it serves where there is no such device. */
+function vmclockPage(): Uint8Array {
+  const page = Buffer.alloc(112);
+  page.write('VCLK', 0, 'latin1');
+  page.writeUInt32LE(1 << 8, 24);
+  return page;
+}

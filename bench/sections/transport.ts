@@ -1,0 +1,125 @@
+// Sealing and opening data: our transport, from the packet to the sink, against the suite alone on one buffer.
+// Promises: ours is all that a device does, two readings of the generation included; the peer is the cipher and nothing.
+// Read on: sessions/send.ts, sessions/receive.ts.
+
+import { TRANSPORT_OVERHEAD_BYTES } from '../../protocol/constants.js';
+import { TRANSPORT } from '../../protocol/messages.js';
+import { type Suite, TAG_BYTES } from '../../protocol/suite.js';
+import { Pair, innerPacket } from '../machine.js';
+import { type Candidate, type Effort, measure } from '../measure.js';
+import { type Row, ratioRow } from '../row.js';
+
+/** Bytes of inner packets: a small one, one that fills a common MTU, a large one. */
+const SIZES = [64, 1420, 8192];
+const GOAL_SIZE = 1420;
+/** Our whole overhead, both checks of the generation included. */
+const GOAL_RATIO = 1.15;
+/** Sealed datagrams that one round of opening consumes. */
+const SLOTS = 256;
+
+export async function transportSection(suite: Suite, effort: Effort, hasGoal: boolean): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const size of SIZES) {
+    const pair = new Pair(suite, { mtu: Math.max(...SIZES) });
+    pair.handshake();
+    const goal = hasGoal && size === GOAL_SIZE ? GOAL_RATIO : undefined;
+    const sealed = measure([sending(pair, size), rawSealing(suite, size)], effort);
+    rows.push(
+      ratioRow(
+        { section: 'transport', name: `send ${size} B: sendPacket to sink`, suite: suite.name },
+        sealed[0],
+        { name: 'suite.seal', samples: sealed[1] },
+        goal,
+      ),
+    );
+    const opened = measure([receiving(pair, size), rawOpening(suite, size)], effort);
+    rows.push(
+      ratioRow(
+        { section: 'transport', name: `receive ${size} B: receiveDatagram to sink`, suite: suite.name },
+        opened[0],
+        { name: 'copy and suite.open', samples: opened[1] },
+        goal,
+      ),
+    );
+    await pair.close();
+  }
+  return rows;
+}
+
+function sending(pair: Pair, size: number): Candidate {
+  const packet = innerPacket(size);
+  const { device } = pair.left;
+  let sent = 0;
+  return {
+    run(times) {
+      pair.divert = datagram => {
+        sent += datagram.length;
+      };
+      const before = sent;
+      for (let i = 0; i < times; i++) device.sendPacket(packet);
+      pair.divert = undefined;
+      if (sent - before < times * size) throw new Error('packets were not sent');
+    },
+  };
+}
+
+function rawSealing(suite: Suite, size: number): Candidate {
+  const key = new Uint8Array(new SharedArrayBuffer(32)).fill(7);
+  const buffer = new Uint8Array(padded(size) + TRANSPORT_OVERHEAD_BYTES);
+  return {
+    run(times) {
+      for (let i = 0; i < times; i++) suite.seal(key, i, 0, buffer, TRANSPORT.packet, padded(size));
+    },
+  };
+}
+
+// Opening works in place and each counter opens once: datagrams are sealed beforehand and come, on both sides, by a
+// copy into one buffer, as from a socket.
+function receiving(pair: Pair, size: number): Candidate {
+  const packet = innerPacket(size);
+  const slots = slotsOf(size);
+  const buffer = new Uint8Array(slots[0].length);
+  const { device } = pair.right;
+  return {
+    maxTimes: SLOTS,
+    prepare(times) {
+      let slot = 0;
+      pair.divert = datagram => slots[slot++].set(datagram);
+      for (let i = 0; i < times; i++) pair.left.device.sendPacket(packet);
+      pair.divert = undefined;
+    },
+    run(times) {
+      const before = pair.delivered;
+      for (let i = 0; i < times; i++) {
+        buffer.set(slots[i]);
+        device.receiveDatagram(buffer, pair.leftAt);
+      }
+      if (pair.delivered - before !== times) throw new Error('packets were not delivered');
+    },
+  };
+}
+
+function rawOpening(suite: Suite, size: number): Candidate {
+  const key = new Uint8Array(new SharedArrayBuffer(32)).fill(7);
+  const slots = slotsOf(size);
+  for (const [i, slot] of slots.entries()) suite.seal(key, i, 0, slot, TRANSPORT.packet, padded(size));
+  const buffer = new Uint8Array(slots[0].length);
+  return {
+    maxTimes: SLOTS,
+    run(times) {
+      for (let i = 0; i < times; i++) {
+        buffer.set(slots[i]);
+        const opened = suite.open(key, i, 0, buffer, TRANSPORT.packet, padded(size) + TAG_BYTES);
+        if (!opened) throw new Error('a datagram did not open');
+      }
+    },
+  };
+}
+
+function slotsOf(size: number): Uint8Array[] {
+  return Array.from({ length: SLOTS }, () => new Uint8Array(padded(size) + TRANSPORT_OVERHEAD_BYTES));
+}
+
+function padded(size: number): number {
+  return Math.ceil(size / 16) * 16;
+}
