@@ -1,0 +1,80 @@
+// What the documents claim, held against the code.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { DROP_REASONS } from '../../sessions/index.js';
+import { TRANSPORT_DROPS } from '../../tunnel/index.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const DOCS = [
+  'README.md',
+  'SECURITY.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  'docs/architecture.md',
+  'docs/errors.md',
+];
+const FOLDERS = ['vmgenid', 'crng', 'protocol', 'sessions', 'tunnel', 'cli'];
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+
+describe('docs/errors.md', () => {
+  it('has a heading for every code of every folder, and for no other', () => {
+    const codes = FOLDERS.flatMap(folder => read(`${folder}/errors.ts`).match(/'ERR_[A-Z_0-9]+'/g) ?? []);
+    const declared = [...new Set(codes.map(code => code.slice(1, -1)))].toSorted();
+    const headings = (read('docs/errors.md').match(/^### ERR_\w+/gm) ?? [])
+      .map(line => line.slice(4))
+      .toSorted();
+    expect(declared.length).toBeGreaterThan(40);
+    expect(headings).toEqual(declared);
+  });
+
+  it('has a row for every drop reason, and for no other', () => {
+    const parts = read('docs/errors.md').split(/^## /m);
+    const part = (title: string) => parts.find(text => text.startsWith(title)) ?? '';
+    const rows = (title: string) =>
+      [...part(title).matchAll(/^\| `(\w+)` \|/gm)].map(([, reason]) => reason).toSorted();
+    expect(rows('Drop reasons of a device')).toEqual([...DROP_REASONS].toSorted());
+    expect(rows('Drop reasons of a transport')).toEqual([...TRANSPORT_DROPS].toSorted());
+  });
+});
+
+describe.each(DOCS)('%s', path => {
+  const text = read(path);
+
+  it('links only to what exists', () => {
+    for (const [, target] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
+      expect(existsSync(join(ROOT, dirname(path), target)), `${path} links to ${target}`).toBe(true);
+    }
+  });
+
+  it('names only scripts that exist', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    for (const [, script] of text.matchAll(/npm run ([\w:]+)/g))
+      expect(Object.keys(scripts)).toContain(script);
+  });
+
+  it('names only files of the sources and tests that exist', () => {
+    for (const [, file] of text.matchAll(
+      /`((?:vmgenid|crng|protocol|sessions|tunnel|cli|test|examples)\/[\w/.-]+)`/g,
+    )) {
+      expect(existsSync(join(ROOT, file)), `${path} names ${file}`).toBe(true);
+    }
+  });
+});
+
+it('the README’s commands are those of the program', async () => {
+  const { runCli } = await import('../../cli/program.js');
+  let help = '';
+  const sink = { write: (chunk: string) => (help += chunk) } as unknown as NodeJS.WritableStream;
+  const io = { stdin: [], stdout: sink, stderr: sink, signal: new AbortController().signal, env: {} };
+  await runCli(['--help'], io as never);
+  const listed = [...help.matchAll(/^ {2}([a-z]+) /gm)]
+    .map(([, name]) => name)
+    .filter(name => name !== 'help');
+  const table = read('README.md').split('## The command')[1].split('## ')[0];
+  const named = new Set([...table.matchAll(/`([a-z]+)[ `]/g)].map(([, name]) => name));
+  expect(listed.length).toBeGreaterThan(4);
+  for (const name of listed) expect([...named]).toContain(name);
+});
