@@ -406,12 +406,11 @@ export class Device {
   }
 
   // What has left counts: for the peer's traffic, and for the timers that watch it.
-  #released({ kind, peer, length }: Output): void {
+  #released({ kind, peer, length, notBefore }: Output): void {
     if (!peer) return;
-    const now = this.#context.clock.now();
     peer.txBytes += length;
-    authenticatedPacketSent(this.#context, peer, now);
-    if (kind === 'data') dataSent(this.#context, peer, now);
+    authenticatedPacketSent(this.#context, peer, notBefore);
+    if (kind === 'data') dataSent(this.#context, peer, notBefore);
   }
 
   // What was discarded was traffic of the old epoch: the peer is called anew, so that the next packet finds a session.

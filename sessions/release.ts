@@ -24,7 +24,7 @@ export interface Output {
   kind: OutputKind;
   /** The epoch in which every secret in it was born. */
   epoch: number;
-  /** Monotonic milliseconds before which it is held back. */
+  /** Monotonic milliseconds: when it was sealed or, if held back, may leave. What left counts from then on. */
   notBefore: number;
 }
 
@@ -38,15 +38,20 @@ export interface ReleaseOptions {
   readonly onDiscarded: (output: Output) => void;
 }
 
-/** Buffers of this size are kept for reuse; a longer datagram gets one of its own. */
-const POOLED_BYTES = 2048;
+/** Buffers of this size are kept for reuse; from the first longer datagram on they are twice as long, or more. */
+const FIRST_POOLED_BYTES = 2048;
+/** A queue that is never quite empty, as while datagrams are held back, is cut when so many in it are finished. */
+const COMPACT_AT = 1024;
 const EMPTY = new Uint8Array(0);
 
 export class ReleaseGate {
   readonly #options: ReleaseOptions;
   readonly #buffers: Uint8Array[] = [];
+  #pooledBytes = FIRST_POOLED_BYTES;
   readonly #spare: Output[] = [];
   readonly #queue: Output[] = [];
+  #viewed: Uint8Array = EMPTY;
+  #view: Uint8Array = EMPTY;
   #head = 0;
   #corks = 0;
   #flushing = false;
@@ -57,11 +62,14 @@ export class ReleaseGate {
 
   /** A buffer of at least `length` bytes, for one datagram that is then pushed. */
   buffer(length: number): Uint8Array {
-    if (length > POOLED_BYTES) return new Uint8Array(length);
-    return this.#buffers.pop() ?? new Uint8Array(POOLED_BYTES);
+    if (length > this.#pooledBytes) {
+      while (length > this.#pooledBytes) this.#pooledBytes *= 2;
+      this.#buffers.length = 0;
+    }
+    return this.#buffers.pop() ?? new Uint8Array(this.#pooledBytes);
   }
 
-  /** Takes a sealed datagram. It leaves with the next `flush`, or not at all. */
+  /** Takes a sealed datagram. `now`: when its sealing began. It leaves with the next `flush`, or not at all. */
   push(
     kind: OutputKind,
     buffer: Uint8Array,
@@ -69,6 +77,7 @@ export class ReleaseGate {
     to: Endpoint,
     peer: Peer | undefined,
     epoch: number,
+    now: number = this.#options.clock.now(),
   ): void {
     const output = this.#spare.pop() ?? ({} as Output);
     output.buffer = buffer;
@@ -77,8 +86,9 @@ export class ReleaseGate {
     output.peer = peer;
     output.kind = kind;
     output.epoch = epoch;
+    // Whoever holds back reads the clock anew: a time from before the sealing may be one from before a snapshot.
     const { holdBackMs, clock } = this.#options;
-    output.notBefore = holdBackMs > 0 ? clock.now() + holdBackMs : 0;
+    output.notBefore = holdBackMs > 0 ? clock.now() + holdBackMs : now;
     this.#queue.push(output);
   }
 
@@ -111,10 +121,7 @@ export class ReleaseGate {
       }
     } finally {
       this.#flushing = false;
-      if (this.#head === queue.length) {
-        queue.length = 0;
-        this.#head = 0;
-      }
+      this.#forgetFinished();
     }
     return released;
   }
@@ -124,6 +131,27 @@ export class ReleaseGate {
     return this.#head < this.#queue.length && this.#corks === 0
       ? this.#queue[this.#head].notBefore
       : Number.POSITIVE_INFINITY;
+  }
+
+  // Datagrams of one length tend to follow each other in one buffer.
+  #viewOf(buffer: Uint8Array, length: number): Uint8Array {
+    if (buffer !== this.#viewed || length !== this.#view.length) {
+      this.#viewed = buffer;
+      this.#view = buffer.subarray(0, length);
+    }
+    return this.#view;
+  }
+
+  // Popped one by one: an array whose length is set to 0 gives its memory back, and the next push fetches it again.
+  #forgetFinished(): void {
+    const queue = this.#queue;
+    if (this.#head === queue.length) {
+      while (queue.length > 0) queue.pop();
+      this.#head = 0;
+    } else if (this.#head >= COMPACT_AT) {
+      queue.splice(0, this.#head);
+      this.#head = 0;
+    }
   }
 
   #due(): number {
@@ -145,13 +173,13 @@ export class ReleaseGate {
     const { buffer, length, to } = output;
     const released = output.epoch === epoch;
     if (released) {
-      this.#options.sink.sendDatagram(buffer.subarray(0, length), to as Endpoint);
+      this.#options.sink.sendDatagram(this.#viewOf(buffer, length), to as Endpoint);
       this.#options.onReleased(output);
     } else {
       buffer.fill(0, 0, length);
       this.#options.onDiscarded(output);
     }
-    if (buffer.length === POOLED_BYTES) this.#buffers.push(buffer);
+    if (buffer.length === this.#pooledBytes) this.#buffers.push(buffer);
     output.buffer = EMPTY;
     output.to = undefined;
     output.peer = undefined;

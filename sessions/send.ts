@@ -39,16 +39,17 @@ export function sendPacket(context: Context, packet: Uint8Array): SendResult {
 
   const epoch = enter(context);
   if (context.held) return context.drops.drop('held');
-  const keypair = sendingKeypair(context, peer, epoch);
+  const now = context.clock.now();
+  const keypair = sendingKeypair(peer, epoch, now);
   if (!keypair || peer.staged.length > 0) {
     stage(context, peer, packet);
     flushStaged(context, peer);
     if (context.waiting.get(peer)) return 'waitingForFreshness';
     return peer.staged.length > 0 ? 'staged' : 'sent';
   }
-  if (!seal(context, peer, keypair, packet, epoch)) return stageAndCall(context, peer, packet);
+  if (!seal(context, peer, keypair, packet, epoch, now)) return stageAndCall(context, peer, packet);
   const released = context.gate.flush();
-  keepKeyFresh(context, peer, keypair);
+  keepKeyFresh(context, peer, keypair, now);
   // The gate has counted the drop; the caller learns of it too.
   return released ? 'sent' : STALE;
 }
@@ -67,7 +68,8 @@ export function flushStaged(context: Context, peer: Peer): void {
   const epoch = enter(context);
   // Nothing is wrong with the session: it waits for somebody to vouch for the generation.
   if (epoch === NO_EPOCH) return waitForFreshness(context, peer);
-  const keypair = sendingKeypair(context, peer, epoch);
+  const now = context.clock.now();
+  const keypair = sendingKeypair(peer, epoch, now);
   if (!keypair) {
     initiateHandshake(context, peer);
     return;
@@ -77,29 +79,36 @@ export function flushStaged(context: Context, peer: Peer): void {
     peer.staged.drain(packet => {
       // Whoever hears of the handshake that a spent counter brings about may have wiped the session.
       const usable = keypair === peer.keypairs.current;
-      if (!usable || !seal(context, peer, keypair, packet, epoch)) stageAndCall(context, peer, packet);
+      if (!usable || !seal(context, peer, keypair, packet, epoch, now)) stageAndCall(context, peer, packet);
     });
   } finally {
     context.gate.uncork();
   }
-  keepKeyFresh(context, peer, keypair);
+  keepKeyFresh(context, peer, keypair, now);
 }
 
 /** The keypair that may seal now: current, of this epoch, young enough. */
-function sendingKeypair(context: Context, peer: Peer, epoch: number): Keypair | undefined {
+function sendingKeypair(peer: Peer, epoch: number, now: number): Keypair | undefined {
   const keypair = peer.keypairs.current;
   if (!keypair || epoch === NO_EPOCH || keypair.sendEpoch !== epoch) return undefined;
-  return context.clock.now() - keypair.createdAt < REJECT_AFTER_TIME_MS ? keypair : undefined;
+  return now - keypair.createdAt < REJECT_AFTER_TIME_MS ? keypair : undefined;
 }
 
 /** Seals one packet and hands it to the gate. False when the keypair has no counter left. */
-function seal(context: Context, peer: Peer, keypair: Keypair, packet: Uint8Array, epoch: number): boolean {
+function seal(
+  context: Context,
+  peer: Peer,
+  keypair: Keypair,
+  packet: Uint8Array,
+  epoch: number,
+  now: number,
+): boolean {
   const padded = paddedLength(packet.length, context.mtu);
   const buffer = context.gate.buffer(messageLength(padded));
   const length = sealPacket(context.suite, keypair, packet, padded, buffer);
   if (length === COUNTER_EXHAUSTED) return false;
   const kind = packet.length === 0 ? 'keepalive' : 'data';
-  if (peer.endpoint) context.gate.push(kind, buffer, length, peer.endpoint, peer, epoch);
+  if (peer.endpoint) context.gate.push(kind, buffer, length, peer.endpoint, peer, epoch, now);
   return true;
 }
 
@@ -114,7 +123,7 @@ function stageAndCall(context: Context, peer: Peer, packet: Uint8Array): SendRes
 }
 
 // Linux send.c keep_key_fresh(): the initiator alone asks for new keys by age, both ask by count.
-function keepKeyFresh(context: Context, peer: Peer, keypair: Keypair): void {
-  const old = keypair.isInitiator && context.clock.now() - keypair.createdAt >= REKEY_AFTER_TIME_MS;
+function keepKeyFresh(context: Context, peer: Peer, keypair: Keypair, now: number): void {
+  const old = keypair.isInitiator && now - keypair.createdAt >= REKEY_AFTER_TIME_MS;
   if (old || keypair.counter.isPastRekeyLimit()) initiateHandshake(context, peer);
 }

@@ -65,6 +65,28 @@ describe('a corked device', () => {
   });
 });
 
+describe('a device that holds back', () => {
+  it('lets every datagram of a stream that never pauses leave once, in order, after its time', () => {
+    const holdBackMs = 20;
+    const pair = new Pair({ a: { device: { holdBackMs } } });
+    pair.connect();
+    pair.advance(100, true);
+    const before = pair.a.sent.length;
+    const packets = 4_000;
+    for (let i = 0; i < packets; i++) {
+      pair.send(pair.a, `${i}`);
+      pair.clock.ms += 1;
+      pair.a.device.runTimers();
+    }
+    expect(pair.a.sent.length - before).toBe(packets - holdBackMs + 1);
+    pair.clock.ms += holdBackMs;
+    pair.a.device.runTimers();
+    const counters = pair.a.sent.slice(before).map(counterOf);
+    expect(counters.slice(1).every((counter, i) => counter === counters[i] + 1n)).toBe(true);
+    expect(counters.length).toBe(packets);
+  });
+});
+
 describe('a sink that calls back', () => {
   /** Whatever one device sends, the other has received before the call returns. */
   function shortCircuit(): Pair {
