@@ -43,7 +43,7 @@ export function sealPacket(
 ): number {
   // From here on nobody else can change what is sealed.
   out.set(packet, TRANSPORT.packet);
-  out.fill(0, TRANSPORT.packet + packet.length, TRANSPORT.packet + padded);
+  for (let i = packet.length; i < padded; i++) out[TRANSPORT.packet + i] = 0;
   const { counter } = keypair;
   if (!counter.spend()) return COUNTER_EXHAUSTED;
   writeU32(out, 0, TRANSPORT_DATA);

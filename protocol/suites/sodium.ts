@@ -57,19 +57,16 @@ export async function loadSodiumSuite(): Promise<Suite | undefined> {
  * cipher. Senders and receivers use one buffer again and again, so the last pair is kept (and its buffer with it).
  */
 class InPlaceViews {
+  #buffer: Uint8Array | undefined;
+  #offset = 0;
   plain: Uint8Array = new Uint8Array(0);
   sealed: Uint8Array = new Uint8Array(0);
 
   /** `length`: of the plaintext. */
   move(buffer: Uint8Array, offset: number, length: number): void {
-    const { sealed } = this;
-    if (
-      sealed.buffer === buffer.buffer &&
-      sealed.byteOffset === buffer.byteOffset + offset &&
-      sealed.length === length + TAG_BYTES
-    ) {
-      return;
-    }
+    if (buffer === this.#buffer && offset === this.#offset && length === this.plain.length) return;
+    this.#buffer = buffer;
+    this.#offset = offset;
     this.plain = buffer.subarray(offset, offset + length);
     this.sealed = buffer.subarray(offset, offset + length + TAG_BYTES);
   }
