@@ -43,10 +43,10 @@ export function wipeSessions(context: Context): Ended {
   const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
   // Erase first, tidy up after: from here on there is nothing left to misuse.
   context.sessionSlab.eraseAll();
+  const now = context.clock.now();
   context.cookies.wipe();
   context.indices.clear();
   context.deadlines.clear();
-  const now = context.clock.now();
   for (const peer of context.peers.values()) {
     count(ended, peer);
     const isTalking = peer.keypairs.size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;

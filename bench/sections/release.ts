@@ -49,7 +49,7 @@ async function batches(
   await pair.close();
   const section = 'release';
   return [
-    plainRow({ section, name: `${sourceName}: one check` }, checks),
+    plainRow({ section, name: `${sourceName}: one check`, suite: suite.name }, checks),
     ...BATCHES.map((batch, i) => {
       const perPacket = sent[i].map(ns => ns / batch);
       const subject = {

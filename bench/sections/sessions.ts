@@ -17,7 +17,8 @@ import { Machine } from '../machine.js';
 import { type Row, spread } from '../row.js';
 
 const STUBBED =
-  'key agreement and hashes stubbed for set-up; keypairs, slab, index table and timers are real';
+  'sessions idle for a minute; key agreement and hashes stubbed for set-up; keypairs, slab, index table and ' +
+  'timers are real';
 /** Wished for with 100,000 sessions, and so with fewer. */
 const UNUSABLE_GOAL_MS = 1;
 const ERASED_GOAL_MS = 20;
@@ -37,41 +38,63 @@ export async function sessionsSection(suite: Suite, sessions: number, forks: num
   await collectGarbage();
   const after = memory();
 
-  const unusable: number[] = [];
-  const erased: number[] = [];
+  const times: ForkTimes[] = [];
   for (let fork = 1; fork <= forks; fork++) {
     if (fork > 1) gateway.connectAll();
     await collectGarbage();
-    const times = gateway.fork(source, fork);
-    unusable.push(times.unusableMs);
-    erased.push(times.erasedMs);
+    times.push(gateway.fork(source, fork));
   }
   await gateway.close();
 
   const subject = (name: string) => ({
     section: 'sessions',
-    name: `${sessions.toLocaleString('en')} sessions: ${name}`,
+    name: `${sessions.toLocaleString('en')} sessions${name}`,
     suite: suite.name,
     note: STUBBED,
   });
   const bytes = (name: string, total: number): Row => ({
-    ...subject(name),
+    ...subject(`: ${name}`),
     unit: 'bytes',
     value: spread([total / sessions]),
     samples: 1,
   });
-  const milliseconds = (name: string, samples: readonly number[], goalMs: number): Row => {
+  const milliseconds = (name: string, samples: readonly number[], goalMs?: number): Row => {
     const value = spread(samples);
-    const goal = { text: `under ${goalMs} ms`, met: value.median < goalMs };
-    return { ...subject(name), unit: 'ms', value, samples: samples.length, goal };
+    return {
+      ...subject(name),
+      unit: 'ms',
+      value,
+      samples: samples.length,
+      ...(goalMs !== undefined && { goal: { text: `under ${goalMs} ms`, met: value.median < goalMs } }),
+    };
+  };
+  const fork = (which: string, some: readonly ForkTimes[]): Row[] => {
+    if (some.length === 0) return [];
+    const samples = (key: keyof ForkTimes) => some.map(each => each[key]);
+    return [
+      milliseconds(`, ${which}: all unusable`, samples('unusableMs'), UNUSABLE_GOAL_MS),
+      milliseconds(`, ${which}: all keys zeroed`, samples('zeroedMs')),
+      milliseconds(`, ${which}: all tidied up`, samples('tidiedMs'), ERASED_GOAL_MS),
+    ];
   };
   return [
     bytes('resident memory, each', after.resident - before.resident),
     bytes('heap and buffers, each', after.heapAndBuffers - before.heapAndBuffers),
-    bytes('of it shared memory with keys, each', gateway.slabBytes),
-    milliseconds('from the signal to all unusable', unusable, UNUSABLE_GOAL_MS),
-    milliseconds('from the signal to all erased', erased, ERASED_GOAL_MS),
+    bytes('shared memory of keys, each', gateway.slabBytes),
+    // The first runs code that the engine has not compiled yet, and is the one that most programs ever meet.
+    ...fork('first fork', times.slice(0, 1)),
+    ...fork('later fork', times.slice(1)),
   ];
+}
+
+/** Milliseconds from the signal. */
+interface ForkTimes {
+  /** The epoch is raised: nothing seals or opens any more. */
+  readonly unusableMs: number;
+  /** The slab is zero. */
+  readonly zeroedMs: number;
+  /** The chain is done: keypairs, indices and timers are dropped too. */
+  readonly tidiedMs: number;
 }
 
 /** The device under test, and the far ends of all its sessions, of which only the private keys are kept. */
@@ -85,6 +108,7 @@ class Gateway {
   readonly #response = new Uint8Array(256);
   #clockMs = 0;
   #raisedAt = 0;
+  #clockReadAt = 0;
 
   constructor(suite: Suite, source: MemorySource) {
     this.#suite = suite;
@@ -93,7 +117,7 @@ class Gateway {
       { sendDatagram: datagram => this.#response.set(datagram), deliverPacket: () => {} },
       {
         source,
-        clock: { now: () => this.#clockMs, wallClock: () => 1_700_000_000_000 + this.#clockMs },
+        clock: { now: () => this.#now(), wallClock: () => 1_700_000_000_000 + this.#clockMs },
         underLoadThreshold: Number.MAX_SAFE_INTEGER,
       },
     );
@@ -111,6 +135,12 @@ class Gateway {
       presharedKey: new Uint8Array(KEY_BYTES),
     };
     this.#mac1Key = mac1Key(suite, this.#machine.publicKey);
+  }
+
+  // A device that answers a fork asks for the time when it has zeroed the slab, and not before.
+  #now(): number {
+    if (this.#clockReadAt === 0) this.#clockReadAt = performance.now();
+    return this.#clockMs;
   }
 
   get slabBytes(): number {
@@ -172,10 +202,11 @@ class Gateway {
   }
 
   /** The hypervisor's signal, and the first look at it. The look returns when the chain has run to its end. */
-  fork(source: MemorySource, number: number): { unusableMs: number; erasedMs: number } {
+  fork(source: MemorySource, number: number): ForkTimes {
     this.#clockMs += IDLE_MS;
     const { device, vmgenid } = this.#machine;
     const wiped = device.stats().wipedKeypairs;
+    this.#clockReadAt = 0;
     const start = performance.now();
     source.fork(new Uint8Array(16).fill(number));
     vmgenid.check();
@@ -183,7 +214,11 @@ class Gateway {
     const count = device.stats().wipedKeypairs - wiped;
     if (count !== this.#remotes.length)
       throw new Error(`${count} keypairs erased of ${this.#remotes.length}`);
-    return { unusableMs: this.#raisedAt - start, erasedMs: end - start };
+    return {
+      unusableMs: this.#raisedAt - start,
+      zeroedMs: this.#clockReadAt - start,
+      tidiedMs: end - start,
+    };
   }
 
   close(): Promise<void> {
