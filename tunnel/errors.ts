@@ -13,6 +13,14 @@ export type TunnelErrorCode =
   | 'ERR_WEBSOCKET_LISTEN'
   | 'ERR_WEBSOCKET_DIAL'
   | 'ERR_WIRE_CONDITIONS'
+  | 'ERR_NO_SYSTEM_CALLS'
+  | 'ERR_SYSTEM_CALL'
+  | 'ERR_TUN'
+  | 'ERR_UAPI_IN_USE'
+  | 'ERR_UAPI_LISTEN'
+  | 'ERR_UAPI_REQUEST'
+  | 'ERR_UAPI_CONNECT'
+  | 'ERR_UAPI_ANSWER'
   | 'ERR_CLOSED';
 
 /** Where in a configuration file the trouble is. */
@@ -24,18 +32,30 @@ export interface ConfigPlace {
   readonly field?: string | undefined;
 }
 
+/** Which system call failed, and how. */
+export interface FailedCall {
+  /** Its name, such as `ioctl TUNSETIFF`. */
+  readonly call?: string | undefined;
+  /** The name of the error, such as `EPERM`. */
+  readonly errno?: string | undefined;
+}
+
 export class TunnelError extends Error {
   readonly code: TunnelErrorCode;
   readonly file: string | undefined;
   readonly line: number | undefined;
   readonly field: string | undefined;
+  readonly call: string | undefined;
+  readonly errno: string | undefined;
 
-  constructor(code: TunnelErrorCode, message: string, options: ErrorOptions & ConfigPlace = {}) {
+  constructor(code: TunnelErrorCode, message: string, options: ErrorOptions & ConfigPlace & FailedCall = {}) {
     super(message, options);
     this.name = 'TunnelError';
     this.code = code;
     this.file = options.file;
     this.line = options.line;
     this.field = options.field;
+    this.call = options.call;
+    this.errno = options.errno;
   }
 }

@@ -1,0 +1,229 @@
+// A TUN device of Linux.
+// Promises: see ../tun.ts. State and name are asked of the descriptor itself, so that they hold after the interface was
+// renamed or moved to another network namespace; what goes by name (MTU) is refused there rather than asked of whoever
+// has the name at home.
+// Read on: Linux drivers/net/tun.c (tun_chr_poll, tun_get_user, __tun_chr_ioctl).
+
+import { TunnelError } from '../errors.js';
+import type { TunDevice, TunOptions, TunOutcome, TunState } from '../tun.js';
+import {
+  EAGAIN,
+  EBADF,
+  EBADFD,
+  EFAULT,
+  EINTR,
+  EIO,
+  ENODEV,
+  ENOBUFS,
+  ENOMEM,
+  systemCallError,
+} from './errno.js';
+import {
+  AF_INET,
+  F_GETFL,
+  F_SETFL,
+  type Libc,
+  type NativeMemory,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_RDWR,
+  POLLERR,
+  POLLFD_BYTES,
+  POLLHUP,
+  POLLNVAL,
+  POLLOUT,
+  SOCK_CLOEXEC_NONBLOCK,
+  SOCK_DGRAM,
+  checked,
+} from './libc.js';
+import { homeNamespace, namespaceOfTun } from './namespace.js';
+
+const CLONE_DEVICE = '/dev/net/tun';
+const TUNSETIFF = 0x4004_54ca;
+const TUNGETIFF = 0x8004_54d2;
+const SIOCGIFMTU = 0x8921;
+const SIOCSIFMTU = 0x8922;
+const SIOCSIFTXQLEN = 0x8943;
+const IFF_TUN = 1;
+const IFF_TAP = 2;
+const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
+const IFREQ_BYTES = 40;
+const IFNAMSIZ = 16;
+const VNET_HEADER_BYTES = 10;
+/** What the kernel gives its own WireGuard interfaces; TUN devices get 500, which loses packets in bursts. */
+export const TUN_QUEUE_LENGTH = 1_000;
+
+/** What a negative result of `read` or `write` means. */
+export function tunOutcome(result: number): TunOutcome {
+  switch (-result) {
+    case EAGAIN:
+    case EINTR:
+    case ENOBUFS:
+    case ENOMEM:
+      return 'again';
+    case EIO:
+      return 'down';
+    case EBADFD:
+    case EBADF:
+    case ENODEV:
+    case EFAULT:
+      return 'gone';
+    default:
+      return 'refused';
+  }
+}
+
+export class LinuxTun implements TunDevice {
+  readonly fd: number;
+  readonly vnetHeaderBytes: number;
+  readonly #libc: Libc;
+  /** A socket at home: interfaces are asked for by name through any. */
+  readonly #socket: number;
+  readonly #home = homeNamespace();
+  readonly #ifreq: NativeMemory;
+  readonly #pollfd: NativeMemory;
+  #closed = false;
+
+  private constructor(libc: Libc, fd: number) {
+    this.#libc = libc;
+    this.fd = fd;
+    this.#ifreq = libc.alloc(IFREQ_BYTES);
+    this.#pollfd = libc.alloc(POLLFD_BYTES);
+    const flags = this.#query();
+    if (flags < 0) throw systemCallError('ioctl TUNGETIFF', flags, `descriptor ${fd}`, 'ERR_TUN');
+    const unfit =
+      (flags & IFF_TAP) !== 0 ? 'a TAP device' : (flags & IFF_NO_PI) === 0 ? 'opened without IFF_NO_PI' : '';
+    if (unfit !== '') throw new TunnelError('ERR_TUN', `descriptor ${fd} is of no use: it is ${unfit}`);
+    this.vnetHeaderBytes = (flags & IFF_VNET_HDR) === 0 ? 0 : VNET_HEADER_BYTES;
+    this.#socket = checked(libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC_NONBLOCK, 0), 'socket');
+  }
+
+  /** See `createTun`. */
+  static create(libc: Libc, options: TunOptions): LinuxTun {
+    const { name } = options;
+    const fd = libc.open(CLONE_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) throw systemCallError('open', fd, CLONE_DEVICE, 'ERR_TUN');
+    return guarded(libc, fd, () => {
+      const ifreq = libc.alloc(IFREQ_BYTES);
+      putName(ifreq, name);
+      ifreq.u32[IFNAMSIZ / 4] = IFF_TUN | IFF_NO_PI | (options.vnetHeader ? IFF_VNET_HDR : 0);
+      const set = libc.ioctl(fd, TUNSETIFF, ifreq.address);
+      if (set < 0) throw systemCallError('ioctl TUNSETIFF', set, `interface ${name}`, 'ERR_TUN');
+      return new LinuxTun(libc, fd).#configured(options.mtu, options.queueLength ?? TUN_QUEUE_LENGTH);
+    });
+  }
+
+  /** See `adoptTun`. The descriptor is ours from here on, whatever comes of it. */
+  static adopt(libc: Libc, fd: number, options: Pick<TunOptions, 'mtu'> = {}): LinuxTun {
+    return guarded(libc, fd, () => {
+      const tun = new LinuxTun(libc, fd);
+      const flags = checked(libc.fcntl(fd, F_GETFL), 'fcntl F_GETFL');
+      checked(libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK), 'fcntl F_SETFL');
+      return tun.#configured(options.mtu, undefined);
+    });
+  }
+
+  name(): string {
+    const flags = this.#query();
+    if (flags < 0) throw systemCallError('ioctl TUNGETIFF', flags, 'the interface is gone', 'ERR_TUN');
+    return this.#name();
+  }
+
+  mtu(): number {
+    this.#atHome('SIOCGIFMTU', SIOCGIFMTU, 0);
+    return this.#ifreq.u32[IFNAMSIZ / 4];
+  }
+
+  setMtu(mtu: number): void {
+    if (!Number.isInteger(mtu) || mtu < 1) throw new TunnelError('ERR_TUN', `no MTU: ${mtu}`);
+    this.#atHome('SIOCSIFMTU', SIOCSIFMTU, mtu);
+  }
+
+  state(): TunState {
+    const { u32, address } = this.#pollfd;
+    u32[0] = this.fd;
+    u32[1] = POLLOUT;
+    // The kernel calls a TUN device writable exactly while its interface is up, and in error once it is deleted.
+    if (this.#libc.poll(address, 1, 0) < 0) return 'down';
+    const happened = u32[1] >>> 16;
+    if ((happened & (POLLERR | POLLHUP | POLLNVAL)) !== 0) return 'gone';
+    return (happened & POLLOUT) === 0 ? 'down' : 'up';
+  }
+
+  read(buffer: Uint8Array, offset: number, length: number): number {
+    return this.#libc.readInto(this.fd, buffer, offset, length);
+  }
+
+  write(buffer: Uint8Array, offset: number, length: number): number {
+    return this.#libc.writeFrom(this.fd, buffer, offset, length);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#libc.close(this.#socket);
+    this.#libc.close(this.fd);
+  }
+
+  #configured(mtu: number | undefined, queueLength: number | undefined): this {
+    try {
+      if (mtu !== undefined) this.setMtu(mtu);
+      if (queueLength !== undefined) this.#atHome('SIOCSIFTXQLEN', SIOCSIFTXQLEN, queueLength);
+    } catch (error) {
+      this.#libc.close(this.#socket);
+      throw error;
+    }
+    return this;
+  }
+
+  /** The device's flags, with its name in `#ifreq`; or `-errno`. */
+  #query(): number {
+    this.#ifreq.bytes.fill(0);
+    const result = this.#libc.ioctl(this.fd, TUNGETIFF, this.#ifreq.address);
+    return result < 0 ? result : this.#ifreq.u32[IFNAMSIZ / 4] & 0xffff;
+  }
+
+  #name(): string {
+    const end = this.#ifreq.bytes.indexOf(0);
+    return Buffer.from(this.#ifreq.bytes.subarray(0, Math.min(end, IFNAMSIZ))).toString();
+  }
+
+  /** A request about the interface by its name, with a number in and out. */
+  #atHome(call: string, request: number, value: number): void {
+    const name = this.name();
+    const namespace = namespaceOfTun(this.#libc, this.fd);
+    if (namespace !== undefined && namespace !== this.#home) {
+      throw new TunnelError('ERR_TUN', `${name} lies in another network namespace: ${call} cannot be made`);
+    }
+    this.#ifreq.u32[IFNAMSIZ / 4] = value;
+    const result = this.#libc.ioctl(this.#socket, request, this.#ifreq.address);
+    if (result < 0) {
+      throw systemCallError(`ioctl ${call}`, result, `interface ${name}, value ${value}`, 'ERR_TUN');
+    }
+  }
+}
+
+function guarded(libc: Libc, fd: number, action: () => LinuxTun): LinuxTun {
+  try {
+    return action();
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  }
+}
+
+function putName(ifreq: NativeMemory, name: string): void {
+  const bytes = Buffer.from(name);
+  // The kernel's rule (dev_valid_name), said before it answers EINVAL for a dozen reasons.
+  if (
+    bytes.length === 0 ||
+    bytes.length >= IFNAMSIZ ||
+    /[/:\s\0]/.test(name) ||
+    name === '.' ||
+    name === '..'
+  ) {
+    throw new TunnelError('ERR_TUN', `no name for an interface: ${JSON.stringify(name.slice(0, 40))}`);
+  }
+  ifreq.bytes.set(bytes);
+}
