@@ -1,0 +1,159 @@
+// The UAPI's server: a Unix socket on which `wg` and others read and change a device.
+// Promises: requests of all clients are applied one after another, each whole or not at all; no client, slow or
+// hostile, holds up another; the socket is the owner's alone, and only our own is removed at the end.
+// Read on: wireguard-go ipc/uapi_linux.go and device/uapi.go; wireguard.com/xplatform.
+
+import { type FSWatcher, watch } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { basename, dirname } from 'node:path';
+import { UapiConnection, type UapiConnectionOwner } from './connection.js';
+import type { UapiLimits } from './parse.js';
+import { type FileIdentity, identify, isStill, listenAt, listenOn, removeIfStill } from './socket-file.js';
+import type { UapiBackend, UapiChanges, UapiState } from './types.js';
+
+const MAX_CONNECTIONS = 64;
+const TIMEOUT_MS = 30_000;
+
+export interface UapiServerOptions extends UapiLimits {
+  /** Is told what was refused and why, without secrets. */
+  readonly log?: (message: string) => void;
+  /**
+   * Called once when somebody else has removed or replaced the socket. wireguard-go ends then, since nobody could
+   * reach it any more.
+   */
+  readonly onRemoved?: () => void;
+  /** Clients at a time. One more sends the oldest idle one away, or is refused when all are busy. Default 64. */
+  readonly maxConnections?: number;
+  /** For a request to come whole, and for a piece of an answer to be taken, in milliseconds. Default 30 seconds. */
+  readonly timeoutMs?: number;
+}
+
+export class UapiServer {
+  readonly #backend: UapiBackend;
+  readonly #options: UapiServerOptions;
+  readonly #server: Server;
+  readonly #owner: UapiConnectionOwner;
+  readonly #connections = new Set<UapiConnection>();
+  /** Settles when the last request in turn is done. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #file: { readonly path: string; readonly identity: FileIdentity } | undefined;
+  #watcher: FSWatcher | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(backend: UapiBackend, options: UapiServerOptions) {
+    this.#backend = backend;
+    this.#options = options;
+    // A client may close its half and still wait for its answer, as `nc -N` does.
+    this.#server = createServer({ allowHalfOpen: true }, socket => this.#accept(socket));
+    this.#owner = {
+      get: () => this.#inTurn<UapiState>(() => this.#backend.get()),
+      set: (changes: UapiChanges) => this.#inTurn<void>(() => this.#backend.set(changes)),
+      log: message => this.#log(message),
+      closed: connection => this.#connections.delete(connection),
+    };
+  }
+
+  /**
+   * Listens at `path` with mode 0600, and makes its folder with 0755 if it is missing. A dead socket there is
+   * replaced. Throws `ERR_UAPI_IN_USE` when somebody answers at it, `ERR_UAPI_LISTEN` when it cannot be made.
+   */
+  static async listen(
+    path: string,
+    backend: UapiBackend,
+    options: UapiServerOptions = {},
+  ): Promise<UapiServer> {
+    const server = new UapiServer(backend, options);
+    const identity = await listenAt(server.#server, path);
+    server.#started({ path, identity });
+    return server;
+  }
+
+  /**
+   * Serves a socket that listens already, such as the one that `WG_UAPI_FD` names. With `path`, its file is watched,
+   * and removed at the end. Throws `ERR_UAPI_LISTEN`.
+   */
+  static async adopt(
+    fd: number,
+    path: string | undefined,
+    backend: UapiBackend,
+    options: UapiServerOptions = {},
+  ): Promise<UapiServer> {
+    const server = new UapiServer(backend, options);
+    await listenOn(server.#server, fd);
+    const identity = path === undefined ? undefined : await identify(path);
+    server.#started(path !== undefined && identity ? { path, identity } : undefined);
+    return server;
+  }
+
+  /** Clients connected now. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** Lets the request that is being applied finish, sends every client away and removes the socket. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  #started(file: { path: string; identity: FileIdentity } | undefined): void {
+    this.#file = file;
+    // Accepting can fail later, as when descriptors run out. The socket stays.
+    this.#server.on('error', error => this.#log(`UAPI: ${error.message}`));
+    if (file && this.#options.onRemoved) this.#watch(file);
+  }
+
+  async #close(): Promise<void> {
+    this.#watcher?.close();
+    if (this.#file) await removeIfStill(this.#file.path, this.#file.identity);
+    const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
+    await this.#turn;
+    // The answer to it leaves now.
+    await new Promise(resolve => setImmediate(resolve));
+    for (const connection of this.#connections) connection.destroy();
+    await closed;
+  }
+
+  #accept(socket: Socket): void {
+    const max = this.#options.maxConnections ?? MAX_CONNECTIONS;
+    if (this.#connections.size >= max) {
+      const idle = [...this.#connections].find(connection => connection.idle);
+      if (!idle || this.#closing) {
+        this.#log(`UAPI: more than ${max} clients at once; one was refused`);
+        socket.destroy();
+        return;
+      }
+      this.#connections.delete(idle);
+      idle.destroy();
+    }
+    const { timeoutMs = TIMEOUT_MS, ...limits } = this.#options;
+    this.#connections.add(new UapiConnection(socket, this.#owner, { ...limits, timeoutMs }));
+  }
+
+  /** Runs `job` when all before it are done, whatever became of them. */
+  #inTurn<T>(job: () => Promise<T> | T): Promise<T> {
+    const result = this.#turn.then(job);
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  #watch({ path, identity }: { path: string; identity: FileIdentity }): void {
+    const name = basename(path);
+    const watcher = watch(dirname(path), { persistent: false }, (_event, changed) => {
+      // Some systems do not say which file.
+      if (changed !== null && changed !== name) return;
+      void isStill(path, identity).then(still => {
+        if (still || this.#watcher !== watcher || this.#closing) return;
+        this.#watcher = undefined;
+        watcher.close();
+        this.#options.onRemoved?.();
+      });
+    });
+    watcher.on('error', error => this.#log(`UAPI: the socket is no longer watched: ${error.message}`));
+    this.#watcher = watcher;
+  }
+
+  #log(message: string): void {
+    this.#options.log?.(message);
+  }
+}
