@@ -140,7 +140,9 @@ export class Peer implements RemoteIdentity {
 
 /** The endpoint follows authenticated packets. Call after any, but never for a cookie reply. */
 export function roam(context: Context, peer: Peer, from: Endpoint): void {
-  if (peer.endpoint?.equals(from)) return;
+  const known = peer.endpoint;
+  // Equal is not the same: an endpoint may also know by which of our addresses its datagrams come in.
   peer.endpoint = from;
+  if (known?.equals(from)) return;
   context.emit({ type: 'roamed', peer: peer.publicKey, endpoint: from });
 }
