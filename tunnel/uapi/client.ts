@@ -4,10 +4,12 @@
 
 import { connect, type Socket } from 'node:net';
 import { TunnelError } from '../errors.js';
+import { type DeviceStatus, parseStatus } from '../status.js';
 import { formatChanges } from './format.js';
 import { LineReader } from './lines.js';
 import { MAX_LINE_BYTES } from './parse.js';
 import {
+  ERRNO,
   type UapiAllowedIp,
   type UapiChanges,
   UapiError,
@@ -18,6 +20,8 @@ import { readKey, readNumber, readPrefix } from './values.js';
 
 const TIMEOUT_MS = 30_000;
 const NS_PER_MS = 1_000_000;
+/** A status is one line: some 300 bytes for each peer. */
+const MAX_STATUS_BYTES = 64 * 1024 * 1024;
 
 export interface UapiClientOptions {
   /** For a whole call, in milliseconds. Default 30 seconds. */
@@ -49,10 +53,39 @@ export class UapiClient {
     await this.#call(formatChanges(changes), () => undefined);
   }
 
-  async #call(pieces: Iterable<Uint8Array>, onLine: (name: string, value: Buffer) => void): Promise<void> {
+  /**
+   * What the daemon says of itself beyond `get`. Throws as `get` does, and `ERR_UAPI_NO_STATUS` when it is another
+   * implementation, which knows no such request.
+   */
+  async status(): Promise<DeviceStatus> {
+    let status: DeviceStatus | undefined;
+    const onLine = (name: string, value: Buffer) => {
+      if (name === 'status') status = parseStatus(value.toString('utf8'));
+    };
+    try {
+      await this.#call([Buffer.from('status=1\n\n', 'latin1')], onLine, MAX_STATUS_BYTES);
+    } catch (error) {
+      // wireguard-go hangs up on a request that it does not know, boringtun answers EIO.
+      const unknown = error instanceof UapiError && error.errorNumber === ERRNO.EIO;
+      throw unknown || error instanceof HungUp ? this.#noStatus(error) : error;
+    }
+    if (!status) throw this.#noStatus();
+    return status;
+  }
+
+  #noStatus(cause?: unknown): TunnelError {
+    const message = `the daemon at ${this.#path} knows no status request: it is not wireonce`;
+    return new TunnelError('ERR_UAPI_NO_STATUS', message, { cause });
+  }
+
+  async #call(
+    pieces: Iterable<Uint8Array>,
+    onLine: (name: string, value: Buffer) => void,
+    maxLineBytes = MAX_LINE_BYTES,
+  ): Promise<void> {
     const socket = await this.#connect();
     try {
-      const errno = await this.#exchange(socket, pieces, onLine);
+      const errno = await this.#exchange(socket, pieces, new AnswerReader(onLine, maxLineBytes));
       if (errno !== 0) throw new UapiError(errno, `the daemon refused the request with error ${errno}`);
     } finally {
       socket.destroy();
@@ -74,13 +107,8 @@ export class UapiClient {
   }
 
   /** Sends and reads at once: an answer may come before the request is out. Returns the errno, positive. */
-  #exchange(
-    socket: Socket,
-    pieces: Iterable<Uint8Array>,
-    onLine: (name: string, value: Buffer) => void,
-  ): Promise<number> {
+  #exchange(socket: Socket, pieces: Iterable<Uint8Array>, answer: AnswerReader): Promise<number> {
     return new Promise((resolve, reject) => {
-      const answer = new AnswerReader(onLine);
       const fail = (problem: string, cause?: unknown) =>
         reject(new TunnelError('ERR_UAPI_ANSWER', `${problem} at ${this.#path}`, { cause }));
       const timer = setTimeout(() => fail(`no whole answer within ${this.#timeoutMs} ms`), this.#timeoutMs);
@@ -93,13 +121,24 @@ export class UapiClient {
         }
       });
       // Our server reads on while it refuses. One that hangs up at once may take its answer with it.
-      socket.on('error', error => fail('the connection failed', error));
+      socket.on('error', error => {
+        if (answer.empty) reject(new HungUp(this.#path, { cause: error }));
+        fail('the connection failed', error);
+      });
       socket.on('close', () => {
         clearTimeout(timer);
+        if (answer.empty) reject(new HungUp(this.#path));
         fail('the answer broke off');
       });
       void send(socket, pieces).catch(reject);
     });
+  }
+}
+
+/** What a daemon does that does not understand the first line. */
+class HungUp extends TunnelError {
+  constructor(path: string, options: ErrorOptions = {}) {
+    super('ERR_UAPI_ANSWER', `the daemon hung up without an answer at ${path}`, options);
   }
 }
 
@@ -119,16 +158,20 @@ async function send(socket: Socket, pieces: Iterable<Uint8Array>): Promise<void>
 
 /** Cuts an answer into keys and values, up to its error number. */
 class AnswerReader {
-  readonly #lines = new LineReader(MAX_LINE_BYTES);
+  readonly #lines: LineReader;
   readonly #onLine: (name: string, value: Buffer) => void;
   #errno: number | undefined;
+  /** Whether nothing has come yet. */
+  empty = true;
 
-  constructor(onLine: (name: string, value: Buffer) => void) {
+  constructor(onLine: (name: string, value: Buffer) => void, maxLineBytes: number) {
+    this.#lines = new LineReader(maxLineBytes);
     this.#onLine = onLine;
   }
 
   /** The errno, once the blank line has come. Throws when the bytes are no answer. */
   push(chunk: Buffer): number | undefined {
+    this.empty = false;
     this.#lines.push(chunk);
     chunk.fill(0);
     for (let line = this.#lines.next(); line !== undefined; line = this.#lines.next()) {

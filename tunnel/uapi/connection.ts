@@ -6,15 +6,18 @@
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { formatErrno, formatState } from './format.js';
+import type { DeviceStatus } from '../status.js';
+import { formatErrno, formatState, formatStatus } from './format.js';
 import { type UapiLimits, type UapiRequest, UapiRequestParser, wipeChanges } from './parse.js';
 import { ERRNO, type UapiChanges, UapiError, type UapiState } from './types.js';
 
 /** What a connection needs from its server. */
 export interface UapiConnectionOwner {
-  /** Both wait for their turn among all clients. */
+  /** All wait for their turn among all clients. */
   get(): Promise<UapiState>;
   set(changes: UapiChanges): Promise<void>;
+  /** Absent where the daemon has no such operation. */
+  readonly status?: (() => Promise<DeviceStatus>) | undefined;
   log(message: string): void;
   closed(connection: UapiConnection): void;
 }
@@ -103,8 +106,9 @@ export class UapiConnection {
   }
 
   async #serve(request: UapiRequest): Promise<void> {
-    if (request.operation === 'unknown') {
-      this.#owner.log('UAPI: neither get=1 nor set=1; closed');
+    const { status } = this.#owner;
+    if (request.operation === 'unknown' || (request.operation === 'status' && !status)) {
+      this.#owner.log('UAPI: not an operation; closed');
       throw new Gone();
     }
     let errno = 0;
@@ -112,8 +116,10 @@ export class UapiConnection {
       if (request.refused) throw request.refused;
       if (request.operation === 'get') {
         await this.#sendState(await this.#owner.get());
-      } else {
+      } else if (request.operation === 'set') {
         await this.#apply(request.changes);
+      } else if (status) {
+        await this.#send(formatStatus(await status()));
       }
     } catch (error) {
       if (error instanceof Gone) throw error;

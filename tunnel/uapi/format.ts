@@ -5,6 +5,7 @@
 
 import { parseWebSocketUrl } from '../endpoint.js';
 import { KEY_BYTES } from '../keys.js';
+import type { DeviceStatus } from '../status.js';
 import { MAX_LINE_BYTES, type UapiOperation } from './parse.js';
 import type { UapiChanges, UapiPeerChange, UapiPeerState, UapiState } from './types.js';
 import {
@@ -101,6 +102,11 @@ function writeEndpoint(writer: LineWriter, endpoint: string | undefined): void {
   }
   const url = parseWebSocketUrl(endpoint)?.href;
   if (url !== undefined && url.length <= MAX_URL_LENGTH) writer.text('endpoint_url', url);
+}
+
+/** The answer to `status` without its `errno`: one line, whatever names hold. */
+export function formatStatus(status: DeviceStatus): Uint8Array {
+  return Buffer.from(`status=${JSON.stringify(status)}\n`, 'utf8');
 }
 
 /** A whole `set` request, in pieces. Throws `UapiError` for an endpoint that cannot be read back. */

@@ -1,4 +1,4 @@
-// Reads requests, `get=1` and `set=1`, from a stream of bytes, piece by piece.
+// Reads requests, `get=1`, `set=1` and our own `status=1`, from a stream of bytes, piece by piece.
 // Promises: a `set` comes out whole and valid or not at all; whatever bytes come in, it throws nothing, holds no more
 // than the limits allow, and erases the keys of what it refuses.
 // Read on: wireguard-go device/uapi.go IpcHandle() and IpcSetOperation().
@@ -26,10 +26,11 @@ export interface UapiLimits {
 const MAX_REQUEST_BYTES = 32 * 1024 * 1024;
 const MAX_ENTRIES = 1_000_000;
 
-export type UapiOperation = 'get' | 'set';
+/** `status` is ours: no other implementation has it, and `wg` never asks for it. */
+export type UapiOperation = 'get' | 'set' | 'status';
 
 export type UapiRequest =
-  | { readonly operation: 'get'; readonly refused?: undefined }
+  | { readonly operation: 'get' | 'status'; readonly refused?: undefined }
   | { readonly operation: 'set'; readonly changes: UapiChanges; readonly refused?: undefined }
   | {
       readonly operation: UapiOperation;
@@ -60,7 +61,7 @@ export class UapiRequestParser {
   readonly #maxRequestBytes: number;
   readonly #maxEntries: number;
   /** `undefined` between requests. */
-  #reading: 'get' | SetDraft | undefined;
+  #reading: 'get' | 'status' | SetDraft | undefined;
   #bytes = 0;
   #ended = false;
 
@@ -108,10 +109,12 @@ export class UapiRequestParser {
     this.#bytes += line.length + 1;
     const reading = this.#reading;
     if (reading === undefined) return this.#begin(line);
-    if (reading === 'get') {
-      if (line.length > 0) return this.#lose(new UapiError(ERRNO.EINVAL, 'a get request has no second line'));
+    if (typeof reading === 'string') {
+      if (line.length > 0) {
+        return this.#lose(new UapiError(ERRNO.EINVAL, `a ${reading} request has no second line`));
+      }
       this.#reading = undefined;
-      return { operation: 'get' };
+      return { operation: reading };
     }
     if (line.length === 0) return this.#finish(reading);
     if (this.#bytes > this.#maxRequestBytes) return this.#lose(tooLarge());
@@ -122,8 +125,8 @@ export class UapiRequestParser {
   #begin(line: Buffer): UapiRequest | undefined {
     this.#bytes = 0;
     const text = line.toString('latin1');
-    if (text === 'get=1') {
-      this.#reading = 'get';
+    if (text === 'get=1' || text === 'status=1') {
+      this.#reading = text === 'get=1' ? 'get' : 'status';
     } else if (text === 'set=1') {
       const changes = { replacePeers: false, peers: [] };
       this.#reading = { changes, peer: undefined, entries: 0, refused: undefined };
@@ -158,7 +161,7 @@ export class UapiRequestParser {
     const reading = this.#reading;
     this.clear();
     if (reading === undefined || error === undefined) return { operation: 'unknown' };
-    if (reading === 'get') return { operation: 'get', refused: error, last: true };
+    if (typeof reading === 'string') return { operation: reading, refused: error, last: true };
     return { operation: 'set', refused: reading.refused ?? error, last: true };
   }
 }

@@ -6,6 +6,7 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
+import type { DeviceStatus } from '../status.js';
 import { UapiConnection, type UapiConnectionOwner } from './connection.js';
 import type { UapiLimits } from './parse.js';
 import { type FileIdentity, identify, isStill, listenAt, listenOn, removeIfStill } from './socket-file.js';
@@ -45,9 +46,11 @@ export class UapiServer {
     this.#options = options;
     // A client may close its half and still wait for its answer, as `nc -N` does.
     this.#server = createServer({ allowHalfOpen: true }, socket => this.#accept(socket));
+    const { status } = backend;
     this.#owner = {
       get: () => this.#inTurn<UapiState>(() => this.#backend.get()),
       set: (changes: UapiChanges) => this.#inTurn<void>(() => this.#backend.set(changes)),
+      status: status && (() => this.#inTurn<DeviceStatus>(() => status.call(backend))),
       log: message => this.#log(message),
       closed: connection => this.#connections.delete(connection),
     };

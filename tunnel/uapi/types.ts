@@ -5,6 +5,7 @@
 
 import { constants } from 'node:os';
 import { TunnelError } from '../errors.js';
+import type { DeviceStatus } from '../status.js';
 
 const SYSTEM = constants.errno;
 
@@ -127,4 +128,6 @@ export interface UapiBackend {
    * must stay.
    */
   set(changes: UapiChanges): Promise<void> | void;
+  /** What `get` has no words for. Without it `status=1` is no operation of this daemon. */
+  status?(): Promise<DeviceStatus> | DeviceStatus;
 }

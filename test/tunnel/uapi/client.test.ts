@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { UapiClient } from '../../../tunnel/uapi/client.js';
 import { UapiServer } from '../../../tunnel/uapi/server.js';
 import { UapiError } from '../../../tunnel/uapi/types.js';
+import { deviceStatus, keyText, peerStatus } from '../status.js';
 import { key, MemoryBackend } from './backend.js';
 
 let folder: string;
@@ -147,4 +148,45 @@ test('an answer that does not come is ERR_UAPI_ANSWER after the time limit', asy
 
 test('nobody there is ERR_UAPI_CONNECT', async () => {
   await expect(new UapiClient(path).get()).rejects.toMatchObject({ code: 'ERR_UAPI_CONNECT' });
+});
+
+test('a status comes as the backend gave it, a thousand peers in one line', async () => {
+  const peers = Array.from({ length: 1_000 }, (_, i) =>
+    peerStatus({ publicKey: keyText(i % 256), endpoint: `192.0.2.1:${i + 1}`, rxBytes: 2 ** 50 + i }),
+  );
+  const status = deviceStatus({ interface: 'wg-\u00fc\n', peers, nonceHeadroom: '18446744073709543423' });
+  await serve(Object.assign(new MemoryBackend(), { status: async () => status }));
+  const client = new UapiClient(path);
+  expect(await client.status()).toEqual(status);
+  expect(await client.get()).toMatchObject({ peers: [] });
+});
+
+test('a status that fails has its number', async () => {
+  const status = () => {
+    throw new UapiError(13, 'not now');
+  };
+  await serve(Object.assign(new MemoryBackend(), { status }));
+  await expect(new UapiClient(path).status()).rejects.toMatchObject({
+    code: 'ERR_UAPI_REQUEST',
+    errorNumber: 13,
+  });
+});
+
+test('a status that is none is ERR_UAPI_ANSWER', async () => {
+  await pretend('status={"interface":"wg0"}\nerrno=0\n\n');
+  await expect(new UapiClient(path).status()).rejects.toMatchObject({ code: 'ERR_UAPI_ANSWER' });
+});
+
+test.each([
+  ['hangs up, as wireguard-go does', ''],
+  ['answers EIO, as boringtun does', 'errno=5\n\n'],
+  ['answers without a status', 'errno=0\n\n'],
+])('a daemon that %s is another implementation', async (_, answer) => {
+  await pretend(answer);
+  await expect(new UapiClient(path).status()).rejects.toMatchObject({ code: 'ERR_UAPI_NO_STATUS' });
+});
+
+test('a backend of ours without a status counts as another implementation too', async () => {
+  await serve();
+  await expect(new UapiClient(path).status()).rejects.toMatchObject({ code: 'ERR_UAPI_NO_STATUS' });
 });

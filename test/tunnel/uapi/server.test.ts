@@ -133,12 +133,21 @@ errno=0
     );
   });
 
+  test('status is one line of JSON, in its turn', async () => {
+    Object.assign(backend, { status: () => ({ fwMark: backend.fwMark }) });
+    await start();
+    expect(await ask('status=1\n\nset=1\nfwmark=5\n\nstatus=1\n\nstatus=1\nx\n\n')).toBe(
+      'status={"fwMark":0}\nerrno=0\n\nerrno=0\n\nstatus={"fwMark":5}\nerrno=0\n\nerrno=22\n\n',
+    );
+  });
+
   test('what is no request is closed without an answer', async () => {
     await start();
     expect(await ask('GET / HTTP/1.1\r\n\r\n')).toBe('');
     expect(await ask('\n')).toBe('');
     expect(await ask('')).toBe('');
     expect(await ask('get=1')).toBe('');
+    expect(await ask('status=1\n\n')).toBe('');
   });
 });
 

@@ -1,0 +1,206 @@
+// What a running device says of itself beyond what `wg show` can: the answer to the UAPI's `status=1`.
+// Promises: JSON as it is, without secrets; what is read from a daemon is checked before anybody uses it.
+// Read on: uapi/connection.ts (who sends it), metrics.ts and cli/status.ts (who shows it).
+
+import type { DropReason } from '../sessions/drops.js';
+import type { ForkPolicy } from '../sessions/events.js';
+import type { Protection, SourceStatus } from '../vmgenid/index.js';
+import type { TransportDrop } from './transport.js';
+
+export interface PeerStatus {
+  /** Base64, as `wg` writes it. */
+  readonly publicKey: string;
+  /** `192.0.2.1:51820`, a WebSocket URL without password, or null while it is not known. */
+  readonly endpoint: string | null;
+  /** Wall-clock milliseconds since 1970; 0 before the first. */
+  readonly lastHandshakeAt: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  /** Whether there is a keypair that may seal now. */
+  readonly hasSession: boolean;
+  /** The epoch in which that keypair was born; null without one. */
+  readonly sessionEpoch: number | null;
+}
+
+export interface TripwireStatus {
+  /** The peer that was cloned, in base64. */
+  readonly peer: string;
+  /** Wall-clock milliseconds since 1970. */
+  readonly at: number;
+}
+
+export interface DeviceStatus {
+  readonly interface: string;
+  /** Of the program that runs. */
+  readonly version: string;
+  /** Milliseconds since the device was made. */
+  readonly uptimeMs: number;
+  /** Base64; null without a private key. */
+  readonly publicKey: string | null;
+  /** Bytes of the largest inner packet. */
+  readonly mtu: number;
+  /** UDP; 0 while it is not bound. */
+  readonly listenPort: number;
+  /** Where WebSocket peers may connect, as `address:port`. */
+  readonly webSockets: readonly string[];
+  readonly protection: Protection;
+  readonly sources: readonly SourceStatus[];
+  readonly forkPolicy: ForkPolicy;
+  readonly strict: boolean;
+  readonly holdBackMs: number;
+  readonly epoch: number;
+  /** Forks responded to. */
+  readonly forks: number;
+  readonly wipedKeypairs: number;
+  /** Sealed datagrams that the release gate discarded. */
+  readonly discardedAtRelease: number;
+  readonly handshakes: {
+    /** Since the start. */
+    readonly completed: number;
+    /** Begun by us since the last fork, or the start. */
+    readonly initiatedSinceFork: number;
+    readonly completedSinceFork: number;
+  };
+  readonly drops: Readonly<Record<DropReason, number>>;
+  readonly transportDrops: Readonly<Record<TransportDrop, number>>;
+  /**
+   * The fewest counters that a current sending keypair has left before REJECT_AFTER_MESSAGES, in decimal: it may
+   * exceed 2^53. Null without a keypair.
+   */
+  readonly nonceHeadroom: string | null;
+  readonly lastTripwire: TripwireStatus | null;
+  /** The primitives, such as `sodium`. */
+  readonly suite: string;
+  /** In use, such as `UDP_GRO`. */
+  readonly offloads: readonly string[];
+  /** Peers whose handshake waits for fresh randomness. */
+  readonly waitingForFreshness: number;
+  /** Policy `hold` after a fork: silent until a new private key is set. */
+  readonly held: boolean;
+  readonly peers: readonly PeerStatus[];
+  /** What the operator should look at, one sentence each. */
+  readonly hints: readonly string[];
+}
+
+/** Initiations without an answer after which a fork may have left the clock behind. */
+const UNANSWERED_INITIATIONS = 3;
+
+/** The sentences for `hints`, from everything else. */
+export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
+  const hints: string[] = [];
+  if (status.publicKey === null) hints.push('no private key is set: the device is silent');
+  if (status.held) {
+    hints.push('held after a fork: set a new private key, and give its public key to the peers');
+  }
+  const broken = status.sources.filter(({ readable }) => !readable);
+  for (const { name, reason } of broken) {
+    hints.push(`the source ${name} does not work: ${reason ?? 'no reason is known'}`);
+  }
+  if (status.protection === 'none') {
+    hints.push('nothing tells of a fork: a clone of this machine uses keys and nonces twice');
+  } else if (status.protection === 'delayed' && status.holdBackMs === 0) {
+    hints.push('a fork is seen late: HoldBackMs above the delay of the source closes the window');
+  }
+  const { initiatedSinceFork, completedSinceFork } = status.handshakes;
+  if (status.forks > 0 && completedSinceFork === 0 && initiatedSinceFork >= UNANSWERED_INITIATIONS) {
+    hints.push(
+      "handshakes since the fork were not answered: the clone's clock may be behind, and the peer takes them for replays",
+    );
+  }
+  if (status.waitingForFreshness > 0) {
+    hints.push(
+      'handshakes wait: nothing yet parts the random numbers of this clone from those of its siblings',
+    );
+  }
+  if (status.lastTripwire) {
+    hints.push(`peer ${status.lastTripwire.peer} was cloned: two machines used one key; give each its own`);
+  }
+  return hints;
+}
+
+/** Reads what a daemon answered. Throws an `Error` that names the first field which is not as it should be. */
+export function parseStatus(text: string): DeviceStatus {
+  const value: unknown = JSON.parse(text);
+  if (!isObject(value)) throw new Error('a status that is no object');
+  for (const [name, check] of Object.entries(CHECKS)) {
+    if (!check(value[name])) throw new Error(`a status whose '${name}' is none`);
+  }
+  return value as unknown as DeviceStatus;
+}
+
+type Check = (value: unknown) => boolean;
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isString: Check = value => typeof value === 'string';
+const isNumber: Check = value => typeof value === 'number';
+const isBoolean: Check = value => typeof value === 'boolean';
+const orNull =
+  (check: Check): Check =>
+  value =>
+    value === null || check(value);
+const each =
+  (check: Check): Check =>
+  value =>
+    Array.isArray(value) && value.every(check);
+const counts: Check = value => isObject(value) && Object.values(value).every(isNumber);
+
+type Checks<T> = { readonly [K in keyof T]-?: Check };
+
+/** An object with these fields, and perhaps more. */
+function shape(fields: Readonly<Record<string, Check>>): Check {
+  const entries = Object.entries(fields);
+  return value => isObject(value) && entries.every(([name, check]) => check(value[name]));
+}
+
+const CHECKS: Checks<DeviceStatus> = {
+  interface: isString,
+  version: isString,
+  uptimeMs: isNumber,
+  publicKey: orNull(isString),
+  mtu: isNumber,
+  listenPort: isNumber,
+  webSockets: each(isString),
+  protection: isString,
+  sources: each(
+    shape({
+      name: isString,
+      timing: isString,
+      uniqueness: isString,
+      readable: isBoolean,
+      reason: value => value === undefined || isString(value),
+    } satisfies Checks<SourceStatus>),
+  ),
+  forkPolicy: isString,
+  strict: isBoolean,
+  holdBackMs: isNumber,
+  epoch: isNumber,
+  forks: isNumber,
+  wipedKeypairs: isNumber,
+  discardedAtRelease: isNumber,
+  handshakes: shape({
+    completed: isNumber,
+    initiatedSinceFork: isNumber,
+    completedSinceFork: isNumber,
+  } satisfies Checks<DeviceStatus['handshakes']>),
+  drops: counts,
+  transportDrops: counts,
+  nonceHeadroom: value => value === null || (typeof value === 'string' && /^\d+$/.test(value)),
+  lastTripwire: orNull(shape({ peer: isString, at: isNumber } satisfies Checks<TripwireStatus>)),
+  suite: isString,
+  offloads: each(isString),
+  waitingForFreshness: isNumber,
+  held: isBoolean,
+  peers: each(
+    shape({
+      publicKey: isString,
+      endpoint: orNull(isString),
+      lastHandshakeAt: isNumber,
+      rxBytes: isNumber,
+      txBytes: isNumber,
+      hasSession: isBoolean,
+      sessionEpoch: orNull(isNumber),
+    } satisfies Checks<PeerStatus>),
+  ),
+  hints: each(isString),
+};
