@@ -8,12 +8,14 @@ import { CliError, exitCodeOf } from './errors.js';
 import { type CliIo, type Finish, printLine } from './io.js';
 import { registerKeys } from './keys.js';
 import { registerPing } from './ping.js';
+import { registerStatus } from './status.js';
 import { packageVersion } from './version.js';
 import { registerVmgenid } from './vmgenid.js';
 
 /** Every command of the program, in the order of the help. */
 const COMMANDS: readonly ((program: Command, io: CliIo, finish: Finish) => void)[] = [
   registerDemo,
+  registerStatus,
   registerPing,
   registerVmgenid,
   registerKeys,

@@ -19,8 +19,11 @@ export interface FileIdentity {
   readonly ino: number;
 }
 
-export function socketPath(interfaceName: string): string {
-  return `/var/run/wireguard/${interfaceName}.sock`;
+/** Where `wg` looks for sockets. */
+export const SOCKET_FOLDER = '/var/run/wireguard';
+
+export function socketPath(interfaceName: string, folder = SOCKET_FOLDER): string {
+  return `${folder}/${interfaceName}.sock`;
 }
 
 /**

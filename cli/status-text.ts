@@ -1,0 +1,94 @@
+// A device's status in lines for a person, in the manner of `wg show`.
+// Promises: labels and order stay the same; what is zero or unknown and says nothing is left out.
+// Read on: status.ts.
+
+import type { DeviceStatus, PeerStatus } from '../tunnel/status.js';
+import { ago, bytes, duration, plural } from './human.js';
+import { describeProtection } from './protection.js';
+
+type Row = readonly [label: string, value: string];
+
+/** `now`: wall-clock milliseconds. */
+export function statusLines(status: DeviceStatus, now: number): string[] {
+  const lines = [`interface: ${status.interface}`, ...aligned(deviceRows(status, now))];
+  for (const peer of status.peers) {
+    lines.push('', `peer: ${peer.publicKey}`, ...aligned(peerRows(peer, status, now)));
+  }
+  if (status.hints.length > 0) lines.push('', 'look at:', ...status.hints.map(hint => `  - ${hint}`));
+  return lines;
+}
+
+function deviceRows(status: DeviceStatus, now: number): Row[] {
+  const { sources, handshakes, lastTripwire } = status;
+  const rows: (Row | undefined)[] = [
+    ['public key', status.publicKey ?? '(none)'],
+    ['running', `wireonce ${status.version} for ${duration(status.uptimeMs)}`],
+    [
+      'listening',
+      [`udp port ${status.listenPort}`, ...status.webSockets.map(at => `websocket ${at}`)].join(', '),
+    ],
+    ['mtu', String(status.mtu)],
+    ['protection', describeProtection(status.protection, sources)],
+    ...sources.map(
+      ({ name, timing, uniqueness, readable, reason }): Row => [
+        'source',
+        `${name}: ${readable ? `${timing}, ${uniqueness}` : `does not work: ${reason}`}`,
+      ],
+    ),
+    ['fork policy', forkPolicy(status)],
+    ['epoch', `${status.epoch} (${plural(status.forks, 'fork')} seen)`],
+    ['keypairs wiped', String(status.wipedKeypairs)],
+    ['discarded at release', plural(status.discardedAtRelease, 'datagram')],
+    ['handshakes', `${handshakes.completed} completed`],
+    ['dropped', counts(status.drops)],
+    ['dropped in transport', counts(status.transportDrops)],
+    ['nonce headroom', headroom(status.nonceHeadroom)],
+    lastTripwire ? ['last tripwire', `peer ${lastTripwire.peer}, ${ago(lastTripwire.at, now)}`] : undefined,
+    ['primitives', status.suite],
+    ['offloads', status.offloads.join(', ') || '(none)'],
+    status.waitingForFreshness > 0
+      ? ['waiting for fresh randomness', plural(status.waitingForFreshness, 'peer')]
+      : undefined,
+  ];
+  return rows.filter(row => row !== undefined);
+}
+
+function peerRows(peer: PeerStatus, { epoch }: DeviceStatus, now: number): Row[] {
+  return [
+    ['endpoint', peer.endpoint ?? '(none)'],
+    ['session', session(peer, epoch)],
+    ['latest handshake', peer.lastHandshakeAt === 0 ? '(never)' : ago(peer.lastHandshakeAt, now)],
+    ['transfer', `${bytes(peer.rxBytes)} received, ${bytes(peer.txBytes)} sent`],
+  ];
+}
+
+function session({ hasSession, sessionEpoch }: PeerStatus, epoch: number): string {
+  if (sessionEpoch === null) return '(none)';
+  if (sessionEpoch !== epoch) return `of epoch ${sessionEpoch}, ended by a fork`;
+  return hasSession ? `of epoch ${sessionEpoch}` : `of epoch ${sessionEpoch}, expired`;
+}
+
+function forkPolicy({ forkPolicy, strict, holdBackMs, held }: DeviceStatus): string {
+  const parts: string[] = [forkPolicy];
+  if (strict) parts.push('strict');
+  if (holdBackMs > 0) parts.push(`holding back ${holdBackMs} ms`);
+  if (held) parts.push('HELD: silent until a new private key is set');
+  return parts.join(', ');
+}
+
+function counts(of: Readonly<Record<string, number>>): string {
+  const some = Object.entries(of).filter(([, count]) => count > 0);
+  return some.map(([reason, count]) => `${count} ${reason}`).join(', ') || '0';
+}
+
+/** Exact as long as that can be read. */
+function headroom(counters: string | null): string {
+  if (counters === null) return '(no session)';
+  const exponent = BigInt(counters).toString(2).length - 1;
+  return exponent < 32 ? `${counters} messages` : `over 2^${exponent} messages`;
+}
+
+function aligned(rows: readonly Row[]): string[] {
+  const width = Math.max(...rows.map(([label]) => label.length)) + 2;
+  return rows.map(([label, value]) => `  ${`${label}:`.padEnd(width)}${value}`);
+}

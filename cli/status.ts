@@ -1,0 +1,130 @@
+// `wireonce status`: what `wg show` cannot say of a running device: protection, forks, drops, nonce headroom.
+// Promises: asks the daemon and changes nothing; says clearly when nobody answers, or another implementation does.
+// Read on: tunnel/status.ts, tunnel/uapi/client.ts; status-text.ts.
+
+import { readdir } from 'node:fs/promises';
+import { type Command, InvalidArgumentError } from 'commander';
+import { TunnelError } from '../tunnel/errors.js';
+import type { DeviceStatus } from '../tunnel/status.js';
+import { SOCKET_FOLDER, socketPath, UapiClient } from '../tunnel/uapi/index.js';
+import { CliError } from './errors.js';
+import { type CliIo, type Finish, printJson, printLine } from './io.js';
+import { statusLines } from './status-text.js';
+
+export interface StatusOptions {
+  /** Default: every interface with a socket. */
+  readonly interface?: string | undefined;
+  readonly json?: boolean;
+  /** Where the sockets are. */
+  readonly folder?: string;
+  /** Wall-clock milliseconds. */
+  readonly now?: () => number;
+}
+
+const SUFFIX = '.sock';
+/** A daemon that is alive answers at once. */
+const TIMEOUT_MS = 5_000;
+
+export function registerStatus(program: Command, io: CliIo, finish: Finish): void {
+  program
+    .command('status')
+    .argument('[interface]', 'the name of an interface (default: all)', interfaceName)
+    .description('print what wg show cannot say: protection, epoch, forks, drops, nonce headroom')
+    .option('--json', 'print JSON, a line for each interface')
+    .action(async (name: string | undefined, options: StatusOptions) =>
+      finish(await status(io, { ...options, interface: name })),
+    );
+}
+
+/**
+ * Prints the status of one interface or of all. Throws `ERR_CLI_NO_DAEMON` when no daemon of ours answers, and what
+ * `UapiClient.status` throws.
+ */
+export async function status(io: CliIo, options: StatusOptions = {}): Promise<number> {
+  const { folder = SOCKET_FOLDER } = options;
+  if (options.interface !== undefined) {
+    print(io, options, await ask(folder, options.interface), true);
+    return 0;
+  }
+  const names = await interfacesIn(folder);
+  let shown = 0;
+  let failed = false;
+  for (const name of names) {
+    try {
+      print(io, options, await ask(folder, name), shown === 0);
+      shown++;
+    } catch (error) {
+      // One that does not answer keeps no other from being shown.
+      failed ||= !isSomebodyElses(error);
+      printLine(io.stderr, `wireonce: ${(error as Error).message}`);
+    }
+  }
+  if (shown > 0) return failed ? 1 : 0;
+  const found = names.length === 0 ? 'no interface has a socket there' : 'none of its sockets is ours';
+  throw new CliError('ERR_CLI_NO_DAEMON', `no wireonce runs: ${folder}: ${found}`, {
+    hints: ['start one with: wireonce wg0'],
+  });
+}
+
+async function ask(folder: string, name: string): Promise<DeviceStatus> {
+  try {
+    return await new UapiClient(socketPath(name, folder), { timeoutMs: TIMEOUT_MS }).status();
+  } catch (error) {
+    if (!(error instanceof TunnelError)) throw error;
+    const problem = PROBLEMS[error.code]?.(name) ?? `${name}: ${error.message}`;
+    const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
+    const hints = code === 'EACCES' || code === 'EPERM' ? ['root may ask: try sudo'] : [];
+    throw new CliError('ERR_CLI_NO_DAEMON', problem + reasonOf(code), { cause: error, hints });
+  }
+}
+
+const PROBLEMS: Readonly<Record<string, (name: string) => string>> = {
+  ERR_UAPI_CONNECT: name => `${name}: no daemon answers`,
+  ERR_UAPI_NO_STATUS: name =>
+    `${name}: another implementation runs it, which has no status: try wg show ${name}`,
+};
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: ': no such interface, or the kernel runs it',
+  ECONNREFUSED: ': its socket was left by one that died',
+  EACCES: ': no permission',
+  EPERM: ': no permission',
+};
+
+function reasonOf(code: string | undefined): string {
+  return (code !== undefined && REASONS[code]) || '';
+}
+
+/** A dead socket, or a daemon that is not ours, is no failure of the others. */
+function isSomebodyElses(error: unknown): boolean {
+  const cause = (error as CliError).cause as Partial<TunnelError> | undefined;
+  if (cause?.code === 'ERR_UAPI_NO_STATUS') return true;
+  return (cause?.cause as NodeJS.ErrnoException | undefined)?.code === 'ECONNREFUSED';
+}
+
+function print(io: CliIo, options: StatusOptions, found: DeviceStatus, first: boolean): void {
+  if (options.json) {
+    printJson(io.stdout, found);
+    return;
+  }
+  const now = (options.now ?? Date.now)();
+  if (!first) printLine(io.stdout, '');
+  for (const line of statusLines(found, now)) printLine(io.stdout, line);
+}
+
+async function interfacesIn(folder: string): Promise<string[]> {
+  const files = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw new CliError('ERR_CLI_NO_DAEMON', `${folder}: ${error.message}`, { cause: error });
+  });
+  return files
+    .filter(file => file.endsWith(SUFFIX))
+    .map(file => file.slice(0, -SUFFIX.length))
+    .toSorted();
+}
+
+/** The kernel takes no other name: 1 to 15 bytes, neither blank nor slash. */
+function interfaceName(text: string): string {
+  if (/^[^\s/]+$/.test(text) && Buffer.byteLength(text) <= 15 && text !== '.' && text !== '..') return text;
+  throw new InvalidArgumentError('The name of an interface is wanted.');
+}

@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest';
+import { ago, bytes, duration, plural } from '../../cli/human.js';
+
+test.each([
+  [0, '0 seconds'],
+  [999, '0 seconds'],
+  [1_000, '1 second'],
+  [61_500, '1 minute, 1 second'],
+  [7_200_000, '2 hours'],
+  [(366 * 86_400 + 3) * 1_000, '1 year, 1 day, 3 seconds'],
+  [-5, '0 seconds'],
+])('%d ms are %s', (ms, text) => {
+  expect(duration(ms)).toBe(text);
+});
+
+test('how long ago, as wg says it', () => {
+  expect(ago(1_000, 1_500)).toBe('now');
+  expect(ago(1_000, 64_000)).toBe('1 minute, 3 seconds ago');
+  expect(ago(2_000, 1_000)).toContain('in the future');
+});
+
+test.each([
+  [0, '0 B'],
+  [1_023, '1023 B'],
+  [1_024, '1.00 KiB'],
+  [1_536, '1.50 KiB'],
+  [5 * 2 ** 30, '5.00 GiB'],
+  [2 ** 52, '4096.00 TiB'],
+])('%d bytes are %s', (count, text) => {
+  expect(bytes(count)).toBe(text);
+});
+
+test('one and many', () => {
+  expect([plural(0, 'fork'), plural(1, 'fork'), plural(2, 'fork')]).toEqual(['0 forks', '1 fork', '2 forks']);
+});

@@ -1,0 +1,197 @@
+// `wireonce status` against daemons that a test makes: ours, another implementation's, a dead one.
+
+import { link, mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { runCli } from '../../cli/program.js';
+import { status } from '../../cli/status.js';
+import type { DeviceStatus } from '../../tunnel/status.js';
+import { UapiServer } from '../../tunnel/uapi/index.js';
+import { deviceStatus, keyText, noDrops, peerStatus } from '../tunnel/status.js';
+import { MemoryBackend } from '../tunnel/uapi/backend.js';
+import { terminal } from './terminal.js';
+
+const NOW = 1_700_000_100_000;
+let folder: string;
+const cleanups: (() => unknown)[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'wireonce-status-'));
+});
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function serve(name: string, answer?: DeviceStatus): Promise<void> {
+  const backend = Object.assign(new MemoryBackend(), answer && { status: () => answer });
+  const server = await UapiServer.listen(join(folder, `${name}.sock`), backend);
+  cleanups.push(() => server.close());
+}
+
+/** A socket whose process died. */
+async function leaveDead(name: string): Promise<void> {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(join(folder, 'dying'), resolve));
+  await link(join(folder, 'dying'), join(folder, `${name}.sock`));
+  await new Promise(resolve => server.close(resolve));
+}
+
+async function show(options: { interface?: string; json?: boolean } = {}) {
+  const io = terminal();
+  const outcome = await status(io, { ...options, folder, now: () => NOW }).catch((error: Error) => error);
+  return { outcome, out: io.out, err: io.err };
+}
+
+test('prints everything of a device that has seen forks, aligned', async () => {
+  await serve(
+    'wg0',
+    deviceStatus({
+      uptimeMs: 3_723_000,
+      webSockets: ['0.0.0.0:8443'],
+      protection: 'delayed',
+      sources: [
+        { name: 'kmsg', timing: 'delayed', uniqueness: 'counter', readable: true },
+        {
+          name: 'file:/g',
+          timing: 'immediate',
+          uniqueness: 'unique',
+          readable: false,
+          reason: 'no such file',
+        },
+      ],
+      strict: true,
+      holdBackMs: 300,
+      epoch: 3,
+      forks: 2,
+      wipedKeypairs: 4,
+      discardedAtRelease: 1,
+      handshakes: { completed: 6, initiatedSinceFork: 1, completedSinceFork: 1 },
+      drops: { ...noDrops(), badTag: 2, staleEpoch: 1 },
+      nonceHeadroom: '18446744073709543421',
+      lastTripwire: { peer: keyText(2), at: NOW - 61_000 },
+      offloads: ['UDP_GRO', 'TSO4'],
+      waitingForFreshness: 1,
+      peers: [
+        peerStatus({
+          lastHandshakeAt: NOW - 5_000,
+          rxBytes: 1_536,
+          txBytes: 92,
+          hasSession: true,
+          sessionEpoch: 3,
+        }),
+        peerStatus({ publicKey: keyText(3), endpoint: null, sessionEpoch: 2 }),
+      ],
+      hints: ['one thing', 'another'],
+    }),
+  );
+  const { outcome, out, err } = await show({ interface: 'wg0' });
+  expect([outcome, err]).toEqual([0, '']);
+  expect(out).toBe(`interface: wg0
+  public key:                   ${keyText(1)}
+  running:                      wireonce 0.1.0 for 1 hour, 2 minutes, 3 seconds
+  listening:                    udp port 51820, websocket 0.0.0.0:8443
+  mtu:                          1420
+  protection:                   delayed (kmsg)
+  source:                       kmsg: delayed, counter
+  source:                       file:/g: does not work: no such file
+  fork policy:                  wipe, strict, holding back 300 ms
+  epoch:                        3 (2 forks seen)
+  keypairs wiped:               4
+  discarded at release:         1 datagram
+  handshakes:                   6 completed
+  dropped:                      2 badTag, 1 staleEpoch
+  dropped in transport:         0
+  nonce headroom:               over 2^63 messages
+  last tripwire:                peer ${keyText(2)}, 1 minute, 1 second ago
+  primitives:                   sodium
+  offloads:                     UDP_GRO, TSO4
+  waiting for fresh randomness: 1 peer
+
+peer: ${keyText(2)}
+  endpoint:         192.0.2.1:51820
+  session:          of epoch 3
+  latest handshake: 5 seconds ago
+  transfer:         1.50 KiB received, 92 B sent
+
+peer: ${keyText(3)}
+  endpoint:         (none)
+  session:          of epoch 2, ended by a fork
+  latest handshake: (never)
+  transfer:         0 B received, 0 B sent
+
+look at:
+  - one thing
+  - another
+`);
+});
+
+test('all interfaces in order when none is named; JSON is a line for each', async () => {
+  await serve('wg1', deviceStatus({ interface: 'wg1' }));
+  await serve('wg0', deviceStatus({ held: true, publicKey: null, nonceHeadroom: '17' }));
+  const plain = await show();
+  expect(plain.outcome).toBe(0);
+  expect(plain.out.match(/^interface: .*/gm)).toEqual(['interface: wg0', 'interface: wg1']);
+  expect(plain.out).toMatch(/\n\ninterface: wg1/);
+  expect(plain.out).toContain('HELD');
+  expect(plain.out).toContain('17 messages');
+  const json = await show({ json: true });
+  const lines = json.out.trimEnd().split('\n');
+  expect(lines.map(line => JSON.parse(line).interface)).toEqual(['wg0', 'wg1']);
+});
+
+test('another implementation is named as that, and wg recommended', async () => {
+  await serve('wg0');
+  const { outcome } = await show({ interface: 'wg0' });
+  expect(outcome).toMatchObject({ code: 'ERR_CLI_NO_DAEMON' });
+  expect((outcome as Error).message).toBe(
+    'wg0: another implementation runs it, which has no status: try wg show wg0',
+  );
+});
+
+test('others and dead ones beside ours are mentioned, and no failure', async () => {
+  await serve('wg0', deviceStatus());
+  await serve('wg1');
+  await leaveDead('wg2');
+  const { outcome, out, err } = await show();
+  expect(outcome).toBe(0);
+  expect(out).toContain('interface: wg0');
+  expect(err.trimEnd().split('\n')).toEqual([
+    expect.stringContaining('wg1: another implementation'),
+    expect.stringContaining('wg2: no daemon answers: its socket was left by one that died'),
+  ]);
+});
+
+test('one of ours that fails beside another is a failure, and the other is shown', async () => {
+  await serve('wg0', deviceStatus());
+  const server = createServer(socket => socket.end('nonsense\n'));
+  await new Promise<void>(resolve => server.listen(join(folder, 'wg1.sock'), resolve));
+  cleanups.push(() => server.close());
+  const { outcome, out, err } = await show();
+  expect(outcome).toBe(1);
+  expect(out).toContain('interface: wg0');
+  expect(err).toContain('wg1');
+});
+
+test('nobody at all, and nobody of that name', async () => {
+  expect((await show()).outcome).toMatchObject({ code: 'ERR_CLI_NO_DAEMON' });
+  const named = await show({ interface: 'wg7' });
+  expect((named.outcome as Error).message).toContain('wg7: no daemon answers: no such interface');
+  await serve('wg1');
+  expect((await show()).outcome).toMatchObject({ code: 'ERR_CLI_NO_DAEMON' });
+});
+
+test.each(['../etc', 'a b', '', 'sixteen-bytes-xx', '..'])('%j is no name of an interface', async name => {
+  const io = terminal();
+  expect(await runCli(['status', name], io)).toBe(2);
+  expect(io.err).toContain('The name of an interface is wanted');
+});
+
+test('an interface that nobody runs ends the command with 1', async () => {
+  const io = terminal();
+  expect(await runCli(['status', 'wireonce-none'], io)).toBe(1);
+  expect(io.err).toMatch(/^wireonce: wireonce-none: no daemon answers/);
+});
