@@ -7,6 +7,7 @@ export * from './handshake.js';
 export * from './keypair.js';
 export * from './messages.js';
 export * from './nonce-counter.js';
+export * from './received-tags.js';
 export * from './replay-filter.js';
 export * from './suite.js';
 export { fastestSuite } from './suites/fastest.js';

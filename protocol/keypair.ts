@@ -3,6 +3,7 @@
 // Read on: WireGuard paper 5.4.5; Linux drivers/net/wireguard/noise.h struct noise_keypair.
 
 import { NonceCounter } from './nonce-counter.js';
+import { ReceivedTags } from './received-tags.js';
 import { ReplayFilter } from './replay-filter.js';
 import { KEY_BYTES } from './suite.js';
 
@@ -16,6 +17,8 @@ export interface KeypairInput {
   readonly localIndex: number;
   readonly remoteIndex: number;
   readonly isInitiator: boolean;
+  /** Keep a tag of each message received, to notice a peer that was cloned. Default false. */
+  readonly tripwire?: boolean;
 }
 
 export class Keypair {
@@ -23,6 +26,7 @@ export class Keypair {
   readonly receiveKey: Uint8Array;
   readonly counter: NonceCounter;
   readonly replay = new ReplayFilter();
+  readonly receivedTags: ReceivedTags | undefined;
   readonly createdAt: number;
   readonly localIndex: number;
   readonly remoteIndex: number;
@@ -43,5 +47,6 @@ export class Keypair {
     this.localIndex = input.localIndex;
     this.remoteIndex = input.remoteIndex;
     this.isInitiator = input.isInitiator;
+    this.receivedTags = input.tripwire ? new ReceivedTags() : undefined;
   }
 }

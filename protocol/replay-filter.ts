@@ -5,7 +5,8 @@
 
 import { REJECT_AFTER_MESSAGES } from './constants.js';
 
-const RING_BITS = 8192;
+/** Bits in the ring. A power of two. */
+export const RING_BITS = 8192;
 const RING_WORDS = RING_BITS / 32;
 const WORD_MASK = RING_WORDS - 1;
 /** Number of a 32-bit word among all that 2^32 counters fill. */
@@ -46,6 +47,13 @@ export class ReplayFilter {
     }
     this.#ring[(low >>> 5) & WORD_MASK] |= 1 << (low & 31);
     return true;
+  }
+
+  /** Whether this counter was accepted and is not too far behind to be remembered. */
+  accepted(high: number, low: number): boolean {
+    const ahead = this.#ahead(high, low);
+    if (ahead > 0 || ahead < -REPLAY_WINDOW) return false;
+    return (this.#ring[(low >>> 5) & WORD_MASK] & (1 << (low & 31))) !== 0;
   }
 
   // How far a counter is ahead of the highest one. A double rounds differences above 2^53, but never across a small

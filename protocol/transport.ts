@@ -13,6 +13,8 @@ export const COUNTER_EXHAUSTED = -1;
 /** `openPacket` answers these for a message that is not to be believed. */
 export const BAD_TAG = -1;
 export const REPLAYED_COUNTER = -2;
+/** Authentic, but not the message that was accepted under this counter: the sender used a nonce twice. */
+export const REUSED_COUNTER = -3;
 
 /**
  * The length of a packet once padded: a multiple of 16, but never above `mtu`. A packet longer than the MTU is padded
@@ -56,15 +58,24 @@ export function sealPacket(
 
 /**
  * Opens a data message in place: the packet with its padding then begins at byte 16 of `message`. Returns its length,
- * BAD_TAG or REPLAYED_COUNTER; in the last two cases the content of `message` must not be used.
+ * BAD_TAG, REPLAYED_COUNTER or (where the keypair keeps tags) REUSED_COUNTER; then the content of `message` must not be
+ * used.
  */
 export function openPacket(suite: Suite, keypair: Keypair, message: Uint8Array): number {
   const low = readU32(message, TRANSPORT.counter);
   const high = readU32(message, TRANSPORT.counter + 4);
-  // A look before the cipher saves work; only the second look, after it, marks.
-  if (!keypair.replay.check(high, low)) return REPLAYED_COUNTER;
+  const { replay, receivedTags } = keypair;
   const sealed = message.length - TRANSPORT_HEADER_BYTES;
+  const tag = readU32(message, message.length - TAG_BYTES);
+  // A look before the cipher saves work; only the second look, after it, marks.
+  const isReplay = !replay.check(high, low);
+  // The same tag: the same message again, and not worth the cipher. Another: a forgery, or a nonce used twice.
+  if (isReplay && !(receivedTags && replay.accepted(high, low) && receivedTags.of(low) !== tag)) {
+    return REPLAYED_COUNTER;
+  }
   if (!suite.open(keypair.receiveKey, low, high, message, TRANSPORT.packet, sealed)) return BAD_TAG;
-  if (!keypair.replay.accept(high, low)) return REPLAYED_COUNTER;
+  if (isReplay) return REUSED_COUNTER;
+  if (!replay.accept(high, low)) return REPLAYED_COUNTER;
+  receivedTags?.remember(high, low, tag);
   return sealed - TAG_BYTES;
 }

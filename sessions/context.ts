@@ -23,6 +23,8 @@ export interface Context {
   readonly clock: Clock;
   readonly sink: Sink;
   readonly forkPolicy: ForkPolicy;
+  /** Whether new keypairs keep the tags of what they received. */
+  readonly tripwire: boolean;
   readonly peers: Map<string, Peer>;
   readonly indices: IndexTable<IndexEntry>;
   readonly allowedIps: AllowedIps<Peer>;

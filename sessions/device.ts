@@ -48,6 +48,11 @@ export interface DeviceOptions {
    * longer than its delay. Default 0.
    */
   readonly holdBackMs?: number;
+  /**
+   * Notice a peer that was cloned, by a counter that it uses twice. Takes 4 bytes for each counter received under a
+   * keypair, at most 32 KiB. Default true.
+   */
+  readonly tripwire?: boolean;
   /** Handshake messages per second above which cookies are asked for. Default 128. */
   readonly underLoadThreshold?: number;
   readonly onEvent?: (event: DeviceEvent) => void;
@@ -95,6 +100,8 @@ export interface DeviceStats {
   readonly forks: number;
   readonly wipedKeypairs: number;
   readonly handshakesCompleted: number;
+  /** How often a peer was found to be cloned. */
+  readonly clonedPeers: number;
   /** Sealed datagrams that the release gate discarded. */
   readonly discardedAtRelease: number;
   /** Peers whose handshake waits for fresh randomness. */
@@ -120,6 +127,7 @@ export class Device {
   #forks = 0;
   #wipedKeypairs = 0;
   #handshakesCompleted = 0;
+  #clonedPeers = 0;
   #discardedAtRelease = 0;
   #retryAt = Number.NEGATIVE_INFINITY;
 
@@ -153,6 +161,7 @@ export class Device {
       clock,
       sink,
       forkPolicy: options.forkPolicy ?? 'wipe',
+      tripwire: options.tripwire ?? true,
       peers,
       indices: new IndexTable<IndexEntry>(),
       allowedIps: new AllowedIps<Peer>(),
@@ -347,6 +356,7 @@ export class Device {
       forks: this.#forks,
       wipedKeypairs: this.#wipedKeypairs,
       handshakesCompleted: this.#handshakesCompleted,
+      clonedPeers: this.#clonedPeers,
       discardedAtRelease: this.#discardedAtRelease,
       waitingForFreshness: [...waiting.values()].filter(told => told).length,
       sessionSlabBytes: this.#sessionSlab.bytes,
@@ -428,6 +438,9 @@ export class Device {
       this.#wipedKeypairs += event.wipedKeypairs;
     } else if (event.type === 'handshakeComplete') {
       this.#handshakesCompleted++;
+    } else if (event.type === 'peerCloned') {
+      this.#clonedPeers++;
+      this.#wipedKeypairs += event.wipedKeypairs;
     }
     this.#onEvent(event);
   }

@@ -10,6 +10,7 @@ export const DROP_REASONS = [
   'replayedInitiation',
   'flooded',
   'replayedCounter',
+  'reusedCounter',
   'expiredKeypair',
   'underLoad',
   'staleEpoch',

@@ -9,6 +9,18 @@ import type { Endpoint } from './ports.js';
  */
 export type ForkPolicy = 'wipe' | 'expire-sending' | 'hold';
 
+/** A peer used one counter of a session for two messages: its machine was cloned, or set back to a snapshot. */
+export interface PeerCloned {
+  readonly type: 'peerCloned';
+  readonly peer: Uint8Array;
+  readonly counter: bigint;
+  /** Where the second message came from. */
+  readonly from: Endpoint;
+  /** Where the peer was believed to be. */
+  readonly knownEndpoint: Endpoint | undefined;
+  readonly wipedKeypairs: number;
+}
+
 export type DeviceEvent =
   | {
       readonly type: 'vmFork';
@@ -28,6 +40,7 @@ export type DeviceEvent =
   | { readonly type: 'handshakeGivenUp'; readonly peer: Uint8Array }
   /** A handshake waits for randomness that no sibling of this clone shares. Said once per wait. */
   | { readonly type: 'waitingForFreshness'; readonly peer: Uint8Array }
+  | PeerCloned
   | { readonly type: 'roamed'; readonly peer: Uint8Array; readonly endpoint: Endpoint }
   | { readonly type: 'cookieReceived'; readonly peer: Uint8Array }
   | { readonly type: 'keysErased'; readonly peer: Uint8Array };

@@ -160,6 +160,7 @@ function respond(context: Context, peer: Peer, consumed: ConsumedInitiation, epo
       localIndex: senderIndex,
       remoteIndex: consumed.remoteIndex,
       isInitiator: false,
+      tripwire: context.tripwire,
     });
     peer.lastSentHandshake = now;
     writeMacs(context, peer, message, epoch, now);
@@ -198,6 +199,7 @@ export function consumeResponse(
     localIndex,
     remoteIndex: readU32(message, RESPONSE.sender),
     isInitiator: true,
+    tripwire: context.tripwire,
   });
   peer.rxBytes += message.length;
   roam(context, peer, from);

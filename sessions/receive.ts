@@ -11,7 +11,7 @@ import {
   REKEY_TIMEOUT_MS,
 } from '../protocol/constants.js';
 import { TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
-import { BAD_TAG, REPLAYED_COUNTER, openPacket } from '../protocol/transport.js';
+import { BAD_TAG, REPLAYED_COUNTER, REUSED_COUNTER, openPacket } from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
 import { consumeCookieReply, refuseAtDoor } from './cookies.js';
@@ -22,6 +22,7 @@ import { type Peer, roam } from './peer.js';
 import type { Endpoint } from './ports.js';
 import { flushStaged } from './send.js';
 import { authenticatedPacketReceived, dataReceived, handshakeComplete } from './timers.js';
+import { peerCloned } from './tripwire.js';
 
 /** What a datagram turned out to be, or why it was dropped. */
 export type ReceiveResult = 'data' | 'keepalive' | 'handshake' | 'cookie' | Drop;
@@ -72,6 +73,7 @@ function consumeData(
   const length = openPacket(context.suite, keypair, datagram);
   if (length === BAD_TAG) return drops.drop('badTag');
   if (length === REPLAYED_COUNTER) return drops.drop('replayedCounter');
+  if (length === REUSED_COUNTER) return peerCloned(context, entry.peer, datagram, from, now);
 
   // From here on the datagram is the peer's.
   const { peer } = entry;

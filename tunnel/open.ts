@@ -14,7 +14,9 @@ import { UdpTransport } from './udp.js';
 import { WebSocketDialer } from './websocket.js';
 
 export interface OpenTunnelOptions
-  extends Partial<Pick<DeviceOptions, 'forkPolicy' | 'strict' | 'holdBackMs' | 'onEvent' | 'mtu'>> {
+  extends Partial<
+    Pick<DeviceOptions, 'forkPolicy' | 'strict' | 'holdBackMs' | 'tripwire' | 'onEvent' | 'mtu'>
+  > {
   readonly config: TunnelConfig;
   /** Called for each packet that comes out of the tunnel. */
   readonly onPacket: (packet: Uint8Array, peerPublicKey: Uint8Array) => void;

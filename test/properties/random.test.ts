@@ -157,6 +157,11 @@ class History {
     }
   }
 
+  /** How often a machine has found that a peer of it was cloned. */
+  get accusations(): number {
+    return this.network.machines.reduce((sum, { machine }) => sum + machine.device.stats().clonedPeers, 0);
+  }
+
   /** Virtual time after which a delayed source has spoken. */
   speak(): void {
     for (const machine of this.#signalLater.splice(0)) machine.signal();
@@ -208,12 +213,14 @@ describe.each(promises)('a source that is %s', (_name, overrides, speakWithin) =
   it('never lets two plaintexts leave under one key and nonce, nor two transcripts with one ephemeral', () => {
     fc.assert(
       fc.property(steps, script => {
-        const { network, clones } = play(script, overrides, speakWithin);
+        const { network, clones, accusations } = play(script, overrides, speakWithin);
         const { left, reuses } = network.ledger;
         seen.forks += clones;
         seen.data += left[4];
         seen.handshakes += left[1];
         expect(reuses).toEqual([]);
+        // Clones that reuse nothing set off no tripwire, whatever became of their datagrams on the way.
+        expect(accusations).toBe(0);
       }),
       runs,
     );
@@ -232,14 +239,20 @@ describe('controls: the same histories', () => {
     ['without any source', { unprotected: true, repeatedDraws: 20 }],
     ['with a delayed source and nothing held back', { timing: 'delayed' }, 50],
   ];
-  it.each(dangerous)('%s: the ledger finds reuse', (_name, overrides, speakWithin) => {
+  it.each(dangerous)('%s: the ledger finds reuse, and so do their peers', (_name, overrides, speakWithin) => {
     let reuses = 0;
+    let accusations = 0;
     fc.assert(
       fc.property(steps, script => {
-        reuses += play(script, overrides, speakWithin).network.ledger.reuses.length;
+        const history = play(script, overrides, speakWithin);
+        const nonces = history.network.ledger.reuses.filter(({ kind }) => kind === 'nonce').length;
+        reuses += nonces;
+        accusations += history.accusations;
+        expect(nonces > 0 || history.accusations === 0).toBe(true);
       }),
       runs,
     );
     expect(reuses).toBeGreaterThan(0);
+    expect(accusations).toBeGreaterThan(0);
   });
 });

@@ -7,6 +7,7 @@ import {
   BAD_TAG,
   COUNTER_EXHAUSTED,
   REPLAYED_COUNTER,
+  REUSED_COUNTER,
   messageLength,
   openPacket,
   paddedLength,
@@ -15,12 +16,19 @@ import {
 import { counting, suites, toHex } from '../support/suites.js';
 
 /** A pair of keypairs that talk to each other, with the sending counter at `counter`. */
-function pair(counter = 0n) {
+function pair(counter = 0n, tripwire = false) {
   const make = (send: number, receive: number, localIndex: number, remoteIndex: number) => {
     const storage = new Uint8Array(new SharedArrayBuffer(KEYPAIR_BYTES));
     storage.fill(send, 0, 32).fill(receive, 32, 64);
     new DataView(storage.buffer).setBigUint64(64, counter, true);
-    return new Keypair(storage, { createdAt: 0, epoch: 1, localIndex, remoteIndex, isInitiator: true });
+    return new Keypair(storage, {
+      createdAt: 0,
+      epoch: 1,
+      localIndex,
+      remoteIndex,
+      isInitiator: true,
+      tripwire,
+    });
   };
   return { sender: make(1, 2, 10, 0xdead_beef), receiver: make(2, 1, 0xdead_beef, 10) };
 }
@@ -161,6 +169,56 @@ describe.each(suites.map(suite => [suite.name, suite] as const))('with the %s su
     expect(openPacket(suite, receiver, seal(suite, later, counting(1)).message)).toBe(16);
     expect(openPacket(suite, receiver, second)).toBe(16);
     expect(openPacket(suite, receiver, first)).toBe(REPLAYED_COUNTER);
+  });
+
+  describe('a counter that was accepted before', () => {
+    const twins = (tripwire: boolean) => {
+      const { sender, receiver } = pair(7n, tripwire);
+      const one = seal(suite, sender, counting(20)).message;
+      const other = seal(suite, pair(7n).sender, counting(21)).message;
+      const again = one.slice();
+      expect(openPacket(suite, receiver, one)).toBe(32);
+      return { receiver, again, other };
+    };
+
+    it('with the same message is a replay, which the cipher never sees', () => {
+      const { receiver, again } = twins(true);
+      const idle: Suite = Object.assign(Object.create(suite), {
+        open: () => {
+          throw new Error('the cipher ran');
+        },
+      });
+      expect(openPacket(idle, receiver, again)).toBe(REPLAYED_COUNTER);
+    });
+
+    it('with another authentic message proves two senders, as often as it comes', () => {
+      const { receiver, again, other } = twins(true);
+      expect(openPacket(suite, receiver, other.slice())).toBe(REUSED_COUNTER);
+      expect(openPacket(suite, receiver, other.slice())).toBe(REUSED_COUNTER);
+      expect(openPacket(suite, receiver, again)).toBe(REPLAYED_COUNTER);
+    });
+
+    it('with a changed byte proves nothing: a forgery', () => {
+      const { receiver, again } = twins(true);
+      for (let at = 16; at < again.length; at++) {
+        const forged = again.slice();
+        forged[at] ^= 1;
+        const isTag = at >= again.length - 16 && at < again.length - 12;
+        expect(openPacket(suite, receiver, forged), `byte ${at}`).toBe(isTag ? BAD_TAG : REPLAYED_COUNTER);
+      }
+    });
+
+    it('and that the window has left behind proves nothing', () => {
+      const { receiver, other } = twins(true);
+      const later = seal(suite, pair(7n + 8129n).sender, counting(1)).message;
+      expect(openPacket(suite, receiver, later)).toBe(16);
+      expect(openPacket(suite, receiver, other)).toBe(REPLAYED_COUNTER);
+    });
+
+    it('control: without tags two senders are taken for a replay', () => {
+      const { receiver, other } = twins(false);
+      expect(openPacket(suite, receiver, other)).toBe(REPLAYED_COUNTER);
+    });
   });
 
   it('the counter is spent even when the cipher throws', () => {
