@@ -22,6 +22,7 @@ export type TunnelErrorCode =
   | 'ERR_UAPI_CONNECT'
   | 'ERR_UAPI_ANSWER'
   | 'ERR_UAPI_NO_STATUS'
+  | 'ERR_METRICS_LISTEN'
   | 'ERR_CLOSED';
 
 /** Where in a configuration file the trouble is. */
