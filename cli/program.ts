@@ -3,6 +3,7 @@
 // Read on: main.ts gives it the process; each command is a file of its own.
 
 import { Command, CommanderError } from 'commander';
+import { registerDaemon } from './daemon.js';
 import { registerDemo } from './demo.js';
 import { CliError, exitCodeOf } from './errors.js';
 import { type CliIo, type Finish, printLine } from './io.js';
@@ -14,6 +15,7 @@ import { registerVmgenid } from './vmgenid.js';
 
 /** Every command of the program, in the order of the help. */
 const COMMANDS: readonly ((program: Command, io: CliIo, finish: Finish) => void)[] = [
+  registerDaemon,
   registerDemo,
   registerStatus,
   registerPing,

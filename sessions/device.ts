@@ -192,11 +192,14 @@ export class Device {
 
   /**
    * Sets or (without a key) removes our identity. All sessions end, as they belonged to the old one; a device that
-   * was on hold speaks again. A peer with our own key is removed.
+   * was on hold speaks again. A peer with our own key is removed. The key that is set already changes nothing, unless
+   * the device is on hold.
    */
   setPrivateKey(privateKey?: Uint8Array): void {
     const context = this.#context;
     if (privateKey) requireKey('private key', privateKey);
+    if (privateKey && context.local && !context.held && equalKeys(privateKey, context.local.privateKey))
+      return;
     this.wipe();
     context.held = false;
     for (const peer of context.peers.values()) peer.usable = false;
@@ -219,6 +222,17 @@ export class Device {
   /** Our public key, 32 bytes; none until a private key is set. */
   get publicKey(): Uint8Array | undefined {
     return this.#context.local?.publicKey;
+  }
+
+  /** A copy of our private key, 32 bytes, for whoever shows a configuration; it is theirs to erase. */
+  exportPrivateKey(): Uint8Array | undefined {
+    const { local } = this.#context;
+    return local && new Uint8Array(local.privateKey);
+  }
+
+  /** A copy of a peer's preshared key, 32 bytes, zeros for none; it is the caller's to erase. Throws `ERR_UNKNOWN_PEER`. */
+  exportPresharedKey(publicKey: Uint8Array): Uint8Array {
+    return new Uint8Array(this.#peer(publicKey).presharedKey);
   }
 
   get mtu(): number {
@@ -450,6 +464,13 @@ function requireKey(what: string, key: Uint8Array): void {
   if (key.length !== KEY_BYTES) {
     throw new SessionError('ERR_KEY_LENGTH', `a ${what} has ${KEY_BYTES} bytes, not ${key.length}`);
   }
+}
+
+/** Without an early end: how far two private keys agree is nobody's business. */
+function equalKeys(a: Uint8Array, b: Uint8Array): boolean {
+  let difference = 0;
+  for (let i = 0; i < KEY_BYTES; i++) difference |= a[i] ^ b[i];
+  return difference === 0;
 }
 
 function requireRange(what: string, value: number, least: number, most: number): void {

@@ -70,7 +70,7 @@ it('the README’s commands are those of the program', async () => {
   const sink = { write: (chunk: string) => (help += chunk) } as unknown as NodeJS.WritableStream;
   const io = { stdin: [], stdout: sink, stderr: sink, signal: new AbortController().signal, env: {} };
   await runCli(['--help'], io as never);
-  const listed = [...help.matchAll(/^ {2}([a-z]+) /gm)]
+  const listed = [...help.split('Commands:')[1].matchAll(/^ {2}([a-z]+) /gm)]
     .map(([, name]) => name)
     .filter(name => name !== 'help');
   const table = read('README.md').split('## The command')[1].split('## ')[0];

@@ -41,6 +41,8 @@ export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
 export const IPV6_RECVPKTINFO = 49;
 export const IPV6_PKTINFO = 50;
+export const CLOCK_MONOTONIC = 1;
+export const CLOCK_BOOTTIME = 7;
 export const IOVEC_BYTES = 16;
 export const MSGHDR_BYTES = 56;
 export const MMSGHDR_BYTES = 64;
@@ -116,6 +118,7 @@ export class Libc {
   readonly #recvmmsg;
   readonly #eventfd;
   readonly #ifNameToIndex;
+  readonly #clockGettime;
   readonly #scratch: NativeMemory;
   // A ring of buffers is read into again and again: the last answer mostly serves.
   #lastBuffer: Uint8Array | undefined;
@@ -149,6 +152,7 @@ export class Libc {
     this.#recvmmsg = call('recvmmsg', 'int', 'uintptr_t', 'uint', 'int', 'uintptr_t');
     this.#eventfd = call('eventfd', 'uint', 'int');
     this.#ifNameToIndex = call('if_nametoindex', 'str');
+    this.#clockGettime = call('clock_gettime', 'int', 'uintptr_t');
     this.#scratch = this.alloc(16);
   }
 
@@ -274,6 +278,13 @@ export class Libc {
   /** The index of an interface in this thread's network namespace; 0 when there is none. */
   ifNameToIndex(name: string): number {
     return this.#ifNameToIndex(name);
+  }
+
+  /** One of the kernel's clocks, in milliseconds. */
+  clockMs(clock: number): number {
+    const { u32, address } = this.#scratch;
+    this.#clockGettime(clock, address);
+    return (u32[0] + u32[1] * HIGH) * 1_000 + u32[2] / 1_000_000;
   }
 
   #result(result: number): number {

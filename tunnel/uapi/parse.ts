@@ -176,8 +176,10 @@ function tooLarge(): UapiError {
 
 /** Erases the keys of changes that nobody needs any more. */
 export function wipeChanges(changes: UapiChanges): void {
-  changes.privateKey?.fill(0);
-  for (const peer of changes.peers) peer.presharedKey?.fill(0);
+  for (const key of [changes.privateKey, ...changes.peers.map(peer => peer.presharedKey)]) {
+    // A key that was moved to another thread has left nothing here.
+    if (key !== undefined && key.length > 0) key.fill(0);
+  }
 }
 
 /** What was said of a peer that is removed in the end goes with it. */

@@ -13,6 +13,12 @@ const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
 /** A file that comes and goes under our hands this often is somebody else's game. */
 const ATTEMPTS = 5;
 
+/** Whether somebody answers at a socket's path. */
+export async function isServed(path: string): Promise<boolean> {
+  const stats = await lstat(path).catch(ignoreMissing);
+  return stats !== undefined && stats.isSocket() && (await isLive(path));
+}
+
 /** Which file it is, however its name is used later. */
 export interface FileIdentity {
   readonly dev: number;

@@ -1,0 +1,99 @@
+// A daemon in the background: Node cannot fork, so the command starts itself again and waits until that one serves.
+// Promises: when this returns the socket stands and answers, or the error of the other process is thrown here; the
+// daemon keeps none of our descriptors but those that were meant for it.
+// Read on: wireguard-go main.go (which passes on the same descriptors).
+
+import { spawn } from 'node:child_process';
+import { closeSync, writeSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { CliError } from '../errors.js';
+
+/** In the daemon's environment: the descriptor on which it says that it is ready, or why not. */
+export const READY_FD = 'WIREONCE_READY_FD';
+/** Descriptors that whoever starts us may have opened for us. */
+const INHERITED = ['WG_TUN_FD', 'WG_UAPI_FD'] as const;
+const PIPE_FD = 3;
+
+const PROGRAM = fileURLToPath(new URL('../main.js', import.meta.url));
+
+type Word = { readonly ready: true } | { readonly error: string; readonly hints: readonly string[] };
+
+export interface BackgroundOptions {
+  /** The command line of the daemon, which stays in the foreground. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Whether it may go on writing to our output: logs. */
+  readonly keepOutput: boolean;
+}
+
+/** Starts the daemon and waits for its word. Throws `ERR_CLI_DAEMON` with its error. */
+export async function startInBackground({ args, env, keepOutput }: BackgroundOptions): Promise<void> {
+  const output = keepOutput ? 'inherit' : 'ignore';
+  const stdio: ('ignore' | 'inherit' | 'pipe' | number)[] = ['ignore', output, output, 'pipe'];
+  const passed: Record<string, string> = { [READY_FD]: String(PIPE_FD) };
+  for (const name of INHERITED) {
+    const fd = env[name];
+    if (fd === undefined || fd === '') continue;
+    passed[name] = String(stdio.push(Number(fd)) - 1);
+  }
+  const child = spawn(process.execPath, [...process.execArgv, PROGRAM, ...args], {
+    stdio,
+    env: { ...env, ...passed },
+    cwd: '/',
+    detached: true,
+  });
+  const text = await new Promise<string>((resolve, reject) => {
+    child.once('error', reject);
+    const pipe = child.stdio[PIPE_FD] as Readable;
+    let heard = '';
+    pipe.setEncoding('utf8');
+    pipe.on('data', (piece: string) => {
+      heard += piece;
+    });
+    pipe.on('end', () => resolve(heard));
+  });
+  child.unref();
+  const word = parse(text);
+  if ('ready' in word) return;
+  throw new CliError('ERR_CLI_DAEMON', word.error, { hints: word.hints });
+}
+
+function parse(text: string): Word {
+  try {
+    return JSON.parse(text) as Word;
+  } catch {
+    return { error: 'the daemon ended before it was ready', hints: ['LOG_LEVEL=verbose shows what it says'] };
+  }
+}
+
+/** Tells whoever started us, if it waits for us. Once. */
+export class ReadyPipe {
+  #fd: number | undefined;
+
+  constructor(env: Readonly<Record<string, string | undefined>>) {
+    const fd = env[READY_FD];
+    this.#fd = fd === undefined ? undefined : Number(fd);
+  }
+
+  ready(): void {
+    this.#say({ ready: true });
+  }
+
+  failed(error: unknown): void {
+    const { message, hints = [] } = error as Partial<CliError> & Error;
+    this.#say({ error: message, hints });
+  }
+
+  #say(word: Word): void {
+    if (this.#fd === undefined) return;
+    const fd = this.#fd;
+    this.#fd = undefined;
+    try {
+      writeSync(fd, JSON.stringify(word));
+      closeSync(fd);
+    } catch {
+      // Whoever waited is gone.
+    }
+  }
+}

@@ -1,0 +1,238 @@
+// A device on a thread of its own, which owns the TUN device and the UDP sockets; this is the main thread's half.
+// Promises: a fork that either thread sees first ends the sessions of the device before anything more leaves; what the
+// device does never waits for this thread; WebSockets, names, the UAPI and logs live here.
+// Read on: device-thread/worker.ts (the other half), linux/device-loop.ts, thread-guard.ts.
+
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { Randomness } from '../crng/randomness.js';
+import type { ForkPolicy } from '../sessions/events.js';
+import type { VmGenId } from '../vmgenid/driver.js';
+import {
+  type Answers,
+  type FromWorker,
+  type PackedState,
+  type Question,
+  type ThreadDeviceEvent,
+  type ToWorker,
+  type WorkerSettings,
+  fromFailure,
+  keyBuffersOf,
+  unpackState,
+} from './device-thread/messages.js';
+import { Relays } from './device-thread/relays.js';
+import { TunnelError } from './errors.js';
+import type { LoopReport } from './linux/device-loop.js';
+import { requireLibc } from './linux/libc.js';
+import type { LinkEvent } from './linux/link-monitor.js';
+import { EventFd } from './linux/poller.js';
+import type { UapiBackend, UapiChanges, UapiState } from './uapi/types.js';
+import type { WebSocketDialerOptions, WebSocketListenerOptions } from './websocket.js';
+
+export type { ThreadDeviceEvent } from './device-thread/messages.js';
+
+export interface DeviceThreadOptions {
+  /** An interface to make, or a descriptor of one. The descriptor is the thread's from here on. */
+  readonly tun: { readonly name: string; readonly mtu?: number } | { readonly fd: number };
+  /** Stays the caller's to close, after the thread. */
+  readonly vmgenid: VmGenId;
+  /** For the masks of WebSocket frames. */
+  readonly crng: Randomness;
+  readonly forkPolicy?: ForkPolicy;
+  readonly strict?: boolean;
+  readonly holdBackMs?: number;
+  /** Take WebSocket connections here. */
+  readonly listenWebSocket?: WebSocketListenerOptions;
+  readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'>;
+  readonly onDeviceEvent?: (event: ThreadDeviceEvent) => void;
+  readonly onLinkEvent?: (event: LinkEvent) => void;
+  /** Something failed that the tunnel lives with. */
+  readonly onTrouble?: (error: Error) => void;
+}
+
+/** wireguard-go's, and the kernel's: what is left of 1,500 bytes in the worst case. */
+const DEFAULT_MTU = 1_420;
+
+interface Waiting {
+  resolve(answer: Answers[Question['kind']]): void;
+  reject(error: Error): void;
+}
+
+export class DeviceThread implements UapiBackend {
+  /** Settles when the thread has ended: `gone` when the interface was deleted. Rejects when the thread failed. */
+  readonly ended: Promise<'gone' | 'closed'>;
+  readonly #options: DeviceThreadOptions;
+  readonly #worker: Worker;
+  readonly #wake: EventFd;
+  readonly #relays: Relays;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #unregister: (() => void)[] = [];
+  #lastId = 0;
+  #name = '';
+  #over = false;
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: DeviceThreadOptions) {
+    const { vmgenid, tun, forkPolicy = 'wipe', strict = false, holdBackMs = 0 } = options;
+    this.#options = options;
+    const libc = requireLibc();
+    this.#wake = EventFd.create(libc);
+    const settings: WorkerSettings = {
+      tun: 'fd' in tun ? tun : { name: tun.name, mtu: tun.mtu ?? DEFAULT_MTU },
+      wakeFd: this.#wake.fd,
+      sharedEpoch: vmgenid.sharedEpoch,
+      protection: vmgenid.protection,
+      forkPolicy,
+      strict,
+      holdBackMs,
+    };
+    this.#relays = new Relays({
+      crng: options.crng,
+      ...(options.dialer && { dialer: options.dialer }),
+      onArrived: arrived => this.#tell({ arrived }),
+      onTrouble: error => options.onTrouble?.(error),
+    });
+    this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {
+      workerData: settings,
+      name: 'device',
+    });
+    this.ended = new Promise((resolve, reject) => {
+      this.#worker.on('message', (message: FromWorker) => {
+        if (!('ended' in message)) this.#hear(message);
+        else if (typeof message.ended === 'string') resolve(message.ended);
+        else reject(fromFailure(message.ended));
+      });
+      this.#worker.on('error', reject);
+      this.#worker.on('exit', code => reject(new Error(`the device thread ended with status ${code}`)));
+    });
+    this.ended.then(
+      () => this.#stopped(new TunnelError('ERR_CLOSED', 'the device thread has ended')),
+      (error: Error) => this.#stopped(error),
+    );
+  }
+
+  /**
+   * Makes the interface and starts the thread. Throws `ERR_NO_SYSTEM_CALLS`, `ERR_TUN`, `ERR_STRICT_PROTECTION`,
+   * `ERR_WEBSOCKET_LISTEN`, with everything closed again.
+   */
+  static async start(options: DeviceThreadOptions): Promise<DeviceThread> {
+    const thread = new DeviceThread(options);
+    try {
+      await thread.#started();
+      if (options.listenWebSocket) await thread.#relays.listen(options.listenWebSocket);
+      return thread;
+    } catch (error) {
+      await thread.close();
+      throw error;
+    }
+  }
+
+  /** Of the interface, when it was made. */
+  get name(): string {
+    return this.#name;
+  }
+
+  async get(): Promise<UapiState> {
+    return unpackState((await this.#ask({ kind: 'get' })) as PackedState);
+  }
+
+  async set(changes: UapiChanges): Promise<void> {
+    for (const { endpoint } of changes.peers) {
+      if (endpoint && 'url' in endpoint) this.#relays.dial(endpoint.url);
+    }
+    const inUse = (await this.#ask({ kind: 'set', changes }, keyBuffersOf(changes))) as readonly string[];
+    this.#relays.keep(inUse);
+  }
+
+  /** Counters and states of the device and its loop. */
+  async report(): Promise<LoopReport> {
+    return (await this.#ask({ kind: 'report' })) as LoopReport;
+  }
+
+  /** Erases every secret of the device and ends the thread; its interface goes with it. May be called twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const unregister of this.#unregister.splice(0)) unregister();
+    if (!this.#over) await this.#ask({ kind: 'close' }).catch(() => undefined);
+    const exited = this.#worker.threadId === -1 ? undefined : once(this.#worker, 'exit');
+    await this.ended.catch(() => undefined);
+    await exited;
+    await this.#relays.close();
+    this.#wake.close();
+  }
+
+  async #started(): Promise<void> {
+    const ready = new Promise<void>(resolve => {
+      this.#worker.on('message', (message: FromWorker) => {
+        if (!('ready' in message)) return;
+        this.#name = message.ready.name;
+        resolve();
+      });
+    });
+    await Promise.race([ready, this.ended]);
+    const { vmgenid } = this.#options;
+    this.#unregister.push(
+      // Whoever waits for the end of the notification learns that the device has responded.
+      vmgenid.register('sessions', async () => void (await this.#ask({ kind: 'check' })), {
+        name: 'device thread',
+      }),
+      vmgenid.register('application', ({ epoch }) => {
+        this.#relayEvidence();
+        this.#relays.dropAll(`VM fork, epoch ${epoch}`);
+      }),
+      vmgenid.onEvidence(() => this.#relayEvidence()),
+    );
+  }
+
+  // What this thread's sources say of the fork: the device's generator waits for it.
+  #relayEvidence(): void {
+    const { epoch, evidence } = this.#options.vmgenid;
+    const { vmGenId, seed, kernelReseeded } = evidence;
+    this.#tell({ evidence: { epoch, vmGenId, seed, kernelReseeded } });
+  }
+
+  #hear(message: Exclude<FromWorker, { ended: unknown }>): void {
+    const { onDeviceEvent, onLinkEvent, onTrouble, vmgenid } = this.#options;
+    if ('deviceEvent' in message) onDeviceEvent?.(message.deviceEvent);
+    else if ('linkEvent' in message) {
+      if (message.linkEvent.type === 'renamed') this.#name = message.linkEvent.name;
+      onLinkEvent?.(message.linkEvent);
+    } else if ('relayed' in message) this.#relays.send(message.relayed);
+    else if ('localFork' in message) vmgenid.check();
+    else if ('trouble' in message) onTrouble?.(fromFailure(message.trouble));
+    else if ('id' in message) {
+      const waiting = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
+      if ('refused' in message) waiting?.reject(fromFailure(message.refused));
+      else waiting?.resolve(message.answer);
+    }
+  }
+
+  #ask(question: Question, moved: ArrayBuffer[] = []): Promise<Answers[Question['kind']]> {
+    if (this.#over)
+      return this.ended.then(() =>
+        Promise.reject(new TunnelError('ERR_CLOSED', 'the device thread has ended')),
+      );
+    return new Promise((resolve, reject) => {
+      const id = ++this.#lastId;
+      this.#waiting.set(id, { resolve, reject });
+      this.#tell({ id, question }, moved);
+    });
+  }
+
+  #tell(message: ToWorker, moved: ArrayBuffer[] = []): void {
+    if (this.#over) return;
+    this.#worker.postMessage(message, moved);
+    this.#wake.signal();
+  }
+
+  #stopped(error: Error): void {
+    this.#over = true;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}

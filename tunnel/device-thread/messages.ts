@@ -1,0 +1,158 @@
+// What a device thread and the main thread say to each other. Keys travel in buffers that are moved, not copied.
+// Read on: ../device-thread.ts (the main thread's half), worker.ts (the device's).
+
+import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
+import type { Protection } from '../../vmgenid/driver.js';
+import type { FailedCall, TunnelErrorCode } from '../errors.js';
+import { TunnelError } from '../errors.js';
+import type { LinkEvent } from '../linux/link-monitor.js';
+import type { LoopReport } from '../linux/device-loop.js';
+import type { RelayedEvidence } from '../thread-guard.js';
+import type { UapiAllowedIp, UapiChanges, UapiPeerState, UapiState } from '../uapi/types.js';
+import { UapiError } from '../uapi/types.js';
+
+/** What a worker is born with. */
+export interface WorkerSettings {
+  readonly tun: { readonly name: string; readonly mtu: number } | { readonly fd: number };
+  /** An eventfd that belongs to the main thread. */
+  readonly wakeFd: number;
+  readonly sharedEpoch: Int32Array;
+  readonly protection: Protection;
+  readonly forkPolicy: ForkPolicy;
+  readonly strict: boolean;
+  readonly holdBackMs: number;
+}
+
+/** A datagram on its way between a device and a connection of the main thread. */
+export interface RelayedDatagram {
+  /** See `RelayEndpoint`. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface ArrivedDatagram extends RelayedDatagram {
+  readonly ip: Uint8Array;
+  readonly port: number;
+  readonly text: string;
+}
+
+/** Asked of the device, and answered in order. */
+export type Question =
+  | { readonly kind: 'get' }
+  | { readonly kind: 'set'; readonly changes: UapiChanges }
+  | { readonly kind: 'report' }
+  /** Look at the generation now: answered when a fork, if there was one, has been responded to. */
+  | { readonly kind: 'check' }
+  | { readonly kind: 'close' };
+
+export type ToWorker =
+  | { readonly id: number; readonly question: Question }
+  | { readonly evidence: RelayedEvidence }
+  | { readonly arrived: ArrivedDatagram };
+
+export interface Answers {
+  get: PackedState;
+  /** URLs that are still in use by peers. */
+  set: readonly string[];
+  report: LoopReport;
+  check: undefined;
+  close: undefined;
+}
+
+/** A device's event, with its endpoint as text. */
+export type ThreadDeviceEvent =
+  | Exclude<DeviceEvent, { type: 'roamed' }>
+  | { readonly type: 'roamed'; readonly peer: Uint8Array; readonly endpoint: string };
+
+export type FromWorker =
+  | { readonly ready: { readonly name: string; readonly mtu: number } }
+  | { readonly id: number; readonly answer: Answers[Question['kind']] }
+  | { readonly id: number; readonly refused: Failure }
+  | { readonly deviceEvent: ThreadDeviceEvent }
+  | { readonly linkEvent: LinkEvent }
+  | { readonly relayed: RelayedDatagram }
+  /** A source of the device's thread has shown a fork. */
+  | { readonly localFork: true }
+  | { readonly trouble: Failure }
+  /** The thread is about to end: the interface is gone, or it was told to, or it failed. */
+  | { readonly ended: 'gone' | 'closed' | Failure };
+
+/** An error on its way to another thread. */
+export interface Failure extends FailedCall {
+  readonly message: string;
+  readonly code: string | undefined;
+  readonly errorNumber: number | undefined;
+}
+
+export function toFailure(error: unknown): Failure {
+  const { message, code, call, errno, errorNumber } = error as Partial<UapiError> & Error;
+  return { message: message ?? String(error), code, call, errno, errorNumber };
+}
+
+export function fromFailure(failure: Failure): Error {
+  const { message, code, errorNumber } = failure;
+  if (errorNumber !== undefined) return new UapiError(errorNumber, message);
+  if (code === undefined) return new Error(message);
+  return new TunnelError(code as TunnelErrorCode, message, failure);
+}
+
+interface PackedPeer extends Omit<UapiPeerState, 'allowedIps'> {
+  readonly packedIps: Uint8Array;
+}
+
+/** A state whose address ranges lie in one buffer for each peer: a hundred thousand objects would be slow to move. */
+export interface PackedState extends Omit<UapiState, 'peers'> {
+  readonly peers: readonly PackedPeer[];
+}
+
+/** Each range: bytes of its address, prefix length, address. */
+const RANGE_HEADER_BYTES = 2;
+
+export function packState({ peers, ...rest }: UapiState): PackedState {
+  return {
+    ...rest,
+    peers: peers.map(({ allowedIps, ...peer }) => ({ ...peer, packedIps: packRanges(allowedIps) })),
+  };
+}
+
+export function unpackState({ peers, ...rest }: PackedState): UapiState {
+  return {
+    ...rest,
+    peers: peers.map(({ packedIps, ...peer }) => ({ ...peer, allowedIps: unpackRanges(packedIps) })),
+  };
+}
+
+/** Every buffer of a state, to be moved with it. */
+export function buffersOfState({ privateKey, peers }: PackedState): ArrayBuffer[] {
+  const buffers = peers.flatMap(({ packedIps, presharedKey }) => [packedIps.buffer, presharedKey.buffer]);
+  if (privateKey) buffers.push(privateKey.buffer);
+  return buffers as ArrayBuffer[];
+}
+
+/** Every buffer with a key in changes, to be moved with them. */
+export function keyBuffersOf({ privateKey, peers }: UapiChanges): ArrayBuffer[] {
+  const keys = [privateKey, ...peers.map(({ presharedKey }) => presharedKey)];
+  return [...new Set(keys.filter(key => key !== undefined).map(key => key.buffer as ArrayBuffer))];
+}
+
+function packRanges(ranges: readonly UapiAllowedIp[]): Uint8Array {
+  const bytes = ranges.reduce((sum, { ip }) => sum + RANGE_HEADER_BYTES + ip.length, 0);
+  const packed = new Uint8Array(bytes);
+  let at = 0;
+  for (const { ip, prefix } of ranges) {
+    packed[at] = ip.length;
+    packed[at + 1] = prefix;
+    packed.set(ip, at + RANGE_HEADER_BYTES);
+    at += RANGE_HEADER_BYTES + ip.length;
+  }
+  return packed;
+}
+
+function unpackRanges(packed: Uint8Array): UapiAllowedIp[] {
+  const ranges: UapiAllowedIp[] = [];
+  for (let at = 0; at < packed.length; at += RANGE_HEADER_BYTES + packed[at]) {
+    const ip = packed.subarray(at + RANGE_HEADER_BYTES, at + RANGE_HEADER_BYTES + packed[at]);
+    ranges.push({ ip, prefix: packed[at + 1] });
+  }
+  return ranges;
+}

@@ -1,0 +1,154 @@
+// The device's thread: builds a device loop over a TUN device, and turns it until the interface is gone or the main
+// thread says so. Promises: the main thread is heard between two turns, and never waited for.
+// Read on: ../device-thread.ts (the other half), ../linux/device-loop.ts (a turn).
+
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Crng, hardwareEntropy, kernelEntropy } from '../../crng/index.js';
+import { fastestSuite } from '../../protocol/suites/fastest.js';
+import { systemClock } from '../clock.js';
+import { DeviceLoop } from '../linux/device-loop.js';
+import { requireLibc } from '../linux/libc.js';
+import { EventFd } from '../linux/poller.js';
+import { LinuxTun } from '../linux/tun.js';
+import { ThreadGuard } from '../thread-guard.js';
+import { wipeChanges } from '../uapi/parse.js';
+import {
+  type Answers,
+  type FromWorker,
+  type PackedState,
+  type Question,
+  type ToWorker,
+  type WorkerSettings,
+  buffersOfState,
+  packState,
+  toFailure,
+} from './messages.js';
+
+class DeviceWorker {
+  readonly #port: MessagePort;
+  readonly #loop: DeviceLoop;
+  readonly #guard: ThreadGuard;
+  readonly #closers: (() => void)[] = [];
+  #closing = false;
+
+  constructor(port: MessagePort, settings: WorkerSettings, suite: Awaited<ReturnType<typeof fastestSuite>>) {
+    this.#port = port;
+    const { sharedEpoch, protection, forkPolicy, strict, holdBackMs } = settings;
+    const libc = requireLibc();
+    const tun =
+      'fd' in settings.tun ? LinuxTun.adopt(libc, settings.tun.fd) : LinuxTun.create(libc, settings.tun);
+    this.#closers.push(() => tun.close());
+    try {
+      this.#guard = new ThreadGuard({
+        sharedEpoch,
+        sources: [],
+        protection,
+        now: systemClock.now,
+        onLocalFork: () => this.#tell({ localFork: true }),
+      });
+      this.#closers.push(() => void this.#guard.close());
+      const entropy = kernelEntropy();
+      this.#closers.push(() => entropy.close());
+      const { hardware } = hardwareEntropy();
+      if (hardware) this.#closers.push(() => hardware.close());
+      const crng = new Crng({ entropy, hardware, vmgenid: this.#guard, now: systemClock.now });
+      this.#closers.push(() => crng.close());
+      this.#loop = new DeviceLoop({
+        libc,
+        tun,
+        wake: EventFd.adopt(libc, settings.wakeFd),
+        guard: this.#guard,
+        crng,
+        suite,
+        clock: systemClock,
+        forkPolicy,
+        strict,
+        holdBackMs,
+        onWake: () => this.#hear(),
+        onDeviceEvent: event => {
+          const told = event.type === 'roamed' ? { ...event, endpoint: event.endpoint.toString() } : event;
+          this.#tell({ deviceEvent: told });
+        },
+        onLinkEvent: event => this.#tell({ linkEvent: event }),
+        onTrouble: error => this.#tell({ trouble: toFailure(error) }),
+        onRelay: (datagram, { name }) => this.#tell({ relayed: { name, bytes: new Uint8Array(datagram) } }),
+      });
+      this.#closers.push(() => this.#loop.close());
+    } catch (error) {
+      this.#close();
+      throw error;
+    }
+    const { name, mtu } = this.#loop.report();
+    this.#tell({ ready: { name, mtu } });
+  }
+
+  run(): void {
+    try {
+      while (!this.#closing && !this.#loop.ended) this.#loop.turn();
+      this.#tell({ ended: this.#closing ? 'closed' : 'gone' });
+    } finally {
+      this.#close();
+    }
+  }
+
+  #close(): void {
+    for (const close of this.#closers.splice(0).reverse()) close();
+  }
+
+  #tell(message: FromWorker, moved: ArrayBuffer[] = []): void {
+    this.#port.postMessage(message, moved);
+  }
+
+  /** Everything that the main thread has said. */
+  #hear(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port);
+      if (!received) return;
+      const message = received.message as ToWorker;
+      if ('evidence' in message) this.#guard.learn(message.evidence);
+      else if ('arrived' in message) {
+        const { bytes, name, ip, port, text } = message.arrived;
+        this.#loop.receiveRelayed(bytes, name, ip, port, text);
+      } else this.#answer(message.id, message.question);
+    }
+  }
+
+  #answer(id: number, question: Question): void {
+    try {
+      const answer = this.#do(question);
+      const moved = question.kind === 'get' ? buffersOfState(answer as PackedState) : [];
+      this.#tell({ id, answer }, moved);
+    } catch (error) {
+      this.#tell({ id, refused: toFailure(error) });
+    }
+  }
+
+  #do(question: Question): Answers[Question['kind']] {
+    switch (question.kind) {
+      case 'get':
+        return packState(this.#loop.get());
+      case 'set':
+        try {
+          this.#loop.set(question.changes);
+          return this.#loop.relayUrls();
+        } finally {
+          wipeChanges(question.changes);
+        }
+      case 'report':
+        return this.#loop.report();
+      case 'check':
+        this.#loop.check();
+        return undefined;
+      case 'close':
+        this.#closing = true;
+        return undefined;
+    }
+  }
+}
+
+const port = parentPort as MessagePort;
+try {
+  new DeviceWorker(port, workerData as WorkerSettings, await fastestSuite()).run();
+} catch (error) {
+  port.postMessage({ ended: toFailure(error) } satisfies FromWorker);
+}

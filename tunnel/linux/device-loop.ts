@@ -1,0 +1,379 @@
+// The synchronous loop of a device thread: it waits, reads many, opens or seals, checks once, releases many.
+// Promises: nothing but the one wait blocks; no packet waits for an await; what a flood does to one direction does not
+// starve the other. Sockets stay in the network namespace where the thread was born, wherever the interface is moved.
+// Read on: ../device-thread.ts (the thread around it); sessions/release.ts (what `cork` is for); wireguard-go device/send.go.
+
+import type { Randomness } from '../../crng/randomness.js';
+import type { Suite } from '../../protocol/suite.js';
+import { Device, type DeviceStats } from '../../sessions/device.js';
+import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
+import type { Clock, Endpoint } from '../../sessions/ports.js';
+import type { ForkGuard } from '../../vmgenid/driver.js';
+import type { TunnelError } from '../errors.js';
+import type { RelayEndpoint } from '../relay-endpoint.js';
+import type { UapiChanges, UapiState } from '../uapi/types.js';
+import { DeviceConfiguration } from './device-configuration.js';
+import { type Libc, POLLIN, POLLOUT } from './libc.js';
+import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './link-monitor.js';
+import { type EventFd, Poller } from './poller.js';
+import { SleepDetector } from './sleep-detector.js';
+import { type LinuxTun, tunOutcome } from './tun.js';
+import type { LinuxUdpCounters, LinuxUdpSocket } from './udp.js';
+import { LinuxUdpEndpoint } from './udp-endpoint.js';
+
+export interface DeviceLoopOptions {
+  readonly libc: Libc;
+  /** Closed by `close`, like everything the loop opens. */
+  readonly tun: LinuxTun;
+  /** Signalled by another thread that has a word for us: `onWake` is called then. */
+  readonly wake: EventFd;
+  readonly guard: ForkGuard;
+  readonly crng: Randomness;
+  readonly suite: Suite;
+  readonly clock: Clock;
+  readonly forkPolicy?: ForkPolicy;
+  readonly strict?: boolean;
+  readonly holdBackMs?: number;
+  readonly onWake: () => void;
+  readonly onDeviceEvent: (event: DeviceEvent) => void;
+  readonly onLinkEvent: (event: LinkEvent) => void;
+  /** Something failed that the loop lives with, such as a port that is taken when the link comes up. */
+  readonly onTrouble: (error: TunnelError) => void;
+  /** Takes a datagram for an endpoint that is not of UDP. The bytes are good until it returns. */
+  readonly onRelay: (datagram: Uint8Array, to: RelayEndpoint) => void;
+}
+
+/** What the loop itself lost or counted. */
+export interface LoopCounters {
+  /** Packets read from the interface, and written to it. */
+  packetsIn: number;
+  packetsOut: number;
+  /** Not delivered: the interface was down or took no such packet. */
+  undeliverable: number;
+  /** Not sent: the interface is down, and so there is no socket. */
+  noSocket: number;
+  turns: number;
+}
+
+export interface LoopReport {
+  readonly name: string;
+  readonly mtu: number;
+  readonly linkState: string;
+  readonly home: boolean;
+  readonly suite: string;
+  readonly device: DeviceStats;
+  readonly udp: Readonly<LinuxUdpCounters> | undefined;
+  readonly lastUdpError: string | undefined;
+  readonly loop: Readonly<LoopCounters>;
+}
+
+/** Batches of one direction in one turn: then the other has its turn. */
+const MAX_UDP_BATCHES = 4;
+const MAX_TUN_PACKETS = 256;
+/** Packets of one reading of the interface that are sealed before one check releases them. */
+const TUN_BATCH = 64;
+/** A packet of the largest MTU, and room for what the kernel may put in front. */
+const TUN_BUFFER_BYTES = 65_536 + 64;
+const DEFAULT_MTU = 1_420;
+const FOREVER = -1;
+
+export class DeviceLoop {
+  readonly device: Device;
+  readonly counters: LoopCounters = {
+    packetsIn: 0,
+    packetsOut: 0,
+    undeliverable: 0,
+    noSocket: 0,
+    turns: 0,
+  };
+  readonly #options: DeviceLoopOptions;
+  readonly #tun: LinuxTun;
+  readonly #monitor: LinkMonitor;
+  readonly #configuration: DeviceConfiguration;
+  readonly #sleep: SleepDetector;
+  readonly #poller: Poller;
+  readonly #wakePlace: number;
+  readonly #tunPlace: number;
+  readonly #monitorPlace: number;
+  #v4Place = -1;
+  #v6Place = -1;
+  #polledSocket: LinuxUdpSocket | undefined;
+  readonly #tunBuffer = new Uint8Array(new ArrayBuffer(TUN_BUFFER_BYTES));
+  #lookAt = 0;
+  #ended = false;
+  #closed = false;
+
+  constructor(options: DeviceLoopOptions) {
+    const { libc, tun, wake, guard, crng, suite, clock } = options;
+    this.#options = options;
+    this.#tun = tun;
+    this.#sleep = new SleepDetector(libc);
+    this.#poller = new Poller(libc);
+    this.#monitor = new LinkMonitor(libc, tun);
+    this.device = new Device({
+      crng,
+      vmgenid: guard,
+      clock,
+      suite,
+      mtu: this.#monitor.status.mtu ?? DEFAULT_MTU,
+      sink: {
+        sendDatagram: (datagram, to) => this.#send(datagram, to),
+        deliverPacket: packet => this.#deliver(packet),
+      },
+      ...(options.forkPolicy && { forkPolicy: options.forkPolicy }),
+      ...(options.strict && { strict: true }),
+      ...(options.holdBackMs !== undefined && { holdBackMs: options.holdBackMs }),
+      onEvent: options.onDeviceEvent,
+    });
+    this.#configuration = new DeviceConfiguration(this.device, libc);
+    this.#wakePlace = this.#poller.add(wake.fd);
+    this.#tunPlace = this.#poller.add(tun.fd);
+    this.#monitorPlace = this.#poller.add(this.#monitor.fd);
+    if (this.#monitor.status.state === 'up') this.#linkUp();
+  }
+
+  /** The interface was deleted: nothing more will come. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Waits until something happens, at most `maxWaitMs`, and does all of it. */
+  turn(maxWaitMs = Number.POSITIVE_INFINITY): void {
+    const { clock, wake } = this.#options;
+    const poller = this.#poller;
+    const waitMs = Math.min(maxWaitMs, this.#nextDeadline() - clock.now());
+    // Rounded up: a timer that is not quite due would make us wake for nothing.
+    const ready = poller.wait(waitMs === Number.POSITIVE_INFINITY ? FOREVER : Math.max(0, Math.ceil(waitMs)));
+    this.counters.turns++;
+    if (ready > 0) {
+      if (poller.happened(this.#wakePlace) !== 0) {
+        wake.drain();
+        this.#options.onWake();
+      }
+      if (poller.happened(this.#monitorPlace) !== 0)
+        this.#monitor.readable(event => this.#linkChanged(event));
+      this.#socketReady();
+      if (poller.happened(this.#tunPlace) !== 0) this.#readTun();
+    }
+    const now = clock.now();
+    if (now >= this.#lookAt) this.#look(now);
+    if (now >= this.device.nextDeadline()) this.#corked(() => this.device.runTimers());
+    this.#flush();
+  }
+
+  /** The configuration and what `wg show` shows. The keys in it are copies, and the caller's to erase. */
+  get(): UapiState {
+    return this.#configuration.state();
+  }
+
+  /** Applies all changes or none. Throws `TunnelError` (`ERR_UDP_BIND`, `ERR_SYSTEM_CALL`) with the system's number. */
+  set(changes: UapiChanges): void {
+    this.#corked(() => this.#configuration.apply(changes));
+    this.#pollSocket();
+    this.#flush();
+  }
+
+  /** URLs of the peers that are reached by a relay. */
+  relayUrls(): string[] {
+    return this.#configuration.relayUrls();
+  }
+
+  /** Takes a datagram that came another way than by UDP. `name`, `ip`, `port` and `text`: see `RelayEndpoint`. */
+  receiveRelayed(datagram: Uint8Array, name: string, ip: Uint8Array, port: number, text: string): void {
+    this.device.receiveDatagram(datagram, this.#configuration.relays.from(name, ip, port, text));
+  }
+
+  /** Looks at the generation now, and responds if the machine was forked. */
+  check(): void {
+    this.#options.guard.check();
+    this.#flush();
+  }
+
+  report(): LoopReport {
+    const { state, name, mtu, home } = this.#monitor.status;
+    const { socket } = this.#configuration;
+    return {
+      name,
+      mtu: mtu ?? this.device.mtu,
+      linkState: state,
+      home,
+      suite: this.#options.suite.name,
+      device: this.device.stats(),
+      udp: socket && { ...socket.counters },
+      lastUdpError: socket?.lastError,
+      loop: { ...this.counters },
+    };
+  }
+
+  /** Erases every secret and gives every descriptor back, the interface with them. May be called twice. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#ended = true;
+    this.device.close();
+    this.#configuration.down();
+    this.#monitor.close();
+    this.#tun.close();
+  }
+
+  #nextDeadline(): number {
+    return Math.min(this.device.nextDeadline(), this.#lookAt);
+  }
+
+  #corked(action: () => void): void {
+    this.device.cork();
+    try {
+      action();
+    } finally {
+      this.device.uncork();
+    }
+  }
+
+  #socketReady(): void {
+    const socket = this.#configuration.socket;
+    if (!socket || socket !== this.#polledSocket) return;
+    const { device } = this;
+    const poller = this.#poller;
+    const handle = this.#handle;
+    const v4 = this.#v4Place >= 0 && (poller.happened(this.#v4Place) & ~POLLOUT) !== 0;
+    const v6 = this.#v6Place >= 0 && (poller.happened(this.#v6Place) & ~POLLOUT) !== 0;
+    if (!v4 && !v6) return;
+    for (let batch = 0; batch < MAX_UDP_BATCHES; batch++) {
+      device.cork();
+      let received = 0;
+      try {
+        if (v4) received += socket.receive(socket.fd4, handle);
+        if (v6) received += socket.receive(socket.fd6, handle);
+      } finally {
+        device.uncork();
+      }
+      // A handler may have closed it: a fork policy, a word of another thread.
+      if (received === 0 || socket !== this.#configuration.socket) return;
+    }
+  }
+
+  readonly #handle = (datagram: Uint8Array, from: LinuxUdpEndpoint): void => {
+    this.device.receiveDatagram(datagram, from);
+  };
+
+  #readTun(): void {
+    const { device, counters } = this;
+    const buffer = this.#tunBuffer;
+    const tun = this.#tun;
+    for (let packets = 0; packets < MAX_TUN_PACKETS && !this.#congested; ) {
+      let length = 0;
+      let batch = 0;
+      device.cork();
+      try {
+        for (; batch < TUN_BATCH; batch++) {
+          length = tun.read(buffer, 0, TUN_BUFFER_BYTES);
+          if (length <= 0) break;
+          counters.packetsIn++;
+          device.sendPacket(buffer.subarray(0, length));
+        }
+      } finally {
+        device.uncork();
+      }
+      packets += batch;
+      if (length > 0) continue;
+      if (length < 0 && tunOutcome(length) === 'gone') this.#look(this.#options.clock.now());
+      return;
+    }
+  }
+
+  /** The system does not take what we sent last: more packets stay in the interface's queue, where they wait or are lost. */
+  get #congested(): boolean {
+    return (this.#configuration.socket?.pending ?? 0) > 0 && this.#flush() > 0;
+  }
+
+  #send(datagram: Uint8Array, to: Endpoint): void {
+    if (!(to instanceof LinuxUdpEndpoint)) {
+      this.#options.onRelay(datagram, to as RelayEndpoint);
+      return;
+    }
+    const { socket } = this.#configuration;
+    if (socket) socket.queue(datagram, to);
+    else this.counters.noSocket++;
+  }
+
+  #deliver(packet: Uint8Array): void {
+    const written = this.#tun.write(packet, 0, packet.length);
+    if (written > 0) this.counters.packetsOut++;
+    else {
+      this.counters.undeliverable++;
+      if (tunOutcome(written) === 'gone') this.#lookAt = 0;
+    }
+  }
+
+  /** Sends what is queued; what the system does not take is sent when it has room again. */
+  #flush(): number {
+    const { socket } = this.#configuration;
+    if (!socket || socket !== this.#polledSocket) return 0;
+    const pending = socket.pending > 0 ? socket.flush() : 0;
+    const events = pending > 0 ? POLLIN | POLLOUT : POLLIN;
+    if (this.#v4Place >= 0) this.#poller.setEvents(this.#v4Place, events);
+    if (this.#v6Place >= 0) this.#poller.setEvents(this.#v6Place, events);
+    // While it waits for room, packets from the interface would only be dropped here.
+    this.#poller.setEvents(this.#tunPlace, pending > 0 ? 0 : POLLIN);
+    return pending;
+  }
+
+  /** Has the poller watch the socket that is in use now. */
+  #pollSocket(): void {
+    const { socket } = this.#configuration;
+    if (socket === this.#polledSocket) return;
+    for (const place of [this.#v4Place, this.#v6Place]) if (place >= 0) this.#poller.remove(place);
+    this.#v4Place = socket && socket.fd4 >= 0 ? this.#poller.add(socket.fd4) : -1;
+    this.#v6Place = socket && socket.fd6 >= 0 ? this.#poller.add(socket.fd6) : -1;
+    this.#polledSocket = socket;
+    this.#poller.setEvents(this.#tunPlace, POLLIN);
+  }
+
+  // What sends no message: changes in another namespace, a machine that slept, a port that was taken when the link came up.
+  #look(now: number): void {
+    this.#lookAt = now + LOOK_EVERY_MS;
+    this.#monitor.look(event => this.#linkChanged(event));
+    // Linux main.c wg_pm_notification(): whoever had the machine in hand meanwhile finds no session key in it.
+    if (this.#sleep.slept()) this.device.wipe();
+    if (this.#monitor.status.state === 'up' && !this.#configuration.socket) this.#linkUp();
+  }
+
+  #linkChanged(event: LinkEvent): void {
+    this.#options.onLinkEvent(event);
+    switch (event.type) {
+      case 'up':
+        this.#linkUp();
+        break;
+      case 'down':
+        this.#linkDown();
+        break;
+      case 'mtu':
+        this.device.mtu = event.mtu;
+        break;
+      case 'routing':
+        this.#configuration.socket?.forgetSources();
+        break;
+      case 'gone':
+        this.#ended = true;
+        break;
+    }
+  }
+
+  #linkUp(): void {
+    try {
+      this.#configuration.up();
+    } catch (error) {
+      // The link cannot be kept from being up. It is tried again at every look.
+      this.#options.onTrouble(error as TunnelError);
+      return;
+    }
+    this.#pollSocket();
+    this.#corked(() => this.#configuration.greetPeers());
+  }
+
+  #linkDown(): void {
+    this.device.wipe();
+    this.#configuration.down();
+    this.#pollSocket();
+  }
+}
