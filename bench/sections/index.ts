@@ -8,6 +8,7 @@ import { handshakeSection } from './handshakes.js';
 import { releaseSection } from './release.js';
 import { sessionsSection } from './sessions.js';
 import { transportSection } from './transport.js';
+import { tripwireSection } from './tripwire.js';
 
 export interface SectionInput {
   readonly suite: Suite;
@@ -31,6 +32,7 @@ export const SECTIONS: Readonly<Record<string, Section>> = {
   },
   release: { suites: 'fastest', run: ({ suite, effort }) => releaseSection(suite, effort) },
   handshakes: { suites: 'each', run: ({ suite, effort }) => handshakeSection(suite, effort) },
+  tripwire: { suites: 'fastest', run: ({ suite, effort }) => tripwireSection(suite, effort) },
   crng: { suites: 'fastest', run: ({ suite, effort }) => crngSection(suite, effort) },
   'sessions-10k': { suites: 'fastest', run: ({ suite, forks }) => sessionsSection(suite, 10_000, forks) },
   'sessions-100k': { suites: 'fastest', run: ({ suite, forks }) => sessionsSection(suite, 100_000, forks) },

@@ -14,6 +14,7 @@ import { sealPacket } from '../../protocol/transport.js';
 import { UdpEndpoint } from '../../tunnel/endpoint.js';
 import { MemorySource } from '../../vmgenid/sources/memory.js';
 import { Machine } from '../machine.js';
+import { collectGarbage, memory } from '../memory.js';
 import { type Row, spread } from '../row.js';
 
 const STUBBED =
@@ -24,8 +25,6 @@ const UNUSABLE_GOAL_MS = 1;
 const ERASED_GOAL_MS = 20;
 /** So long before the fork all sessions fell silent. A device calls those in conversation anew, which is not erasing. */
 const IDLE_MS = 60_000;
-/** Enough for the engine's helper threads to sweep half a gigabyte. */
-const SWEEP_MS = 500;
 
 /** `forks`: how often the machine is forked; each time all sessions are built anew. */
 export async function sessionsSection(suite: Suite, sessions: number, forks: number): Promise<Row[]> {
@@ -259,13 +258,3 @@ function stubHash(out: Uint8Array, ...parts: Uint8Array[]): void {
  * Needs `--expose-gc`; without it the figures are rough. What follows does not pay for the garbage of the set-up, nor
  * for the sweeping that goes on in other threads for a while.
  */
-async function collectGarbage(): Promise<void> {
-  globalThis.gc?.();
-  await new Promise(resolve => setTimeout(resolve, SWEEP_MS));
-}
-
-function memory(): { resident: number; heapAndBuffers: number } {
-  // Shared memory is counted among what is external.
-  const { rss, heapUsed, external } = process.memoryUsage();
-  return { resident: rss, heapAndBuffers: heapUsed + external };
-}

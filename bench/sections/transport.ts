@@ -75,7 +75,7 @@ function rawSealing(suite: Suite, size: number): Candidate {
 
 // Opening works in place and each counter opens once: datagrams are sealed beforehand and come, on both sides, by a
 // copy into one buffer, as from a socket.
-function receiving(pair: Pair, size: number): Candidate {
+export function receiving(pair: Pair, size: number): Candidate {
   const packet = innerPacket(size);
   const slots = slotsOf(size);
   const buffer = new Uint8Array(slots[0].length);

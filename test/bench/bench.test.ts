@@ -9,6 +9,7 @@ import { handshakeSection } from '../../bench/sections/handshakes.js';
 import { releaseSection } from '../../bench/sections/release.js';
 import { sessionsSection } from '../../bench/sections/sessions.js';
 import { transportSection } from '../../bench/sections/transport.js';
+import { tripwireSection } from '../../bench/sections/tripwire.js';
 import { formatReport } from '../../bench/table.js';
 import { suites } from '../support/suites.js';
 
@@ -47,6 +48,12 @@ describe.each(suites)('with suite $name', suite => {
   test('handshakes are measured beside their key agreement', async () => {
     expectShape(await handshakeSection(suite, { ...TINY, rounds: 1 }), 'handshakes');
   });
+});
+
+test('the tripwire is measured beside receiving without it, and in bytes', async () => {
+  const rows = await tripwireSection(suites[0], TINY);
+  expectShape(rows, 'tripwire');
+  expect(rows.map(row => row.unit)).toEqual(['ns', 'bytes', 'bytes', 'bytes']);
 });
 
 test('random bytes are measured beside those of OpenSSL', async () => {
