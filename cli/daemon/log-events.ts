@@ -1,0 +1,181 @@
+// What happens to the daemon, in sentences: what it was, and where there is something to do, what.
+// Promises: peers as wireguard-go shows them; fields beside the sentence for programs; public keys alone, no secrets.
+// Read on: log.ts; sessions/events.ts, vmgenid/driver.ts, crng/crng.ts (who reports).
+
+import type { CrngEvent } from '../../crng/index.js';
+import type { DeviceEvent, ForkPolicy } from '../../sessions/index.js';
+import type { TunnelError } from '../../tunnel/errors.js';
+import { encodeKey } from '../../tunnel/keys.js';
+import { formatGuid, type VmGenIdEvent } from '../../vmgenid/index.js';
+import { plural } from '../human.js';
+import type { Logger } from './log.js';
+
+/** `peer(AbCd…WxYz)`, from a public key. */
+export function peerName(publicKey: Uint8Array): string {
+  const text = encodeKey(publicKey);
+  return `peer(${text.slice(0, 4)}…${text.slice(39, 43)})`;
+}
+
+const AFTER_FORK: Readonly<Record<ForkPolicy, string>> = {
+  wipe: 'peers with traffic are called anew',
+  'expire-sending': 'the next packet to a peer starts a handshake',
+  hold: 'silent until a new private key is set: use wg set, and tell the peers its public key',
+};
+
+export function logDeviceEvent(logger: Logger, event: DeviceEvent): void {
+  if (event.type === 'vmFork') {
+    const { type, epoch, policy, wipedKeypairs, wipedHandshakes } = event;
+    const ended = `${plural(wipedKeypairs, 'keypair')} and ${plural(wipedHandshakes, 'handshake')} ended`;
+    logger.warn(
+      { event: type, epoch, policy, wipedKeypairs, wipedHandshakes },
+      `Responded to a fork of this machine (epoch ${epoch}): ${ended}; ${AFTER_FORK[policy]}`,
+    );
+    return;
+  }
+  const peer = peerName(event.peer);
+  const fields = { event: event.type, peer: encodeKey(event.peer) };
+  switch (event.type) {
+    case 'handshakeInitiated':
+      logger.debug({ ...fields, attempt: event.attempt }, `${peer} - Sent handshake initiation`);
+      break;
+    case 'handshakeComplete':
+      logger.debug({ ...fields, role: event.role }, `${peer} - Handshake complete as ${event.role}`);
+      break;
+    case 'handshakeGivenUp':
+      logger.debug(fields, `${peer} - Handshake did not complete, giving up until there is traffic again`);
+      break;
+    case 'waitingForFreshness':
+      logger.warn(
+        fields,
+        `${peer} - Handshake waits: this machine was forked, and nothing yet parts its random numbers from those of ` +
+          'its siblings; a hardware generator, or a seed given to the hook, would',
+      );
+      break;
+    case 'roamed':
+      logger.debug({ ...fields, endpoint: String(event.endpoint) }, `${peer} - Moved to ${event.endpoint}`);
+      break;
+    case 'cookieReceived':
+      logger.debug(fields, `${peer} - Received cookie: it is under load`);
+      break;
+    case 'keysErased':
+      logger.debug(fields, `${peer} - Erased all keys, since there was no handshake for nine minutes`);
+      break;
+  }
+}
+
+export function logVmGenIdEvent(logger: Logger, event: VmGenIdEvent): void {
+  const { type } = event;
+  switch (type) {
+    case 'fork': {
+      const { epoch, source, vmGenId } = event.fork;
+      const guid = vmGenId && formatGuid(vmGenId);
+      logger.warn(
+        { event: type, epoch, source, ...(guid && { vmGenId: guid }) },
+        `This machine was forked: ${source} shows a new generation${guid ? ` ${guid}` : ''}; epoch ${epoch} begins`,
+      );
+      break;
+    }
+    case 'sameFork':
+      logger.debug(
+        { event: type, epoch: event.epoch, source: event.source },
+        `${event.source} tells of the fork that began epoch ${event.epoch} too`,
+      );
+      break;
+    case 'sourceFailed':
+      logger.error(
+        { event: type, source: event.source, err: event.error },
+        `${event.source} cannot say any more whether this machine was forked: ${event.error.message}; unless another ` +
+          'immediate source works, nothing is sent until it does',
+      );
+      break;
+    case 'sourceRecovered':
+      logger.info({ event: type, source: event.source }, `${event.source} works again`);
+      break;
+    case 'subscriberFailed':
+      logger.error(
+        { event: type, subscriber: event.subscriber, phase: event.phase, err: event.error },
+        `${event.subscriber} failed to respond to a fork: ${messageOf(event.error)}; restart the daemon, and report this`,
+      );
+      break;
+  }
+}
+
+export function logCrngEvent(logger: Logger, event: CrngEvent): void {
+  const { type } = event;
+  switch (type) {
+    case 'reseeded':
+      logger.debug(
+        { event: type, reason: event.reason, epoch: event.epoch },
+        `Random number generator reseeded (${event.reason})`,
+      );
+      break;
+    case 'freshness': {
+      const { freshness, epoch, facts, waitedMs } = event;
+      const [level, sentence] = FRESHNESS[freshness];
+      const by = facts.length > 0 ? ` by ${facts.join(', ')}` : '';
+      logger[level](
+        { event: type, freshness, epoch, facts, waitedMs },
+        `${sentence}${by} (epoch ${epoch}, ${Math.round(waitedMs)} ms after the fork)`,
+      );
+      break;
+    }
+    case 'failed':
+      logger.error(
+        { event: type, err: event.error },
+        `Random number generator could not reseed: ${messageOf(event.error)}; it tries again`,
+      );
+      break;
+  }
+}
+
+const FRESHNESS = {
+  fresh: ['info', 'The random numbers of this clone are its own now'],
+  waiting: ['warn', 'The random numbers of this clone may be those of its siblings: handshakes wait'],
+  refusing: [
+    'error',
+    'Nothing parts this clone from its siblings: no handshake is made; give it a hardware generator, or the hook a seed',
+  ],
+  proceeding: [
+    'error',
+    'Nothing parts this clone from its siblings, and it goes on as it was told to: keys may be used twice',
+  ],
+} as const;
+
+/** Milliseconds within which one and the same trouble is told once. */
+const REPEAT_MS = 60_000;
+/** Different troubles remembered. */
+const MAX_KNOWN = 256;
+
+/**
+ * Errors of transports: a network that is away makes one for each datagram. Each is told once a minute, with how often
+ * it came since.
+ */
+export class TransportErrorLog {
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  readonly #known = new Map<string, { until: number; more: number }>();
+
+  /** `now`: monotonic milliseconds. */
+  constructor(logger: Logger, now: () => number) {
+    this.#logger = logger;
+    this.#now = now;
+  }
+
+  log(error: TunnelError): void {
+    const now = this.#now();
+    const key = `${error.code} ${error.message}`;
+    const known = this.#known.get(key);
+    if (known && now < known.until) {
+      known.more++;
+      return;
+    }
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.set(key, { until: now + REPEAT_MS, more: 0 });
+    const again = known && known.more > 0 ? ` (and ${known.more} times since this was last said)` : '';
+    this.#logger.error({ event: 'transportError', code: error.code, err: error }, `${error.message}${again}`);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

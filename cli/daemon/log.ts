@@ -1,0 +1,61 @@
+// The daemon's log: JSON, or lines for a person at a terminal, from LOG_LEVEL and the stream it goes to.
+// Promises: written at once, without a thread behind it; a stream that has gone away ends nobody; no secrets.
+// Read on: log-events.ts (the sentences); wireguard-go main.go (LOG_LEVEL).
+
+import { type Logger, pino } from 'pino';
+import { prettyFactory } from 'pino-pretty';
+
+export type { Logger } from 'pino';
+
+/** Where lines go, such as `process.stderr`. */
+export interface LogStream {
+  /** Must not wait: a daemon logs from within what it does. */
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+}
+
+export interface LoggerOptions {
+  /** The name of the interface: on every line. */
+  readonly interface: string;
+  readonly stream: LogStream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+type Level = 'debug' | 'info' | 'error' | 'silent';
+
+/**
+ * The words of wireguard-go, for `LOG_LEVEL`. It takes anything else for `error`; we then also say what matters of the
+ * machine: starts, forks, sources.
+ */
+const LEVELS: Readonly<Record<string, Level>> = {
+  verbose: 'debug',
+  debug: 'debug',
+  error: 'error',
+  silent: 'silent',
+};
+const DEFAULT_LEVEL: Level = 'info';
+
+/** Never throws: a word that is no level gives the default one. */
+export function createLogger({ interface: name, stream, env }: LoggerOptions): Logger {
+  const level = LEVELS[env['LOG_LEVEL'] ?? ''] ?? DEFAULT_LEVEL;
+  // The sentences say all that matters: fields are for programs.
+  const pretty = stream.isTTY ? prettyFactory({ colorize: !env['NO_COLOR'], hideObject: true }) : undefined;
+  return pino(
+    {
+      level,
+      base: { interface: name },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) },
+    },
+    { write: line => writeQuietly(stream, pretty ? pretty(line) : line) },
+  );
+}
+
+/** A full disk or a closed terminal must not end a tunnel. */
+function writeQuietly(stream: LogStream, text: string): void {
+  try {
+    stream.write(text);
+  } catch {
+    // There is nowhere to say so.
+  }
+}

@@ -1,0 +1,182 @@
+// The daemon's log: levels, forms, and a sentence for each event.
+
+import { describe, expect, test } from 'vitest';
+import { createLogger, type LogStream } from '../../../cli/daemon/log.js';
+import {
+  logCrngEvent,
+  logDeviceEvent,
+  logVmGenIdEvent,
+  peerName,
+  TransportErrorLog,
+} from '../../../cli/daemon/log-events.js';
+import type { CrngEvent } from '../../../crng/index.js';
+import type { DeviceEvent } from '../../../sessions/index.js';
+import { UdpEndpoint } from '../../../tunnel/endpoint.js';
+import { TunnelError } from '../../../tunnel/errors.js';
+import { VmGenIdError, type VmGenIdEvent } from '../../../vmgenid/index.js';
+
+const PEER = new Uint8Array(32).fill(7);
+
+function sink(isTTY = false): LogStream & { readonly lines: string[] } {
+  const lines: string[] = [];
+  return { lines, isTTY, write: text => lines.push(text) };
+}
+
+function recorder(LOG_LEVEL = 'verbose') {
+  const stream = sink();
+  const logger = createLogger({ interface: 'wg0', stream, env: { LOG_LEVEL } });
+  return { logger, entries: () => stream.lines.map(line => JSON.parse(line) as Record<string, unknown>) };
+}
+
+describe('createLogger', () => {
+  test.each([
+    ['verbose', ['debug', 'info', 'warn', 'error']],
+    ['debug', ['debug', 'info', 'warn', 'error']],
+    ['error', ['error']],
+    ['silent', []],
+    [undefined, ['info', 'warn', 'error']],
+    ['nonsense', ['info', 'warn', 'error']],
+  ])('LOG_LEVEL=%s shows %j', (level, shown) => {
+    const stream = sink();
+    const env = level === undefined ? {} : { LOG_LEVEL: level };
+    const logger = createLogger({ interface: 'wg0', stream, env });
+    for (const name of ['debug', 'info', 'warn', 'error'] as const) logger[name](name);
+    expect(stream.lines.map(line => JSON.parse(line).level)).toEqual(shown);
+  });
+
+  test('a line is JSON with level, time and interface, written before the call returns', () => {
+    const stream = sink();
+    createLogger({ interface: 'wg0', stream, env: {} }).info({ epoch: 3 }, 'text');
+    expect(stream.lines).toHaveLength(1);
+    expect(stream.lines[0]).toMatch(/\n$/);
+    const { time, ...rest } = JSON.parse(stream.lines[0]);
+    expect(rest).toEqual({ level: 'info', interface: 'wg0', epoch: 3, msg: 'text' });
+    expect(new Date(time).getTime()).toBeGreaterThan(0);
+  });
+
+  test('a terminal gets the sentence alone, with colours unless NO_COLOR', () => {
+    const stream = sink(true);
+    createLogger({ interface: 'wg0', stream, env: { NO_COLOR: '1' } }).warn({ epoch: 3 }, 'forked');
+    expect(stream.lines.join('')).toMatch(/^\[[\d:.]+\] WARN: forked\n$/);
+    createLogger({ interface: 'wg0', stream, env: {} }).warn('forked');
+    expect(stream.lines.at(-1)).toContain('\u001b[');
+  });
+
+  test('a stream that throws stops nobody', () => {
+    const stream = {
+      write: () => {
+        throw new Error('no space left on device');
+      },
+    };
+    createLogger({ interface: 'wg0', stream, env: {} }).info('text');
+  });
+});
+
+test('a peer is shown as wireguard-go shows it', () => {
+  expect(peerName(Uint8Array.from({ length: 32 }, (_, i) => i))).toBe('peer(AAEC…dHh8)');
+});
+
+describe('every event has a sentence, a level and its fields', () => {
+  const endpoint = UdpEndpoint.of('192.0.2.1', 9);
+  const ended = { epoch: 3, wipedKeypairs: 1, wipedHandshakes: 2 };
+
+  test.each<[DeviceEvent, string, RegExp]>([
+    [
+      { type: 'vmFork', policy: 'wipe', ...ended },
+      'warn',
+      /epoch 3\): 1 keypair and 2 handshakes ended; peers/,
+    ],
+    [{ type: 'vmFork', policy: 'hold', ...ended }, 'warn', /silent until a new private key is set/],
+    [{ type: 'vmFork', policy: 'expire-sending', ...ended }, 'warn', /the next packet/],
+    [
+      { type: 'handshakeInitiated', peer: PEER, attempt: 1 },
+      'debug',
+      /^peer\(.*\) - Sent handshake initiation$/,
+    ],
+    [{ type: 'handshakeComplete', peer: PEER, role: 'responder' }, 'debug', /complete as responder$/],
+    [{ type: 'handshakeGivenUp', peer: PEER }, 'debug', /giving up/],
+    [{ type: 'waitingForFreshness', peer: PEER }, 'warn', /Handshake waits.*hook/],
+    [{ type: 'roamed', peer: PEER, endpoint }, 'debug', /Moved to 192\.0\.2\.1:9$/],
+    [{ type: 'cookieReceived', peer: PEER }, 'debug', /under load/],
+    [{ type: 'keysErased', peer: PEER }, 'debug', /Erased all keys/],
+  ])('%j', (event, level, sentence) => {
+    const { logger, entries } = recorder();
+    logDeviceEvent(logger, event);
+    expect(entries()).toEqual([expect.objectContaining({ level, event: event.type })]);
+    expect(entries()[0]['msg']).toMatch(sentence);
+  });
+
+  const error = new VmGenIdError('ERR_SOURCE_UNREADABLE', 'no such file');
+  test.each<[VmGenIdEvent, string, RegExp]>([
+    [
+      { type: 'fork', fork: { epoch: 2, source: 'kmsg' } },
+      'warn',
+      /forked: kmsg shows a new generation; epoch 2/,
+    ],
+    [
+      { type: 'fork', fork: { epoch: 2, source: 'acpi', vmGenId: new Uint8Array(16) } },
+      'warn',
+      /generation 00000000-0000-0000-0000-000000000000;/,
+    ],
+    [{ type: 'sameFork', source: 'hook', epoch: 2 }, 'debug', /hook tells of the fork/],
+    [{ type: 'sourceFailed', source: 'file:/g', error }, 'error', /no such file; unless another/],
+    [{ type: 'sourceRecovered', source: 'file:/g' }, 'info', /works again/],
+    [
+      { type: 'subscriberFailed', subscriber: 'x', phase: 'sessions', error: 'text' },
+      'error',
+      /x failed to respond to a fork: text/,
+    ],
+  ])('%j', (event, level, sentence) => {
+    const { logger, entries } = recorder();
+    logVmGenIdEvent(logger, event);
+    expect(entries()).toEqual([expect.objectContaining({ level, event: event.type })]);
+    expect(entries()[0]['msg']).toMatch(sentence);
+  });
+
+  const since = { epoch: 2, waitedMs: 12.4 };
+  test.each<[CrngEvent, string, RegExp]>([
+    [{ type: 'reseeded', reason: 'fork', epoch: 2 }, 'debug', /reseeded \(fork\)/],
+    [
+      { type: 'freshness', freshness: 'fresh', facts: ['seed'], ...since },
+      'info',
+      /own now by seed \(epoch 2, 12 ms/,
+    ],
+    [{ type: 'freshness', freshness: 'waiting', facts: [], ...since }, 'warn', /handshakes wait/],
+    [{ type: 'freshness', freshness: 'refusing', facts: [], ...since }, 'error', /no handshake is made/],
+    [{ type: 'freshness', freshness: 'proceeding', facts: [], ...since }, 'error', /used twice/],
+    [{ type: 'failed', error: new Error('EIO') }, 'error', /could not reseed: EIO/],
+  ])('%j', (event, level, sentence) => {
+    const { logger, entries } = recorder();
+    logCrngEvent(logger, event);
+    expect(entries()).toEqual([expect.objectContaining({ level, event: event.type })]);
+    expect(entries()[0]['msg']).toMatch(sentence);
+  });
+});
+
+describe('TransportErrorLog', () => {
+  const error = (text: string) => new TunnelError('ERR_UDP_SEND', text);
+
+  test('tells one trouble once a minute, with how often it came', () => {
+    const { logger, entries } = recorder();
+    let now = 0;
+    const log = new TransportErrorLog(logger, () => now);
+    for (let i = 0; i < 1_000; i++) log.log(error('network is unreachable'));
+    log.log(error('no route'));
+    now = 60_000;
+    log.log(error('network is unreachable'));
+    log.log(error('no route'));
+    expect(entries().map(entry => entry['msg'])).toEqual([
+      'network is unreachable',
+      'no route',
+      'network is unreachable (and 999 times since this was last said)',
+      'no route',
+    ]);
+  });
+
+  test('remembers a bounded number of troubles', () => {
+    const { logger, entries } = recorder();
+    const log = new TransportErrorLog(logger, () => 0);
+    for (let i = 0; i < 1_000; i++) log.log(error(`no route to ${i}`));
+    expect(entries()).toHaveLength(1_000);
+  });
+});
