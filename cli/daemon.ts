@@ -13,6 +13,7 @@ import { ReadyPipe, startInBackground } from './daemon/background.js';
 import { CliError } from './errors.js';
 import type { CliIo, Finish } from './io.js';
 import { isNearMiss } from './near-miss.js';
+import { packageVersion } from './version.js';
 
 export interface DaemonFlags {
   readonly foreground?: boolean;
@@ -62,6 +63,7 @@ async function serve(io: CliIo, requestedName: string, ready: ReadyPipe): Promis
       tun: tunFd === undefined ? { name: requestedName } : { fd: tunFd },
       vmgenid: opened.vmgenid,
       crng: opened.crng,
+      version: packageVersion(),
     });
     closers.push(() => thread.close());
     const stop = new AbortController();

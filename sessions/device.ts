@@ -5,7 +5,7 @@
 
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Randomness } from '../crng/randomness.js';
-import { REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
+import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
 import { KEY_BYTES, type Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
@@ -90,6 +90,8 @@ export interface PeerInfo {
   readonly txBytes: number;
   /** Whether there is a keypair that may seal now. */
   readonly hasSession: boolean;
+  /** The epoch in which that keypair was born. */
+  readonly sessionEpoch: number | undefined;
 }
 
 export interface DeviceStats {
@@ -377,6 +379,17 @@ export class Device {
     };
   }
 
+  /** The fewest counters that the sending keypair of any peer has left; `undefined` without one. Looks at every peer. */
+  nonceHeadroom(): bigint | undefined {
+    let least: bigint | undefined;
+    for (const { keypairs } of this.#context.peers.values()) {
+      if (!keypairs.current) continue;
+      const left = REJECT_AFTER_MESSAGES - keypairs.current.counter.value;
+      if (least === undefined || left < least) least = left;
+    }
+    return least;
+  }
+
   /** Erases everything, identities too. The device is of no more use. */
   close(): void {
     for (const unregister of this.#unregister.splice(0)) unregister();
@@ -415,6 +428,8 @@ export class Device {
   #info(peer: Peer): PeerInfo {
     const { vmgenid, allowedIps, clock } = this.#context;
     const { current } = peer.keypairs;
+    const hasSession =
+      current?.sendEpoch === vmgenid.epoch && clock.now() - current.createdAt < REJECT_AFTER_TIME_MS;
     return {
       publicKey: new Uint8Array(peer.publicKey),
       endpoint: peer.endpoint,
@@ -424,8 +439,8 @@ export class Device {
       lastHandshakeAt: peer.lastHandshakeAt,
       rxBytes: peer.rxBytes,
       txBytes: peer.txBytes,
-      hasSession:
-        current?.sendEpoch === vmgenid.epoch && clock.now() - current.createdAt < REJECT_AFTER_TIME_MS,
+      hasSession,
+      sessionEpoch: hasSession ? current.sendEpoch : undefined,
     };
   }
 

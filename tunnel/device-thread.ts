@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import type { Randomness } from '../crng/randomness.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { VmGenId } from '../vmgenid/driver.js';
+import { systemClock } from './clock.js';
 import {
   type Answers,
   type FromWorker,
@@ -21,11 +22,13 @@ import {
   unpackState,
 } from './device-thread/messages.js';
 import { Relays } from './device-thread/relays.js';
+import { EventTally, composeStatus } from './device-thread/status.js';
 import { TunnelError } from './errors.js';
 import type { LoopReport } from './linux/device-loop.js';
 import { requireLibc } from './linux/libc.js';
 import type { LinkEvent } from './linux/link-monitor.js';
 import { EventFd } from './linux/poller.js';
+import type { DeviceStatus } from './status.js';
 import type { UapiBackend, UapiChanges, UapiState } from './uapi/types.js';
 import type { WebSocketDialerOptions, WebSocketListenerOptions } from './websocket.js';
 
@@ -38,6 +41,8 @@ export interface DeviceThreadOptions {
   readonly vmgenid: VmGenId;
   /** For the masks of WebSocket frames. */
   readonly crng: Randomness;
+  /** Of the program, for `status`. */
+  readonly version: string;
   readonly forkPolicy?: ForkPolicy;
   readonly strict?: boolean;
   readonly holdBackMs?: number;
@@ -65,6 +70,9 @@ export class DeviceThread implements UapiBackend {
   readonly #worker: Worker;
   readonly #wake: EventFd;
   readonly #relays: Relays;
+  readonly #settings: WorkerSettings;
+  readonly #tally = new EventTally();
+  readonly #startedAt = systemClock.now();
   readonly #waiting = new Map<number, Waiting>();
   readonly #unregister: (() => void)[] = [];
   #lastId = 0;
@@ -77,7 +85,7 @@ export class DeviceThread implements UapiBackend {
     this.#options = options;
     const libc = requireLibc();
     this.#wake = EventFd.create(libc);
-    const settings: WorkerSettings = {
+    this.#settings = {
       tun: 'fd' in tun ? tun : { name: tun.name, mtu: tun.mtu ?? DEFAULT_MTU },
       wakeFd: this.#wake.fd,
       sharedEpoch: vmgenid.sharedEpoch,
@@ -93,7 +101,7 @@ export class DeviceThread implements UapiBackend {
       onTrouble: error => options.onTrouble?.(error),
     });
     this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {
-      workerData: settings,
+      workerData: this.#settings,
       name: 'device',
     });
     this.ended = new Promise((resolve, reject) => {
@@ -144,9 +152,22 @@ export class DeviceThread implements UapiBackend {
     this.#relays.keep(inUse);
   }
 
-  /** Counters and states of the device and its loop. */
-  async report(): Promise<LoopReport> {
-    return (await this.#ask({ kind: 'report' })) as LoopReport;
+  /** What `get` has no words for. */
+  async status(): Promise<DeviceStatus> {
+    const report = (await this.#ask({ kind: 'report' })) as LoopReport;
+    const { forkPolicy, strict, holdBackMs } = this.#settings;
+    return composeStatus({
+      report,
+      vmgenid: this.#options.vmgenid,
+      tally: this.#tally,
+      version: this.#options.version,
+      uptimeMs: systemClock.now() - this.#startedAt,
+      forkPolicy,
+      strict,
+      holdBackMs,
+      webSockets: this.#relays.localAddresses,
+      relayCounters: this.#relays.counters,
+    });
   }
 
   /** Erases every secret of the device and ends the thread; its interface goes with it. May be called twice. */
@@ -197,8 +218,10 @@ export class DeviceThread implements UapiBackend {
 
   #hear(message: Exclude<FromWorker, { ended: unknown }>): void {
     const { onDeviceEvent, onLinkEvent, onTrouble, vmgenid } = this.#options;
-    if ('deviceEvent' in message) onDeviceEvent?.(message.deviceEvent);
-    else if ('linkEvent' in message) {
+    if ('deviceEvent' in message) {
+      this.#tally.count(message.deviceEvent, systemClock.wallClock);
+      onDeviceEvent?.(message.deviceEvent);
+    } else if ('linkEvent' in message) {
       if (message.linkEvent.type === 'renamed') this.#name = message.linkEvent.name;
       onLinkEvent?.(message.linkEvent);
     } else if ('relayed' in message) this.#relays.send(message.relayed);

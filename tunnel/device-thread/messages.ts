@@ -2,6 +2,7 @@
 // Read on: ../device-thread.ts (the main thread's half), worker.ts (the device's).
 
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
+import type { Endpoint } from '../../sessions/ports.js';
 import type { Protection } from '../../vmgenid/driver.js';
 import type { FailedCall, TunnelErrorCode } from '../errors.js';
 import { TunnelError } from '../errors.js';
@@ -59,10 +60,24 @@ export interface Answers {
   close: undefined;
 }
 
-/** A device's event, with its endpoint as text. */
-export type ThreadDeviceEvent =
-  | Exclude<DeviceEvent, { type: 'roamed' }>
-  | { readonly type: 'roamed'; readonly peer: Uint8Array; readonly endpoint: string };
+type WithText<E> = E extends unknown
+  ? { readonly [K in keyof E]: E[K] extends Endpoint | undefined ? Exclude<E[K], Endpoint> | string : E[K] }
+  : never;
+
+/** A device's event, with its endpoints as text. */
+export type ThreadDeviceEvent = WithText<DeviceEvent>;
+
+export function toThreadEvent(event: DeviceEvent): ThreadDeviceEvent {
+  const fields = Object.entries(event).map(([name, value]: [string, unknown]) => [
+    name,
+    isEndpoint(value) ? value.toString() : value,
+  ]);
+  return Object.fromEntries(fields) as ThreadDeviceEvent;
+}
+
+function isEndpoint(value: unknown): value is Endpoint {
+  return typeof value === 'object' && value !== null && 'equals' in value;
+}
 
 export type FromWorker =
   | { readonly ready: { readonly name: string; readonly mtu: number } }

@@ -5,6 +5,7 @@
 import type { Randomness } from '../../crng/randomness.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import type { TunnelError } from '../errors.js';
+import type { Transport, TransportCounters } from '../transport.js';
 import {
   WebSocketDialer,
   type WebSocketDialerOptions,
@@ -36,6 +37,13 @@ export class Relays {
   /** Where it listens, as `address:port`. */
   get localAddresses(): readonly string[] {
     return this.#listener?.localAddresses ?? [];
+  }
+
+  /** What the connections sent, received and dropped. */
+  get counters(): readonly Readonly<TransportCounters>[] {
+    const transports: Transport[] = [...this.#dialers.values()];
+    if (this.#listener) transports.push(this.#listener);
+    return transports.map(({ counters }) => counters);
   }
 
   /** Throws `ERR_WEBSOCKET_LISTEN`. */

@@ -22,6 +22,7 @@ import {
   buffersOfState,
   packState,
   toFailure,
+  toThreadEvent,
 } from './messages.js';
 
 class DeviceWorker {
@@ -65,10 +66,7 @@ class DeviceWorker {
         strict,
         holdBackMs,
         onWake: () => this.#hear(),
-        onDeviceEvent: event => {
-          const told = event.type === 'roamed' ? { ...event, endpoint: event.endpoint.toString() } : event;
-          this.#tell({ deviceEvent: told });
-        },
+        onDeviceEvent: event => this.#tell({ deviceEvent: toThreadEvent(event) }),
         onLinkEvent: event => this.#tell({ linkEvent: event }),
         onTrouble: error => this.#tell({ trouble: toFailure(error) }),
         onRelay: (datagram, { name }) => this.#tell({ relayed: { name, bytes: new Uint8Array(datagram) } }),

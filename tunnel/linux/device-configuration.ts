@@ -36,6 +36,11 @@ export class DeviceConfiguration {
     return this.#socket;
   }
 
+  /** Of the socket, or the one to be bound; 0 for any. */
+  get listenPort(): number {
+    return this.#listenPort;
+  }
+
   /** Binds. Throws `ERR_UDP_BIND` when the port is taken, and may be tried again. */
   up(): void {
     if (this.#socket) return;

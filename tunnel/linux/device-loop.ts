@@ -5,12 +5,15 @@
 
 import type { Randomness } from '../../crng/randomness.js';
 import type { Suite } from '../../protocol/suite.js';
-import { Device, type DeviceStats } from '../../sessions/device.js';
+import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.js';
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { ForkGuard } from '../../vmgenid/driver.js';
 import type { TunnelError } from '../errors.js';
+import { encodeKey } from '../keys.js';
 import type { RelayEndpoint } from '../relay-endpoint.js';
+import type { PeerStatus } from '../status.js';
+import type { TunState } from '../tun.js';
 import type { UapiChanges, UapiState } from '../uapi/types.js';
 import { DeviceConfiguration } from './device-configuration.js';
 import { type Libc, POLLIN, POLLOUT } from './libc.js';
@@ -58,10 +61,17 @@ export interface LoopCounters {
 export interface LoopReport {
   readonly name: string;
   readonly mtu: number;
-  readonly linkState: string;
+  readonly linkState: TunState;
+  /** Whether the interface lies in the network namespace of this process. */
   readonly home: boolean;
+  /** Base64; null without a private key. */
+  readonly publicKey: string | null;
+  readonly listenPort: number;
   readonly suite: string;
+  readonly offloads: readonly string[];
+  readonly nonceHeadroom: string | null;
   readonly device: DeviceStats;
+  readonly peers: readonly PeerStatus[];
   readonly udp: Readonly<LinuxUdpCounters> | undefined;
   readonly lastUdpError: string | undefined;
   readonly loop: Readonly<LoopCounters>;
@@ -192,13 +202,19 @@ export class DeviceLoop {
   report(): LoopReport {
     const { state, name, mtu, home } = this.#monitor.status;
     const { socket } = this.#configuration;
+    const { device } = this;
     return {
       name,
-      mtu: mtu ?? this.device.mtu,
+      mtu: mtu ?? device.mtu,
       linkState: state,
       home,
+      publicKey: device.publicKey ? encodeKey(device.publicKey) : null,
+      listenPort: this.#configuration.listenPort,
       suite: this.#options.suite.name,
-      device: this.device.stats(),
+      offloads: [],
+      nonceHeadroom: device.nonceHeadroom()?.toString() ?? null,
+      device: device.stats(),
+      peers: device.peers().map(peerStatus),
       udp: socket && { ...socket.counters },
       lastUdpError: socket?.lastError,
       loop: { ...this.counters },
@@ -376,4 +392,17 @@ export class DeviceLoop {
     this.#configuration.down();
     this.#pollSocket();
   }
+}
+
+function peerStatus(peer: PeerInfo): PeerStatus {
+  const { publicKey, endpoint, lastHandshakeAt, rxBytes, txBytes, hasSession, sessionEpoch } = peer;
+  return {
+    publicKey: encodeKey(publicKey),
+    endpoint: endpoint?.toString() ?? null,
+    lastHandshakeAt,
+    rxBytes,
+    txBytes,
+    hasSession,
+    sessionEpoch: sessionEpoch ?? null,
+  };
 }

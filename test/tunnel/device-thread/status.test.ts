@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import { toThreadEvent } from '../../../tunnel/device-thread/messages.js';
+import { EventTally, composeStatus } from '../../../tunnel/device-thread/status.js';
+import { encodeKey } from '../../../tunnel/keys.js';
+import type { LoopReport } from '../../../tunnel/linux/device-loop.js';
+import { LinuxUdpEndpoint } from '../../../tunnel/linux/udp-endpoint.js';
+import { parseStatus } from '../../../tunnel/status.js';
+import { newCounters } from '../../../tunnel/transport.js';
+
+const peer = new Uint8Array(32).fill(3);
+
+const report: LoopReport = {
+  name: 'wg0',
+  mtu: 1_420,
+  linkState: 'up',
+  home: true,
+  publicKey: encodeKey(peer),
+  listenPort: 51_820,
+  suite: 'noble',
+  offloads: ['UDP_GRO'],
+  nonceHeadroom: '18446744073709543422',
+  device: {
+    drops: { badTag: 4 } as never,
+    epoch: 2,
+    held: false,
+    forks: 1,
+    wipedKeypairs: 3,
+    handshakesCompleted: 7,
+    discardedAtRelease: 5,
+    waitingForFreshness: 0,
+    sessionSlabBytes: 1,
+  } as LoopReport['device'],
+  peers: [],
+  udp: {
+    received: 1,
+    sent: 2,
+    malformed: 1,
+    noFamily: 2,
+    badLength: 3,
+    queueFull: 4,
+    sendFailed: 5,
+    sourcesForgotten: 0,
+    waitingErrors: 0,
+  } as LoopReport['udp'],
+  lastUdpError: undefined,
+  loop: { packetsIn: 0, packetsOut: 0, undeliverable: 0, noSocket: 6, turns: 0 } as LoopReport['loop'],
+};
+
+const parts = {
+  report,
+  vmgenid: { protection: 'immediate' as const, sources: [] },
+  version: '1.2.3',
+  uptimeMs: 10,
+  forkPolicy: 'wipe' as const,
+  strict: true,
+  holdBackMs: 0,
+  webSockets: [],
+};
+
+describe('the status of a device thread', () => {
+  it('is what a client reads, with the drops of socket, loop and relays added up', () => {
+    const relay = newCounters();
+    relay.dropped.queueFull = 10;
+    const status = composeStatus({ ...parts, tally: new EventTally(), relayCounters: [relay] });
+    expect(parseStatus(JSON.stringify(status))).toEqual(status);
+    expect(status.transportDrops).toMatchObject({
+      malformed: 1,
+      noFamily: 2,
+      badLength: 3,
+      queueFull: 14,
+      sendFailed: 5,
+      notConnected: 6,
+    });
+    expect(status.hints).toEqual([]);
+  });
+
+  it('counts handshakes since the last fork, and hints at a clock when none is answered', () => {
+    const tally = new EventTally();
+    const tell = (event: Parameters<EventTally['count']>[0]) => tally.count(event, () => 99);
+    const initiated = { type: 'handshakeInitiated', peer, attempt: 1 } as const;
+    tell(initiated);
+    tell({ type: 'handshakeComplete', peer, role: 'initiator' });
+    tell({ type: 'vmFork', epoch: 2, policy: 'wipe', wipedKeypairs: 1, wipedHandshakes: 0 });
+    for (let i = 0; i < 3; i++) tell(initiated);
+    const silent = composeStatus({ ...parts, tally, relayCounters: [] });
+    expect(silent.handshakes).toEqual({ completed: 7, initiatedSinceFork: 3, completedSinceFork: 0 });
+    expect(silent.hints.join()).toContain('clock may be behind');
+    tell({ type: 'handshakeComplete', peer, role: 'responder' });
+    expect(composeStatus({ ...parts, tally, relayCounters: [] }).hints).toEqual([]);
+  });
+
+  it('remembers the last peer that was found cloned', () => {
+    const tally = new EventTally();
+    const from = LinuxUdpEndpoint.of(Uint8Array.of(192, 0, 2, 1), 7);
+    const event = toThreadEvent({
+      type: 'peerCloned',
+      peer,
+      counter: 5n,
+      from,
+      knownEndpoint: undefined,
+      wipedKeypairs: 1,
+    } as never);
+    expect(event).toMatchObject({ from: '192.0.2.1:7', knownEndpoint: undefined });
+    tally.count(event, () => 99);
+    expect(tally.lastTripwire).toEqual({ peer: encodeKey(peer), at: 99 });
+  });
+});

@@ -1,0 +1,92 @@
+// A device's status, from what its thread reports and what the main thread has seen and heard.
+// Read on: ../status.ts (what each field means).
+
+import type { ForkPolicy } from '../../sessions/events.js';
+import type { VmGenId } from '../../vmgenid/driver.js';
+import { encodeKey } from '../keys.js';
+import type { LoopReport } from '../linux/device-loop.js';
+import { type DeviceStatus, type TripwireStatus, hintsFor } from '../status.js';
+import { type TransportCounters, newCounters } from '../transport.js';
+import type { ThreadDeviceEvent } from './messages.js';
+
+/** What a device's events add up to. */
+export class EventTally {
+  #initiatedSinceFork = 0;
+  #completedSinceFork = 0;
+  #lastTripwire: TripwireStatus | null = null;
+
+  count(event: ThreadDeviceEvent, wallClock: () => number): void {
+    if (event.type === 'vmFork') this.#initiatedSinceFork = this.#completedSinceFork = 0;
+    else if (event.type === 'handshakeInitiated') this.#initiatedSinceFork++;
+    else if (event.type === 'handshakeComplete') this.#completedSinceFork++;
+    else if (event.type === 'peerCloned')
+      this.#lastTripwire = { peer: encodeKey(event.peer), at: wallClock() };
+  }
+
+  get handshakes() {
+    return { initiatedSinceFork: this.#initiatedSinceFork, completedSinceFork: this.#completedSinceFork };
+  }
+
+  get lastTripwire(): TripwireStatus | null {
+    return this.#lastTripwire;
+  }
+}
+
+export interface StatusParts {
+  readonly report: LoopReport;
+  readonly vmgenid: Pick<VmGenId, 'protection' | 'sources'>;
+  readonly tally: EventTally;
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly forkPolicy: ForkPolicy;
+  readonly strict: boolean;
+  readonly holdBackMs: number;
+  /** Where WebSocket peers may connect, and what their connections dropped. */
+  readonly webSockets: readonly string[];
+  readonly relayCounters: readonly Readonly<TransportCounters>[];
+}
+
+export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts): DeviceStatus {
+  const { device, udp, loop } = report;
+  const { dropped } = newCounters();
+  for (const counters of parts.relayCounters) {
+    for (const [reason, count] of Object.entries(counters.dropped)) dropped[reason as 'closed'] += count;
+  }
+  dropped.notConnected += loop.noSocket;
+  if (udp) {
+    dropped.noFamily += udp.noFamily;
+    dropped.badLength += udp.badLength;
+    dropped.queueFull += udp.queueFull;
+    dropped.sendFailed += udp.sendFailed;
+    dropped.malformed += udp.malformed;
+  }
+  const status: Omit<DeviceStatus, 'hints'> = {
+    interface: report.name,
+    version: parts.version,
+    uptimeMs: parts.uptimeMs,
+    publicKey: report.publicKey,
+    mtu: report.mtu,
+    listenPort: report.listenPort,
+    webSockets: parts.webSockets,
+    protection: vmgenid.protection,
+    sources: vmgenid.sources,
+    forkPolicy: parts.forkPolicy,
+    strict: parts.strict,
+    holdBackMs: parts.holdBackMs,
+    epoch: device.epoch,
+    forks: device.forks,
+    wipedKeypairs: device.wipedKeypairs,
+    discardedAtRelease: device.discardedAtRelease,
+    handshakes: { completed: device.handshakesCompleted, ...tally.handshakes },
+    drops: device.drops,
+    transportDrops: dropped,
+    nonceHeadroom: report.nonceHeadroom,
+    lastTripwire: tally.lastTripwire,
+    suite: report.suite,
+    offloads: report.offloads,
+    waitingForFreshness: device.waitingForFreshness,
+    held: device.held,
+    peers: report.peers,
+  };
+  return { ...status, hints: hintsFor(status) };
+}
