@@ -29,7 +29,8 @@ const report: LoopReport = {
     discardedAtRelease: 5,
     waitingForFreshness: 0,
     sessionSlabBytes: 1,
-  } as LoopReport['device'],
+    clonedPeers: 0,
+  },
   peers: [],
   udp: {
     received: 1,
@@ -41,9 +42,9 @@ const report: LoopReport = {
     sendFailed: 5,
     sourcesForgotten: 0,
     waitingErrors: 0,
-  } as LoopReport['udp'],
+  },
   lastUdpError: undefined,
-  loop: { packetsIn: 0, packetsOut: 0, undeliverable: 0, noSocket: 6, turns: 0 } as LoopReport['loop'],
+  loop: { packetsIn: 0, packetsOut: 0, undeliverable: 0, noSocket: 6, turns: 0 },
 };
 
 const parts = {
