@@ -46,13 +46,20 @@ export function peerCloned(
   return drop;
 }
 
-/** For a log: what has happened to the peer that is called `name`, and what to do about it. */
-export function describePeerCloned(name: string, event: PeerCloned): string {
-  const { counter, from, knownEndpoint, wipedKeypairs } = event;
-  const where =
-    knownEndpoint && !knownEndpoint.equals(from) ? `from ${from} and from ${knownEndpoint}` : `from ${from}`;
+/** What is told of a cloned peer, its endpoints as they are or as text. */
+type ToldOfClone = Pick<PeerCloned, 'counter' | 'wipedKeypairs'> & {
+  readonly from: Endpoint | string;
+  readonly knownEndpoint: Endpoint | string | undefined;
+};
+
+/** For a log: what has happened to the peer, called `name`, and what to do about it. */
+export function describePeerCloned(name: string, event: ToldOfClone): string {
+  const { counter, wipedKeypairs } = event;
+  const from = String(event.from);
+  const known = String(event.knownEndpoint ?? event.from);
+  const where = known === from ? `from ${from}` : `from ${from} and from ${known}`;
   return (
-    `peer ${name} was cloned, or set back to a snapshot: counter ${counter} of one session came twice, with different ` +
+    `${name} was cloned, or set back to a snapshot: counter ${counter} of one session came twice, with different ` +
     `packets, ${where}. Its ${wipedKeypairs} keypairs are wiped. What it sent under them since it was copied must be ` +
     `taken as readable and forgeable by whoever recorded it. Stop all copies but one, or give each a private key of its ` +
     `own; and run a WireGuard there that knows of VM forks.`

@@ -3,7 +3,7 @@
 // Read on: log.ts; sessions/events.ts, vmgenid/driver.ts, crng/crng.ts (who reports).
 
 import type { CrngEvent } from '../../crng/index.js';
-import type { DeviceEvent, ForkPolicy } from '../../sessions/index.js';
+import { type DeviceEvent, type ForkPolicy, describePeerCloned } from '../../sessions/index.js';
 import type { TunnelError } from '../../tunnel/errors.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import { formatGuid, type VmGenIdEvent } from '../../vmgenid/index.js';
@@ -49,6 +49,18 @@ export function logDeviceEvent(logger: Logger, event: DeviceEvent): void {
         fields,
         `${peer} - Handshake waits: this machine was forked, and nothing yet parts its random numbers from those of ` +
           'its siblings; a hardware generator, or a seed given to the hook, would',
+      );
+      break;
+    case 'peerCloned':
+      logger.error(
+        {
+          ...fields,
+          counter: String(event.counter),
+          from: String(event.from),
+          ...(event.knownEndpoint && { knownEndpoint: String(event.knownEndpoint) }),
+          wipedKeypairs: event.wipedKeypairs,
+        },
+        describePeerCloned(peer, event),
       );
       break;
     case 'roamed':

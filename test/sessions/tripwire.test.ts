@@ -231,7 +231,7 @@ it('the line for the log says who, which counter, from where, and what to do', (
   network.roam(0);
   network.deliver({ ...right, from: network.endpoint(0) }, observer);
   const text = describePeerCloned('laptop', events[0]);
-  expect(text).toMatch(/^peer laptop was cloned, or set back to a snapshot: counter 2 /);
+  expect(text).toMatch(/^laptop was cloned, or set back to a snapshot: counter 2 /);
   expect(text).toContain('from 192.0.2.1:51821 and from 192.0.2.1:51820');
   expect(text).toContain('Stop all copies but one, or give each a private key of its own');
   expect(text).not.toContain('\n');

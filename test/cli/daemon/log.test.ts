@@ -106,6 +106,30 @@ describe('every event has a sentence, a level and its fields', () => {
     expect(entries()[0]['msg']).toMatch(sentence);
   });
 
+  test('peerCloned', () => {
+    const { logger, entries } = recorder();
+    const counter = 2n ** 60n;
+    logDeviceEvent(logger, {
+      type: 'peerCloned',
+      peer: PEER,
+      counter,
+      from: endpoint,
+      knownEndpoint: undefined,
+      wipedKeypairs: 2,
+    });
+    expect(entries()).toEqual([
+      expect.objectContaining({
+        level: 'error',
+        event: 'peerCloned',
+        counter: `${counter}`,
+        wipedKeypairs: 2,
+      }),
+    ]);
+    expect(entries()[0]['msg']).toMatch(
+      /^peer\(.*\) was cloned.* from 192\.0\.2\.1:9.*private key of its own/,
+    );
+  });
+
   const error = new VmGenIdError('ERR_SOURCE_UNREADABLE', 'no such file');
   test.each<[VmGenIdEvent, string, RegExp]>([
     [
