@@ -1,0 +1,207 @@
+// What a daemon is told: flags over environment over /etc/wireonce/NAME.conf, as one object.
+// Promises: each setting is read by one reader, wherever it stands; a mistake names the flag, the variable, or file,
+// line and field; a token is never a flag, where every user of the machine could read it.
+// Read on: tunnel/daemon-config.ts (the settings), docs/configuration.md.
+
+import { readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import { BadValue } from '../../tunnel/config-values.js';
+import {
+  type DaemonPeer,
+  type DaemonSettings,
+  parseDaemonConfig,
+  SETTINGS,
+  type SettingsDraft,
+} from '../../tunnel/daemon-config.js';
+import { CliError } from '../errors.js';
+import type { CliIo } from '../io.js';
+
+/** As commander gives them: texts by the names of the flags. */
+export type DaemonFlags = Readonly<Record<string, unknown>> & {
+  readonly foreground?: boolean;
+  readonly config?: string;
+};
+
+export interface DaemonOptions {
+  readonly foreground: boolean;
+  readonly settings: DaemonSettings;
+  readonly peers: readonly DaemonPeer[];
+  /** What is strange but no mistake; to be logged. */
+  readonly warnings: readonly string[];
+}
+
+interface Flag {
+  /** The name of the setting, as the file has it. */
+  readonly setting: string;
+  readonly flag: string;
+  readonly help: string;
+  /** What the flag stands for when it has no value of its own. */
+  readonly means?: string;
+}
+
+const FLAGS: readonly Flag[] = [
+  {
+    setting: 'ForkPolicy',
+    flag: '--fork-policy <policy>',
+    help: 'what to do when this machine was forked: wipe (default), expire-sending or hold',
+  },
+  { setting: 'Strict', flag: '--strict', means: 'true', help: 'refuse to start below immediate protection' },
+  {
+    setting: 'HoldBackMs',
+    flag: '--hold-back-ms <ms>',
+    help: 'hold each sealed datagram so long and check again, for sources that tell late',
+  },
+  {
+    setting: 'Tripwire',
+    flag: '--no-tripwire',
+    means: 'false',
+    help: 'do not look for peers that were cloned',
+  },
+  {
+    setting: 'Hook',
+    flag: '--hook <address>',
+    help: "a hook for the hypervisor's agent: a socket path, 127.0.0.1:port or [::1]:port",
+  },
+  {
+    setting: 'GenerationFile',
+    flag: '--generation-file <path>',
+    help: 'a file with the generation: 16 bytes, or a GUID as text',
+  },
+  {
+    setting: 'GenerationFileTiming',
+    flag: '--generation-file-timing <timing>',
+    help: 'delayed (default), or immediate where the hypervisor writes it before a clone runs',
+  },
+  {
+    setting: 'GenerationFileFormat',
+    flag: '--generation-file-format <format>',
+    help: 'id (default) or counter32',
+  },
+  { setting: 'Vmclock', flag: '--vmclock <path>', help: 'this vmclock device' },
+  { setting: 'Vmclock', flag: '--no-vmclock', means: 'off', help: 'no vmclock' },
+  { setting: 'Kmsg', flag: '--kmsg <path>', help: 'this kernel log' },
+  { setting: 'Kmsg', flag: '--no-kmsg', means: 'off', help: 'no kernel log' },
+  {
+    setting: 'Metrics',
+    flag: '--metrics <address>',
+    help: 'serve Prometheus metrics at a port of 127.0.0.1, or at address:port',
+  },
+  {
+    setting: 'ListenWebSocket',
+    flag: '--listen-websocket <address>',
+    help: 'take peers over WebSockets at a port, or at address:port',
+  },
+];
+
+const CONFIG_VARIABLE = 'WIREONCE_CONFIG';
+const CONFIG_MAX_BYTES = 16 * 1024 * 1024;
+const OTHERS_MAY_READ = 0o004;
+
+/** The flags of a daemon, for its command. */
+export function addDaemonOptions(command: Command): Command {
+  command
+    .option('-f, --foreground', 'stay in the foreground')
+    .option('--config <file>', 'settings (default: /etc/wireonce/INTERFACE.conf, where there is one)');
+  for (const { flag, help } of FLAGS) command.addOption(new Option(flag, help));
+  return command;
+}
+
+/**
+ * Everything that the daemon of `name` was told. Throws `ERR_CLI_USAGE` for a flag or a variable, `ERR_CLI_INPUT` for a
+ * file that cannot be read, `ERR_CONFIG` for one that is wrong.
+ */
+export function readDaemonOptions(
+  io: Pick<CliIo, 'env'>,
+  name: string,
+  flags: DaemonFlags,
+  folder = '/etc/wireonce',
+): DaemonOptions {
+  const warnings: string[] = [];
+  const asked = flags.config ?? nonEmpty(io.env[CONFIG_VARIABLE]);
+  const path = asked === undefined ? resolve(folder, `${name}.conf`) : resolve(asked);
+  const text = readConfig(path, asked !== undefined);
+  const { settings, peers } = parseDaemonConfig(text, path);
+  if (settings.hookToken !== undefined && isReadableByAll(path)) {
+    warnings.push(`${path} holds a HookToken, and every user may read it: chmod 600 ${path}`);
+  }
+  const draft: SettingsDraft = { ...settings };
+  for (const [id, field] of SETTINGS) {
+    const variable = variableOf(field.name);
+    const value = nonEmpty(io.env[variable]);
+    if (value !== undefined) readInto(draft, id, value, variable);
+  }
+  for (const { setting, value, shown } of given(flags)) readInto(draft, setting.toLowerCase(), value, shown);
+  return { foreground: flags.foreground === true, settings: draft, peers, warnings };
+}
+
+/** The arguments that say the same to a daemon in the background, whose folder is another. */
+export function forwardedArguments(flags: DaemonFlags): string[] {
+  const args = flags.config === undefined ? [] : ['--config', resolve(flags.config)];
+  for (const { shown, value, means } of given(flags)) {
+    args.push(...(means === undefined ? [shown, value] : [shown]));
+  }
+  return args;
+}
+
+interface Given {
+  readonly setting: string;
+  readonly value: string;
+  /** `--fork-policy` */
+  readonly shown: string;
+  readonly means: string | undefined;
+}
+
+/** The flags that stand on the command line. */
+function given(flags: DaemonFlags): Given[] {
+  return FLAGS.flatMap(({ setting, flag, means }) => {
+    const value = flags[new Option(flag).attributeName()];
+    const shown = flag.split(' ')[0];
+    // `--no-x` is there when `x` is false, and commander says true of those that are not.
+    const present = shown.startsWith('--no-')
+      ? value === false
+      : means !== undefined
+        ? value === true
+        : typeof value === 'string';
+    return present ? [{ setting, value: means ?? String(value), shown, means }] : [];
+  });
+}
+
+function readInto(draft: SettingsDraft, id: string, value: string, shown: string): void {
+  try {
+    SETTINGS.get(id)?.read(value, draft);
+  } catch (error) {
+    if (!(error instanceof BadValue)) throw error;
+    throw new CliError('ERR_CLI_USAGE', `${shown}: ${error.message}`);
+  }
+}
+
+/** `WIREONCE_HOLD_BACK_MS` for `HoldBackMs`. */
+function variableOf(setting: string): string {
+  const words = setting.replace('WebSocket', 'Websocket').match(/[A-Z][a-z]+/g) ?? [];
+  return ['WIREONCE', ...words].join('_').toUpperCase();
+}
+
+function readConfig(path: string, mustExist: boolean): string {
+  try {
+    const { size } = statSync(path);
+    if (size > CONFIG_MAX_BYTES)
+      throw new CliError('ERR_CLI_INPUT', `${path}: longer than ${CONFIG_MAX_BYTES} bytes`);
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && !mustExist) return '';
+    throw new CliError('ERR_CLI_INPUT', `${path}: ${code === 'ENOENT' ? 'no such file' : message}`, {
+      cause: error,
+    });
+  }
+}
+
+function isReadableByAll(path: string): boolean {
+  return (statSync(path).mode & OTHERS_MAY_READ) !== 0;
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text;
+}

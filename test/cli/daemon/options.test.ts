@@ -1,0 +1,171 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import {
+  addDaemonOptions,
+  type DaemonFlags,
+  forwardedArguments,
+  readDaemonOptions,
+} from '../../../cli/daemon/options.js';
+import { SETTINGS } from '../../../tunnel/daemon-config.js';
+import { keyText } from '../../tunnel/status.js';
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'wireonce-options-'));
+});
+
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function flags(...argv: string[]): DaemonFlags {
+  return addDaemonOptions(new Command('x')).exitOverride().parse(argv, { from: 'user' }).opts();
+}
+
+function file(text: string, name = 'wg0.conf', mode = 0o600): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  chmodSync(path, mode);
+  return path;
+}
+
+function read(given: DaemonFlags = {}, env: Record<string, string> = {}) {
+  return readDaemonOptions({ env }, 'wg0', given, folder);
+}
+
+test('nothing said is nothing set', () => {
+  expect(read(flags())).toEqual({ foreground: false, settings: {}, peers: [], warnings: [] });
+});
+
+test('flags win over the environment, and that over the file', () => {
+  file(
+    `[Interface]\nHoldBackMs = 1\nForkPolicy = hold\nMetrics = 1\n[Peer]\nPublicKey = ${keyText(1)}\nEndpoint = ws://h`,
+  );
+  const env = { WIREONCE_HOLD_BACK_MS: '2', WIREONCE_METRICS: '2', WIREONCE_STRICT: '' };
+  const { settings, peers, foreground } = read(flags('-f', '--hold-back-ms', '3', '--strict'), env);
+  expect(settings).toEqual({ holdBackMs: 3, metrics: '2', forkPolicy: 'hold', strict: true });
+  expect(peers).toHaveLength(1);
+  expect(foreground).toBe(true);
+});
+
+describe('every setting', () => {
+  const SAMPLES: Record<string, [text: string, value: unknown]> = {
+    ForkPolicy: ['hold', 'hold'],
+    Strict: ['true', true],
+    HoldBackMs: ['7', 7],
+    Tripwire: ['false', false],
+    Hook: ['/h', '/h'],
+    HookToken: ['t', 't'],
+    GenerationFile: ['/g', '/g'],
+    GenerationFileTiming: ['immediate', 'immediate'],
+    GenerationFileFormat: ['counter32', 'counter32'],
+    Vmclock: ['/v', '/v'],
+    Kmsg: ['off', false],
+    Metrics: ['9586', '9586'],
+    ListenWebSocket: ['8443', { port: 8443 }],
+  };
+  const names = [...SETTINGS.values()].map(({ name }) => name);
+
+  test('has a sample here', () => {
+    expect(Object.keys(SAMPLES)).toEqual(names);
+  });
+
+  test.each(names)('%s is read from the environment and from the file alike', name => {
+    const [text, value] = SAMPLES[name];
+    const variable = `WIREONCE_${name
+      .replace('WebSocket', 'Websocket')
+      .replace(/(?<=[a-z])(?=[A-Z])/g, '_')
+      .toUpperCase()}`;
+    const fromEnv = read(flags(), { [variable]: text });
+    expect(Object.values(fromEnv.settings)).toEqual([value]);
+    file(`[Interface]\n${name} = ${text}\n`);
+    expect(read(flags()).settings).toEqual(fromEnv.settings);
+  });
+
+  test.each(names.filter(name => name !== 'HookToken'))('%s has a flag', name => {
+    const kebab = name
+      .replace('WebSocket', 'Websocket')
+      .replace(/(?<=[a-z])(?=[A-Z])/g, '-')
+      .toLowerCase();
+    const help = addDaemonOptions(new Command('x')).helpInformation();
+    expect(help).toMatch(new RegExp(`--(no-)?${kebab}\\b`));
+  });
+
+  test('but a token has none: every user could read it', () => {
+    expect(addDaemonOptions(new Command('x')).helpInformation()).not.toContain('token');
+  });
+});
+
+test('sources can be left out by flag', () => {
+  expect(read(flags('--no-vmclock', '--no-kmsg', '--no-tripwire')).settings).toEqual({
+    vmclock: false,
+    kmsg: false,
+    tripwire: false,
+  });
+});
+
+describe('the file', () => {
+  test('may be named by flag or variable, and must exist then', () => {
+    const other = file('[Interface]\nStrict = true\n', 'other.conf');
+    expect(read(flags('--config', other)).settings).toEqual({ strict: true });
+    expect(read(flags(), { WIREONCE_CONFIG: other }).settings).toEqual({ strict: true });
+    const missing = { code: 'ERR_CLI_INPUT', message: expect.stringContaining('no such file') };
+    expect(() => read(flags('--config', join(folder, 'none')))).toThrow(expect.objectContaining(missing));
+    expect(() => read(flags(), { WIREONCE_CONFIG: join(folder, 'none') })).toThrow(
+      expect.objectContaining(missing),
+    );
+  });
+
+  test('that is wrong is named with line and field', () => {
+    const path = file('[Interface]\n\nStrict = maybe\n');
+    expect(() => read(flags())).toThrow(
+      expect.objectContaining({ code: 'ERR_CONFIG', file: path, line: 3, field: 'Strict' }),
+    );
+  });
+
+  test('that holds a token and is open to all is warned of', () => {
+    const path = file('[Interface]\nHookToken = x\n', 'wg0.conf', 0o644);
+    expect(read(flags()).warnings).toEqual([expect.stringContaining(`chmod 600 ${path}`)]);
+    file('[Interface]\nStrict = true\n', 'wg0.conf', 0o644);
+    expect(read(flags()).warnings).toEqual([]);
+  });
+
+  test('that is a folder is refused', () => {
+    expect(() => read(flags('--config', folder))).toThrow(expect.objectContaining({ code: 'ERR_CLI_INPUT' }));
+  });
+});
+
+test('a mistake in a flag or a variable names it', () => {
+  expect(() => read(flags('--hold-back-ms', 'x'))).toThrow(
+    expect.objectContaining({
+      code: 'ERR_CLI_USAGE',
+      message: expect.stringMatching(/^--hold-back-ms: 'x' is not/),
+    }),
+  );
+  expect(() => read(flags(), { WIREONCE_FORK_POLICY: 'x' })).toThrow(
+    expect.objectContaining({
+      code: 'ERR_CLI_USAGE',
+      message: expect.stringMatching(/^WIREONCE_FORK_POLICY: 'x' is none of/),
+    }),
+  );
+});
+
+test('what is forwarded to the background says the same there', () => {
+  file('[Interface]\nStrict = true\n', 'rel.conf');
+  const argv = [
+    '--config',
+    join(folder, 'rel.conf'),
+    '--no-kmsg',
+    '--vmclock',
+    '/v',
+    '--hold-back-ms',
+    '5',
+    '--strict',
+  ];
+  const args = forwardedArguments(flags(...argv));
+  expect(read(flags(...args)).settings).toEqual(read(flags(...argv)).settings);
+  expect(forwardedArguments(flags('--config', 'x.conf'))).toEqual(['--config', resolve('x.conf')]);
+  expect(forwardedArguments(flags())).toEqual([]);
+});
