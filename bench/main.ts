@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
+import { fastestSuite } from '../protocol/suites/fastest.js';
+import { loadOpensslSuite } from '../protocol/suites/openssl.js';
 import { loadSodiumSuite } from '../protocol/suites/sodium.js';
 import { FULL, QUICK } from './measure.js';
 import type { Report, Row } from './row.js';
@@ -63,7 +65,9 @@ async function runAll(): Promise<void> {
       rows.push(...spawnSection(name, suite.name));
     }
   }
-  const skipped = suites.length === 1 ? ['suite sodium: sodium-native does not load here'] : [];
+  const skipped = ['openssl', 'sodium']
+    .filter(name => suites.every(suite => suite.name !== name))
+    .map(name => `suite ${name}: does not load here`);
   const report: Report = { machine, quick: values.quick, rows, skipped };
   if (values.json === '-') {
     process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
@@ -75,8 +79,9 @@ async function runAll(): Promise<void> {
 
 /** The suites that load here, the fastest first. */
 async function loadSuites(): Promise<Suite[]> {
-  const sodium = await loadSodiumSuite();
-  return sodium ? [sodium, nobleSuite] : [nobleSuite];
+  const loaded = [await fastestSuite(), await loadOpensslSuite(), await loadSodiumSuite(), nobleSuite];
+  const suites = new Map(loaded.filter(suite => suite !== undefined).map(suite => [suite.name, suite]));
+  return [...suites.values()];
 }
 
 function spawnSection(name: string, suite: string): Row[] {

@@ -1,7 +1,13 @@
 // The one error class of this folder. A code names the trouble; docs/errors.md has a heading for each.
 // Thrown for our own misuse alone: what a peer sends wrongly is a value, never an exception.
 
-export type ProtocolErrorCode = 'ERR_LENGTH' | 'ERR_COUNTER' | 'ERR_WALL_CLOCK' | 'ERR_HANDSHAKE_SPENT';
+export type ProtocolErrorCode =
+  | 'ERR_LENGTH'
+  | 'ERR_COUNTER'
+  | 'ERR_WALL_CLOCK'
+  | 'ERR_HANDSHAKE_SPENT'
+  | 'ERR_OPENSSL'
+  | 'ERR_SUITE';
 
 export class ProtocolError extends Error {
   readonly code: ProtocolErrorCode;

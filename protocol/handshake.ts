@@ -98,6 +98,7 @@ export function createInitiation(
     return new SentInitiation(suite, state, ephemeral);
   } finally {
     shared.fill(0);
+    suite.forget();
     if (!done) storage.fill(0);
   }
 }
@@ -151,6 +152,7 @@ export class SentInitiation {
       return true;
     } finally {
       shared.fill(0);
+      suite.forget();
       state.wipe();
     }
   }
@@ -201,6 +203,7 @@ export function receiveInitiation(
     );
   } finally {
     shared.fill(0);
+    suite.forget();
     if (!done) state.wipe();
   }
 }
@@ -256,6 +259,7 @@ export class ReceivedInitiation {
       ephemeral.set(this.#ephemeral);
       return new ConsumedInitiation(this.#suite, kept, ephemeral, timestamp, this.#senderIndex);
     } finally {
+      this.#suite.forget();
       this.discard();
     }
   }
@@ -331,6 +335,7 @@ export class ConsumedInitiation {
       return true;
     } finally {
       shared.fill(0);
+      suite.forget();
       this.wipe();
     }
   }

@@ -406,7 +406,10 @@ export class Device {
       this.#sessionSlab.allocate(),
       this.#identitySlab.allocate(),
       deriveMacKeys(context.suite, publicKey),
-      keypair => context.indices.remove(keypair.localIndex),
+      keypair => {
+        context.indices.remove(keypair.localIndex);
+        context.suite.forget();
+      },
     );
     context.peers.set(id, peer);
     return peer;

@@ -43,6 +43,7 @@ export function wipeSessions(context: Context): Ended {
   const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
   // Erase first, tidy up after: from here on there is nothing left to misuse.
   context.sessionSlab.eraseAll();
+  context.suite.forget();
   const now = context.clock.now();
   context.cookies.wipe();
   context.indices.clear();
@@ -84,6 +85,7 @@ function expireSending(context: Context, epoch: number): Ended {
     }
     if (peer.staged.length > 0) callSoon(context, peer);
   }
+  context.suite.forget();
   return ended;
 }
 

@@ -7,6 +7,7 @@ import type { DeviceOptions, PeerOptions } from '../sessions/device.js';
 import type { VmGenId } from '../vmgenid/index.js';
 import type { PeerConfig, TunnelConfig } from './config.js';
 import type { TunnelError } from './errors.js';
+import { systemClock } from './clock.js';
 import { EventLoopTunnel } from './event-loop.js';
 import { openCrng } from './open-crng.js';
 import { resolveEndpoint } from './resolve.js';
@@ -58,7 +59,7 @@ export async function openTunnel(options: OpenTunnelOptions): Promise<OpenTunnel
       privateKey: config.interface.privateKey,
       ...(config.interface.mtu !== undefined && { mtu: config.interface.mtu }),
       ...device,
-      suite: suite ?? (await fastestSuite()),
+      suite: suite ?? (await fastestSuite(systemClock)),
       crng,
       vmgenid,
       transports: [udp, ...dialers.values()],

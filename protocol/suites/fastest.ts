@@ -1,10 +1,139 @@
-// The fastest suite that loads here. All suites make the same bytes, so the choice is one of speed alone.
+// The suite of this machine: for each kind of operation the fastest of those that load here and pass the self-test.
+// All suites make the same bytes, so the choice is one of speed alone; noble is taken where nothing else loads.
+// Read on: docs/performance.md, where the figures behind the ranking are.
 
-import type { Suite } from '../suite.js';
+import { ProtocolError } from '../errors.js';
+import { KEY_BYTES, MAC_BYTES, type Suite, TAG_BYTES, XNONCE_BYTES } from '../suite.js';
 import { nobleSuite } from './noble.js';
+import { loadOpensslSuite } from './openssl.js';
 import { loadSodiumSuite } from './sodium.js';
 
-/** Sodium where its native code loads, else noble. Never fails. */
-export async function fastestSuite(): Promise<Suite> {
-  return (await loadSodiumSuite()) ?? nobleSuite;
+/** Names of the suites that there are; `fastest` composes one of their parts. */
+export const SUITE_NAMES = ['fastest', 'openssl', 'sodium', 'noble'] as const;
+
+export interface SuiteChoice {
+  /** Monotonic milliseconds. With a clock the choice is measured, in about 10 ms; without one it is by rank. */
+  readonly now?: () => number;
+}
+
+/** Operations that go together, the suites by rank where nothing is measured, and work to measure them by. */
+interface Part {
+  readonly rank: readonly string[];
+  /** How often `work` runs in one round of the measurement. */
+  readonly times: number;
+  work(suite: Suite, scratch: Scratch): void;
+}
+
+/** Bytes of a packet that fills a common MTU, padded. */
+const PACKET_BYTES = 1424;
+/** The fastest round counts: the others were disturbed, or came before the code was compiled. */
+const ROUNDS = 12;
+
+class Scratch {
+  readonly key = new Uint8Array(KEY_BYTES).fill(0x42);
+  readonly nonce = new Uint8Array(XNONCE_BYTES);
+  readonly packet = new Uint8Array(PACKET_BYTES + TAG_BYTES);
+  readonly message = new Uint8Array(116);
+  readonly out = new Uint8Array(32);
+  readonly mac = new Uint8Array(MAC_BYTES);
+}
+
+const PARTS = {
+  aead: {
+    rank: ['openssl', 'sodium'],
+    times: 64,
+    work: (suite, { key, packet }) => suite.seal(key, 0, 0, packet, 0, PACKET_BYTES),
+  },
+  keyAgreement: {
+    rank: ['sodium', 'openssl'],
+    times: 4,
+    work: (suite, { key, out }) => suite.publicKey(key, out),
+  },
+  extendedAead: {
+    rank: ['sodium', 'openssl'],
+    times: 16,
+    work: (suite, { key, nonce, mac }) => suite.sealX(key, nonce, mac, mac),
+  },
+  hashes: {
+    rank: ['openssl', 'sodium'],
+    times: 32,
+    work: (suite, { key, message, out, mac }) => {
+      suite.mac(mac, key, message);
+      suite.hmac(out, key, mac);
+    },
+  },
+} satisfies Record<string, Part>;
+
+let measured: Promise<Suite> | undefined;
+
+/**
+ * The fastest suite of this thread. Its name tells whose parts it has, `openssl+sodium`: the first seals data. Never
+ * fails. What was measured once stays.
+ */
+export function fastestSuite({ now }: SuiteChoice = {}): Promise<Suite> {
+  if (now === undefined) return loadNativeSuites().then(suites => composeFastest(suites));
+  measured ??= loadNativeSuites().then(suites => composeFastest(suites, now));
+  return measured;
+}
+
+/** The suite of this name. Throws `ERR_SUITE` where there is none, or where it does not load here. */
+export async function suiteNamed(name: string, choice: SuiteChoice = {}): Promise<Suite> {
+  if (name === 'fastest') return fastestSuite(choice);
+  const suite = [...(await loadNativeSuites()), nobleSuite].find(candidate => candidate.name === name);
+  if (suite) return suite;
+  const isKnown = SUITE_NAMES.some(known => known === name);
+  const reason = isKnown ? `suite ${name} does not load here` : `there is no suite ${name}`;
+  throw new ProtocolError('ERR_SUITE', `${reason}: take one of ${SUITE_NAMES.join(', ')}`);
+}
+
+async function loadNativeSuites(): Promise<Suite[]> {
+  const suites = await Promise.all([loadOpensslSuite(), loadSodiumSuite()]);
+  return suites.filter(suite => suite !== undefined);
+}
+
+/**
+ * The best parts of these native suites; noble where there are none. For `fastestSuite`, and for tests with suites and
+ * a clock of their own.
+ */
+export function composeFastest(suites: readonly Suite[], now?: () => number): Suite {
+  const scratch = new Scratch();
+  const cost = (part: Part, suite: Suite) =>
+    now ? measure(part, suite, scratch, now) : part.rank.indexOf(suite.name);
+  const best = (part: Part): Suite => {
+    if (suites.length < 2) return suites[0] ?? nobleSuite;
+    const costs = suites.map(suite => cost(part, suite));
+    return suites[costs.indexOf(Math.min(...costs))];
+  };
+  const aead = best(PARTS.aead);
+  const keyAgreement = best(PARTS.keyAgreement);
+  const extendedAead = best(PARTS.extendedAead);
+  const hashes = best(PARTS.hashes);
+  const parts = [...new Set([aead, keyAgreement, extendedAead, hashes])];
+  if (parts.length === 1) return aead;
+  return {
+    name: parts.map(part => part.name).join('+'),
+    seal: aead.seal,
+    open: aead.open,
+    sealX: extendedAead.sealX,
+    openX: extendedAead.openX,
+    publicKey: keyAgreement.publicKey,
+    sharedSecret: keyAgreement.sharedSecret,
+    hash: hashes.hash,
+    mac: hashes.mac,
+    hmac: hashes.hmac,
+    forget() {
+      for (const part of parts) part.forget();
+    },
+  };
+}
+
+/** Milliseconds of the fastest round. */
+function measure(part: Part, suite: Suite, scratch: Scratch, now: () => number): number {
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < ROUNDS; round++) {
+    const start = now();
+    for (let i = 0; i < part.times; i++) part.work(suite, scratch);
+    best = Math.min(best, now() - start);
+  }
+  return best;
 }

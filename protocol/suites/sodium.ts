@@ -3,10 +3,10 @@
 // Promises: offered only after it has reproduced known answers and refused what must be refused.
 // Read on: doc.libsodium.org (AEAD constructions; point*scalar multiplication).
 
-import { equalBytes } from '../bytes.js';
 import { type Suite, TAG_BYTES } from '../suite.js';
 import { expectCounter, expectKey, expectNonce, expectPoint, expectRange, expectTag } from './lengths.js';
 import { nobleSuite } from './noble.js';
+import { passesSelfTest } from './self-test.js';
 
 type Aad = Uint8Array | null;
 
@@ -156,6 +156,9 @@ function sodiumSuite(sodium: Sodium): Suite {
     hash: nobleSuite.hash,
     mac: nobleSuite.mac,
     hmac: nobleSuite.hmac,
+
+    // Each call has its own state on the stack of the library, which erases it.
+    forget() {},
   };
 }
 
@@ -163,49 +166,4 @@ function sodiumSuite(sodium: Sodium): Suite {
 function refused(error: unknown, words: string): false {
   if (error instanceof Error && error.message === words) return false;
   throw error;
-}
-
-const SELF_TEST_BYTES = 100;
-
-/**
- * A native library is a build of its own for each machine. Before it carries a secret it must agree with the
- * reference on one answer of each kind and refuse a flipped bit and a low-order point.
- */
-function passesSelfTest(suite: Suite): boolean {
-  const key = Uint8Array.from({ length: 32 }, (_, i) => 7 * i + 1);
-  const xnonce = key.subarray(0, 24);
-  const message = Uint8Array.from({ length: SELF_TEST_BYTES }, (_, i) => 3 * i);
-
-  const [ours, theirs] = [suite, nobleSuite].map(candidate => {
-    const buffer = new Uint8Array(SELF_TEST_BYTES + TAG_BYTES);
-    buffer.set(message);
-    candidate.seal(key, 0x89ab_cdef, 0x0123_4567, buffer, 0, SELF_TEST_BYTES, xnonce);
-    const point = new Uint8Array(32);
-    candidate.publicKey(key, point);
-    const secret = new Uint8Array(32);
-    const isAgreed = candidate.sharedSecret(message.subarray(0, 32), point, secret);
-    return { buffer, point, secret, isAgreed, extended: candidate.sealX(key, xnonce, message, point) };
-  });
-  const agrees =
-    ours.isAgreed &&
-    equalBytes(ours.buffer, theirs.buffer) &&
-    equalBytes(ours.point, theirs.point) &&
-    equalBytes(ours.secret, theirs.secret) &&
-    equalBytes(ours.extended, theirs.extended);
-  if (!agrees) return false;
-
-  const { buffer, extended, point } = ours;
-  const open = () => suite.open(key, 0x89ab_cdef, 0x0123_4567, buffer, 0, buffer.length, xnonce);
-  const opens = open() && equalBytes(buffer.subarray(0, SELF_TEST_BYTES), message);
-  buffer.set(theirs.buffer);
-  buffer[0] ^= 1;
-  const refusesTag = !open();
-
-  const opened = suite.openX(key, xnonce, extended, point);
-  const opensX = opened !== undefined && equalBytes(opened, message);
-  extended[0] ^= 1;
-  const refusesTagX = suite.openX(key, xnonce, extended, point) === undefined;
-
-  const refusesZero = !suite.sharedSecret(key, new Uint8Array(32), new Uint8Array(32));
-  return opens && refusesTag && opensX && refusesTagX && refusesZero;
 }

@@ -1,8 +1,7 @@
 import { createRequire } from 'node:module';
 import { afterEach, expect, it, vi } from 'vitest';
-import { fastestSuite } from '../../protocol/suites/fastest.js';
 import { loadSodiumSuite } from '../../protocol/suites/sodium.js';
-import { sodiumMustLoad } from '../support/suites.js';
+import { nativeMustLoad } from '../support/suites.js';
 
 type Library = Record<string, (...input: Uint8Array[]) => unknown>;
 
@@ -19,15 +18,14 @@ afterEach(() => {
   vi.resetModules();
 });
 
-it('where the library is missing, the reference suite is the fastest', async () => {
+it('a library that is missing is not offered', async () => {
   vi.doMock('sodium-native', () => {
     throw new Error('no binary for this platform');
   });
   expect(await loadSodiumSuite()).toBeUndefined();
-  expect((await fastestSuite()).name).toBe('noble');
 });
 
-it.runIf(sodiumMustLoad)('the library as it is passes the self-test', async () => {
+it.runIf(nativeMustLoad)('the library as it is passes the self-test', async () => {
   install(() => ({}));
   expect((await loadSodiumSuite())?.name).toBe('sodium');
 });
@@ -80,7 +78,7 @@ const faults: [string, (real: Library) => Library][] = [
   ['lacks a function', () => ({ crypto_scalarmult: undefined as never })],
 ];
 
-it.runIf(sodiumMustLoad).each(faults)('a library that %s is not offered', async (_, change) => {
+it.runIf(nativeMustLoad).each(faults)('a library that %s is not offered', async (_, change) => {
   install(change);
   expect(await loadSodiumSuite()).toBeUndefined();
 });

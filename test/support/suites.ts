@@ -2,6 +2,7 @@
 
 import type { Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
+import { loadOpensslSuite } from '../../protocol/suites/openssl.js';
 import { loadSodiumSuite } from '../../protocol/suites/sodium.js';
 
 export const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text.replace(/\s/g, ''), 'hex'));
@@ -10,11 +11,15 @@ export const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString(
 /** `length` bytes that count up from zero, as the BLAKE2 test vectors have them. */
 export const counting = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => i);
 
-/** The platforms on which sodium-native comes as a binary and a suite that does not load is a failure. */
-export const sodiumMustLoad = process.platform === 'linux' && ['x64', 'arm64'].includes(process.arch);
+/** The platforms on which koffi and sodium-native come as binaries, and a suite that does not load is a failure. */
+export const nativeMustLoad = process.platform === 'linux' && ['x64', 'arm64'].includes(process.arch);
 
-const sodium = await loadSodiumSuite();
-if (!sodium && sodiumMustLoad) throw new Error('sodium-native does not load or fails its self-test');
+const native = (await Promise.all([loadOpensslSuite(), loadSodiumSuite()])).filter(
+  suite => suite !== undefined,
+);
+if (native.length < 2 && nativeMustLoad)
+  throw new Error('a native suite does not load or fails its self-test');
 
-export const sodiumSuite: Suite | undefined = sodium;
-export const suites: Suite[] = sodium ? [nobleSuite, sodium] : [nobleSuite];
+/** All but the reference. */
+export const nativeSuites: readonly Suite[] = native;
+export const suites: readonly Suite[] = [nobleSuite, ...native];
