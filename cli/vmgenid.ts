@@ -61,6 +61,8 @@ function selection(command: Command): Command {
       '--hook <address>',
       "also a hook for the hypervisor's agent: a socket path, 127.0.0.1:port or [::1]:port",
     )
+    .option('--acpi', 'the ACPI generation-ID page must be read (default: where there is one)')
+    .option('--no-acpi', 'no ACPI page')
     .option('--vmclock <path>', 'this vmclock device (default: /dev/vmclock0 where there is one)')
     .option('--no-vmclock', 'no vmclock')
     .option('--kmsg <path>', 'this kernel log (default: /dev/kmsg where the kernel watches a generation ID)')
@@ -203,7 +205,7 @@ function nothingToWatch(options: WatchOptions, sources: VmGenId['sources']): Cli
 function listSources(options: SourceSelection): ListedSource[] {
   // Those that were asked for are used whether they work or not.
   const asked = new Set<string>(
-    (['file', 'hook', 'vmclock', 'kmsg'] as const).filter(kind => Boolean(options[kind])),
+    (['file', 'hook', 'acpi', 'vmclock', 'kmsg'] as const).filter(kind => Boolean(options[kind])),
   );
   return detectSources(options).map(source => ({
     ...source,

@@ -8,6 +8,7 @@ import { VmGenId, type VmGenIdOptions } from './driver.js';
 import { VmGenIdError } from './errors.js';
 import { GENERATION_WORDS } from './generation.js';
 import type { GenerationSource, Timing, Uniqueness } from './source.js';
+import { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
 import { FileSource, type FileSourceOptions } from './sources/file.js';
 import { HookSource, type HookSourceOptions } from './sources/hook.js';
 import { KMSG_PATH, KmsgSource, openKmsg } from './sources/kmsg.js';
@@ -15,6 +16,8 @@ import { VMCLOCK_PATH, VmclockSource } from './sources/vmclock.js';
 
 /** Which sources to look at. A path asks for a source: it is used, and must work. False leaves it out. */
 export interface SourceSelection {
+  /** Unset: the generation-ID page that the ACPI tables name, where it can be read. True or options ask for it. */
+  readonly acpi?: boolean | AcpiSourceOptions;
   /** A file with the generation; see {@link FileSource}. */
   readonly file?: string | ({ readonly path: string } & FileSourceOptions);
   /** A socket path or loopback address for the hypervisor's agent; see {@link HookSource}. */
@@ -50,12 +53,10 @@ const SYS_BUS = '/sys/bus';
  * `sysBus` is where to look for the kernel's drivers. Throws `ERR_SOURCE_OPTION` for an option without sense.
  */
 export function detectSources(selection: SourceSelection = {}, sysBus: string = SYS_BUS): SourceCandidate[] {
-  const candidates: SourceCandidate[] = [
-    candidate('acpi', { name: 'acpi', timing: 'immediate', uniqueness: 'unique' }, () => {
-      throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', 'reading the ACPI page is not part of this version');
-    }),
-  ];
-  const { vmclock, kmsg } = selection;
+  const candidates: SourceCandidate[] = [];
+  const { acpi, vmclock, kmsg } = selection;
+  const page = acpiSource(acpi);
+  candidates.push(candidate('acpi', page, acpi === false ? switchedOff : () => tryRead(page)));
   const clock = new VmclockSource({ path: vmclock || VMCLOCK_PATH });
   candidates.push(candidate('vmclock', clock, vmclock === false ? switchedOff : () => tryRead(clock)));
   const log = new KmsgSource({ path: kmsg || KMSG_PATH });
@@ -77,27 +78,48 @@ export function detectSources(selection: SourceSelection = {}, sysBus: string = 
  * any source at all, `protection` is `none`. Close it when done.
  */
 export async function openVmGenId(options: OpenVmGenIdOptions = {}): Promise<VmGenId> {
-  const { vmclock, kmsg, sources } = options;
-  const found = new Set(
-    sources
-      ? []
-      : detectSources({ ...(vmclock === false && { vmclock }), ...(kmsg === false && { kmsg }) })
-          .filter(({ available }) => available)
-          .map(({ kind }) => kind),
-  );
-  const chosen: GenerationSource[] = [...(sources ?? [])];
-  if (vmclock) chosen.push(new VmclockSource({ path: vmclock }));
-  else if (found.has('vmclock')) chosen.push(new VmclockSource());
-  const file = fileSource(options);
-  if (file) chosen.push(file);
-  if (kmsg) chosen.push(new KmsgSource({ path: kmsg }));
-  else if (found.has('kmsg')) chosen.push(new KmsgSource());
-  const hook = hookSource(options);
-  if (hook) chosen.push(hook);
-
+  const { sources } = options;
+  const chosen = sources ? [...sources, ...chosenSources(options, new Set())] : chosenSources(options);
   const vmgenid = new VmGenId(chosen, options);
   await vmgenid.start();
   return vmgenid;
+}
+
+/**
+ * The immediate sources among those that `openVmGenId` would choose, not yet started: for a thread that looks by itself
+ * before every release. What is opened belongs to the thread that called. The caller closes them, or gives them to a
+ * driver that does. Throws `ERR_SOURCE_OPTION` for an option without sense.
+ */
+export function openImmediateSources(selection: SourceSelection = {}): GenerationSource[] {
+  return chosenSources(selection).filter(({ timing }) => timing === 'immediate');
+}
+
+/** What was asked for, and what was found where nothing was said. */
+function chosenSources(selection: SourceSelection, found = foundKinds(selection)): GenerationSource[] {
+  const { acpi, vmclock, kmsg } = selection;
+  const chosen: (GenerationSource | undefined)[] = [
+    acpi || found.has('acpi') ? acpiSource(acpi) : undefined,
+    vmclock || found.has('vmclock') ? new VmclockSource({ path: vmclock || VMCLOCK_PATH }) : undefined,
+    fileSource(selection),
+    kmsg || found.has('kmsg') ? new KmsgSource({ path: kmsg || KMSG_PATH }) : undefined,
+    hookSource(selection),
+  ];
+  return chosen.filter(source => source !== undefined);
+}
+
+/** What works here without having been asked for, and was not left out. */
+function foundKinds({ acpi, vmclock, kmsg }: SourceSelection): Set<SourceCandidate['kind']> {
+  const left = {
+    ...(acpi === false && { acpi }),
+    ...(vmclock === false && { vmclock }),
+    ...(kmsg === false && { kmsg }),
+  };
+  const works = detectSources(left).filter(({ available }) => available);
+  return new Set(works.map(({ kind }) => kind));
+}
+
+function acpiSource(acpi: SourceSelection['acpi']): AcpiSource {
+  return new AcpiSource(typeof acpi === 'object' ? acpi : {});
 }
 
 function fileSource({ file }: SourceSelection): FileSource | undefined {
@@ -128,7 +150,7 @@ function switchedOff(): never {
   throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', 'switched off by an option');
 }
 
-function tryRead(source: FileSource | VmclockSource): void {
+function tryRead(source: AcpiSource | FileSource | VmclockSource): void {
   try {
     source.read(new Uint32Array(GENERATION_WORDS));
   } finally {

@@ -5,6 +5,7 @@ export {
   type SourceCandidate,
   type SourceSelection,
   detectSources,
+  openImmediateSources,
   openVmGenId,
 } from './detect.js';
 export {
@@ -32,6 +33,7 @@ export {
   type VmFork,
 } from './notifier.js';
 export type { Announcement, GenerationSource, SourceListener, Timing, Uniqueness } from './source.js';
+export { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
 export { FileSource, type FileSourceOptions } from './sources/file.js';
 export { HookSource, type HookSourceOptions } from './sources/hook.js';
 export { KmsgSource, type KmsgSourceOptions } from './sources/kmsg.js';
