@@ -1,15 +1,18 @@
 // The release gate by batches: what one reading of the generation costs, and what is saved by one for many packets.
-// Promises: two kinds of source: one in this process's memory (as a mapped page costs), and a vmclock page that is read
-// by a system call.
-// Read on: sessions/release.ts; vmgenid/sources/vmclock.ts.
+// Promises: three kinds of source: one in this process's memory, the ACPI page (a mapped file stands in for physical
+// memory: the same loads), and a vmclock page that is read by a system call.
+// Read on: sessions/release.ts; vmgenid/sources/acpi.ts, vmclock.ts.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Suite } from '../../protocol/suite.js';
 import type { GenerationSource } from '../../vmgenid/source.js';
+import { loadKoffi } from '../../vmgenid/koffi.js';
+import { AcpiSource } from '../../vmgenid/sources/acpi.js';
 import { MemorySource } from '../../vmgenid/sources/memory.js';
 import { VmclockSource } from '../../vmgenid/sources/vmclock.js';
+import { AcpiMachine } from '../../test/support/acpi-tables.js';
 import { Pair, innerPacket } from '../machine.js';
 import { type Candidate, type Effort, measure } from '../measure.js';
 import { type Row, plainRow, ratioRow } from '../row.js';
@@ -24,11 +27,50 @@ export async function releaseSection(suite: Suite, effort: Effort): Promise<Row[
     writeFileSync(path, vmclockPage());
     return [
       ...(await batches(suite, effort, 'memory', () => new MemorySource())),
+      ...(loadKoffi().koffi ? await acpiPage(suite, effort) : []),
       ...(await batches(suite, effort, 'vmclock', () => new VmclockSource({ path }))),
     ];
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+async function acpiPage(suite: Suite, effort: Effort): Promise<Row[]> {
+  const machine = AcpiMachine.qemu(new Uint8Array(16).fill(1));
+  const source = () => new AcpiSource(machine);
+  try {
+    return [acpiRead(source(), effort), ...(await batches(suite, effort, 'acpi', source))];
+  } finally {
+    machine.remove();
+  }
+}
+
+/** The page read as a check reads it, beside loads that the engine may leave out. */
+function acpiRead(source: AcpiSource, effort: Effort): Row {
+  const into = new Uint32Array(4);
+  const plain = new Uint32Array(4).fill(1);
+  const [page, words] = measure(
+    [
+      {
+        run(times) {
+          for (let i = 0; i < times; i++) source.read(into);
+        },
+      },
+      {
+        run(times) {
+          for (let i = 0; i < times; i++) {
+            for (let word = 0; word < 4; word++) into[word] = plain[word];
+          }
+        },
+      },
+    ],
+    effort,
+  );
+  source.close();
+  return ratioRow({ section: 'release', name: 'acpi: the page alone, 16 B' }, page, {
+    name: 'plain typed array',
+    samples: words,
+  });
 }
 
 async function batches(

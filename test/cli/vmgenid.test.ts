@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCli } from '../../cli/program.js';
-import { vmgenidWatch } from '../../cli/vmgenid.js';
+import { vmgenidStatus, vmgenidWatch } from '../../cli/vmgenid.js';
 import {
   MemorySource,
   type SourceListener,
@@ -15,10 +15,11 @@ import {
   openVmGenId,
   parseGuid,
 } from '../../vmgenid/index.js';
+import { AcpiMachine } from '../support/acpi-tables.js';
 import { terminal } from './terminal.js';
 
 const GUIDS = ['00112233-4455-6677-8899-aabbccddeeff', 'ffeeddcc-bbaa-9988-7766-554433221100'];
-const NO_MACHINE = ['--no-vmclock', '--no-kmsg'];
+const NO_MACHINE = ['--no-acpi', '--no-vmclock', '--no-kmsg'];
 let folder: string;
 let file: string;
 
@@ -49,7 +50,7 @@ describe('vmgenid status', () => {
       join(folder, 'nowhere/hook.sock'),
     ]);
     expect([exitCode, err]).toEqual([0, '']);
-    expect(out).toMatch(/^SOURCE +TIMING +VALUE +AVAILABLE\nacpi +immediate +unique +no: /);
+    expect(out).toMatch(/^SOURCE +TIMING +VALUE +AVAILABLE\nacpi +immediate +unique +(yes|no: )/);
     expect(out).toMatch(/\nvmclock +immediate +counter +/);
     expect(out).toMatch(/\nkmsg +delayed +counter +/);
     expect(out).toContain(`file:${file}`);
@@ -69,12 +70,14 @@ describe('vmgenid status', () => {
     ['a file that is not there', () => ({ file: `${file}.gone` })],
     ['a broken vmclock', () => ({ vmclock: file })],
     ['a broken vmclock and a file', () => ({ vmclock: file, file })],
+    ['an ACPI page, whether this machine has one or not', () => ({ acpi: true })],
     ['a file and one thing that fails', () => ({ file, kmsg: join(folder, 'no-log') })],
   ] as const)('tells the protection that the driver has: %s', async (_, make) => {
-    const selection: SourceSelection = { vmclock: false, kmsg: false, ...make() };
-    const argv = Object.entries(selection).flatMap(([name, value]) =>
-      value === false ? [`--no-${name}`] : [`--${name}`, String(value)],
-    );
+    const selection: SourceSelection = { acpi: false, vmclock: false, kmsg: false, ...make() };
+    const argv = Object.entries(selection).flatMap(([name, value]) => {
+      if (typeof value === 'boolean') return value ? [`--${name}`] : [`--no-${name}`];
+      return [`--${name}`, String(value)];
+    });
     const said = JSON.parse((await status(['--json', ...argv])).out);
     const vmgenid = await openVmGenId(selection);
     try {
@@ -86,6 +89,19 @@ describe('vmgenid status', () => {
       );
     } finally {
       await vmgenid.close();
+    }
+  });
+
+  test('a machine whose ACPI page can be read is protected immediately', () => {
+    const machine = AcpiMachine.qemu(parseGuid(GUIDS[0]));
+    try {
+      const io = terminal();
+      const { tables, memory } = machine;
+      vmgenidStatus(io, { acpi: { tables, memory }, vmclock: false, kmsg: false });
+      expect(io.out).toMatch(/^acpi:\S+ +immediate +unique +yes$/m);
+      expect(io.out).toMatch(/^protection: immediate \(acpi:/m);
+    } finally {
+      machine.remove();
     }
   });
 

@@ -11,8 +11,10 @@ import {
   type SourceSelection,
   type VmGenId,
   detectSources,
+  openImmediateSources,
   openVmGenId,
 } from 'wireonce/vmgenid';
+import { AcpiMachine } from '../support/acpi-tables.js';
 
 let folder: string;
 const opened: VmGenId[] = [];
@@ -53,7 +55,6 @@ describe('detectSources', () => {
       ['kmsg', 'delayed', 'counter'],
     ]);
     for (const { available, reason } of candidates) expect(reason !== undefined).toBe(!available);
-    expect(candidates[0].reason).toBe('reading the ACPI page is not part of this version');
   });
 
   it('offers the log only where the kernel serves a generation ID, on either bus', () => {
@@ -76,6 +77,10 @@ describe('detectSources', () => {
       reason: 'switched off by an option',
     });
     expect(find('vmclock', { vmclock: false })).toMatchObject({ available: false });
+    expect(find('acpi', { acpi: false })).toMatchObject({
+      available: false,
+      reason: 'switched off by an option',
+    });
     expect(find('kmsg', { kmsg: '/dev/null' }, join(folder, 'empty'))).toMatchObject({
       name: 'kmsg:/dev/null',
       available: true,
@@ -108,8 +113,53 @@ describe('detectSources', () => {
   });
 });
 
+describe('a machine with a generation ID in its ACPI tables', () => {
+  let machine: AcpiMachine;
+  beforeEach(() => {
+    machine = AcpiMachine.qemu(new Uint8Array(16).fill(1));
+  });
+  afterEach(() => machine.remove());
+
+  it('has it tried, and is immediate by it', async () => {
+    const acpi = { tables: machine.tables, memory: machine.memory };
+    expect(find('acpi', { acpi })).toEqual({
+      kind: 'acpi',
+      name: `acpi:${machine.tables}`,
+      timing: 'immediate',
+      uniqueness: 'unique',
+      available: true,
+    });
+    const vm = await open({ acpi, vmclock: false, kmsg: false });
+    expect([vm.protection, vm.check()]).toEqual(['immediate', 1]);
+    machine.write(0x2028, new Uint8Array(16).fill(2));
+    expect(vm.check()).toBe(2);
+    expect(vm.evidence.vmGenId).toEqual(new Uint8Array(16).fill(2));
+  });
+
+  it('gives a thread the immediate sources alone, by the same choice', async () => {
+    const acpi = { tables: machine.tables, memory: machine.memory };
+    const [file, counter] = [join(folder, 'generation'), join(folder, 'counter')];
+    writeFileSync(file, Buffer.alloc(16, 1));
+    writeFileSync(counter, Buffer.alloc(4, 1));
+    const selection = {
+      acpi,
+      vmclock: '/nowhere/vmclock0',
+      kmsg: '/nowhere/kmsg',
+      hook: join(folder, 'hook.sock'),
+    };
+    const names = (more: SourceSelection) =>
+      openImmediateSources({ ...selection, ...more }).map(it => it.name);
+    const both = [`acpi:${machine.tables}`, 'vmclock:/nowhere/vmclock0'];
+    expect(names({ file })).toEqual(both);
+    expect(names({ file: { path: file, timing: 'immediate' } })).toEqual([...both, `file:${file}`]);
+    expect(names({ acpi: false, vmclock: false })).toEqual([]);
+    const immediate = detectSources().filter(({ available, timing }) => available && timing === 'immediate');
+    expect(openImmediateSources().map(it => it.name)).toEqual(immediate.map(it => it.name));
+  });
+});
+
 describe('openVmGenId', () => {
-  const nothing = { vmclock: false, kmsg: false } as const;
+  const nothing = { acpi: false, vmclock: false, kmsg: false } as const;
 
   it('without any source there is no protection, and that is said', async () => {
     const vm = await open(nothing);
@@ -126,6 +176,7 @@ describe('openVmGenId', () => {
 
   it.each([
     ['a file', { file: '/nowhere/generation' }, 'file:/nowhere/generation'],
+    ['an ACPI page', { acpi: { tables: '/nowhere/tables' } }, 'acpi:/nowhere/tables'],
     ['a vmclock page', { vmclock: '/nowhere/vmclock0' }, 'vmclock:/nowhere/vmclock0'],
     ['a log', { kmsg: '/nowhere/kmsg' }, 'kmsg:/nowhere/kmsg'],
     ['a hook', { hook: '/nowhere/hook.sock' }, 'hook:/nowhere/hook.sock'],
