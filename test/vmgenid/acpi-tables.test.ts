@@ -94,7 +94,14 @@ describe('a table is refused, with its name,', () => {
     [
       'with a name that two definitions give two values',
       table(
-        ...[0x08, 'TWO_', 0x0a, 8, 0x08, 'TWO_', 0x0a, 16],
+        0x08,
+        'TWO_',
+        0x0a,
+        8,
+        0x08,
+        'TWO_',
+        0x0a,
+        16,
         ...device(...packaged([0x14], 'ADDR', 0, 0x70, 'TWO_', 0x88, 0x60, 0, 0)),
       ),
     ],
@@ -109,7 +116,14 @@ describe('a table is refused, with its name,', () => {
     [
       'whose field lies outside its region',
       table(
-        ...[0x5b, 0x80, 'BIOS', 0, 0x0a, 64, 0x0a, 3],
+        0x5b,
+        0x80,
+        'BIOS',
+        0,
+        0x0a,
+        64,
+        0x0a,
+        3,
         ...packaged([0x5b, 0x81], 'BIOS', 0, 'GCAL', 32),
         ...device(...packaged([0x14], 'ADDR', 0, 0x70, 'GCAL', 0x88, 0x60, 0, 0)),
       ),
@@ -117,7 +131,14 @@ describe('a table is refused, with its name,', () => {
     [
       'whose field lies in I/O ports',
       table(
-        ...[0x5b, 0x80, 'BIOS', 1, 0x0a, 64, 0x0a, 4],
+        0x5b,
+        0x80,
+        'BIOS',
+        1,
+        0x0a,
+        64,
+        0x0a,
+        4,
         ...packaged([0x5b, 0x81], 'BIOS', 0, 'GCAL', 32),
         ...device(...packaged([0x14], 'ADDR', 0, 0x70, 'GCAL', 0x88, 0x60, 0, 0)),
       ),
