@@ -57,7 +57,7 @@ export function spread(samples: readonly number[]): Spread {
 }
 
 /** The element at this share of a sorted list; between two elements, their mean by distance. */
-function quantile(sorted: readonly number[], share: number): number {
+export function quantile(sorted: readonly number[], share: number): number {
   const at = (sorted.length - 1) * share;
   const below = Math.floor(at);
   const above = Math.ceil(at);

@@ -1,0 +1,118 @@
+// Two daemons of one implementation, one on each side, configured by `wg` and `ip` as an administrator would.
+// Promises: when `start` returns, a packet has crossed the tunnel. Their sockets and keys are gone after `close`.
+// Read on: topology.ts, implementations/.
+
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Found } from './implementations/implementation.js';
+import { Program, run, succeeds, until } from './programs.js';
+import { OUTER, SIDES, type Side, Topology } from './topology.js';
+import type { Undo } from './undo.js';
+
+export const INNER: Record<Side, string> = { left: '10.99.0.1', right: '10.99.0.2' };
+/** What `wg-quick` gives an interface over Ethernet. */
+export const MTU = 1_420;
+
+const LISTEN_PORT = 51_820;
+const SOCKETS = '/var/run/wireguard';
+
+export class Pair {
+  readonly topology: Topology;
+  readonly #daemons: Record<Side, Program>;
+
+  private constructor(topology: Topology, daemons: Record<Side, Program>) {
+    this.topology = topology;
+    this.#daemons = daemons;
+  }
+
+  /** `index`: among the pairs of this process; `label` likewise. Throws with the daemon's words when it does not run. */
+  static async start(found: Found, label: string, index: number, undo: Undo): Promise<Pair> {
+    const topology = await Topology.create(label, undo);
+    const daemons = {} as Record<Side, Program>;
+    const names = {} as Record<Side, string>;
+    for (const side of SIDES) {
+      names[side] = `wb${process.pid.toString(36)}${index.toString(36)}${side[0]}`;
+      daemons[side] = await startDaemon(found, names[side], topology, side, undo);
+    }
+    const pair = new Pair(topology, daemons);
+    await pair.#configure(names);
+    await pair.#firstPacket();
+    return pair;
+  }
+
+  get pids(): number[] {
+    return SIDES.map(side => this.#daemons[side].pid);
+  }
+
+  /** Throws with its last words when one of them is gone. */
+  assertRunning(): void {
+    for (const side of SIDES) {
+      if (!this.#daemons[side].running)
+        throw new Error(`the ${side} daemon ended: ${this.#daemons[side].log}`);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(SIDES.map(side => this.#daemons[side].close()));
+  }
+
+  async #configure(names: Record<Side, string>): Promise<void> {
+    const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
+    try {
+      const privateKeys = {} as Record<Side, string>;
+      for (const side of SIDES) privateKeys[side] = (await run('wg', ['genkey'])).trim();
+      for (const side of SIDES) {
+        const other = side === 'left' ? 'right' : 'left';
+        const publicKey = (await run('wg', ['pubkey'], { input: privateKeys[other] })).trim();
+        const file = join(folder, `${side}.conf`);
+        writeFileSync(file, configuration(privateKeys[side], publicKey, other), { mode: 0o600 });
+        await run('wg', ['setconf', names[side], file]);
+        await this.topology.ip(side, 'addr', 'add', `${INNER[side]}/24`, 'dev', names[side]);
+        await this.topology.ip(side, 'link', 'set', names[side], 'mtu', String(MTU), 'up');
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+
+  async #firstPacket(): Promise<void> {
+    const [command, args] = this.topology.inside('left', 'ping', ['-c1', '-W1', INNER.right]);
+    await until('a packet to cross the tunnel', () => {
+      this.assertRunning();
+      return succeeds(command, args);
+    });
+  }
+}
+
+async function startDaemon(
+  found: Found,
+  name: string,
+  topology: Topology,
+  side: Side,
+  undo: Undo,
+): Promise<Program> {
+  const { command, args, env } = found.daemon(name);
+  const socket = join(SOCKETS, `${name}.sock`);
+  undo.push(() => rmSync(socket, { force: true }));
+  const daemon = new Program(...topology.inside(side, command, args), undo, { ...process.env, ...env });
+  // Some make their socket a moment before they answer on it.
+  await until('the daemon to answer', () => {
+    if (!daemon.running) throw new Error(`the daemon ended: ${daemon.log}`);
+    return existsSync(socket) && succeeds('wg', ['show', name]);
+  });
+  return daemon;
+}
+
+function configuration(privateKey: string, peerPublicKey: string, peer: Side): string {
+  return [
+    '[Interface]',
+    `PrivateKey = ${privateKey}`,
+    `ListenPort = ${LISTEN_PORT}`,
+    '[Peer]',
+    `PublicKey = ${peerPublicKey}`,
+    `Endpoint = ${OUTER[peer]}:${LISTEN_PORT}`,
+    `AllowedIPs = ${INNER[peer]}/32`,
+    '',
+  ].join('\n');
+}
