@@ -3,6 +3,7 @@
 // Read on: config-file.ts (the reader); cli/daemon/options.ts (the same settings as flags and in the environment).
 
 import { isAbsolute } from 'node:path';
+import { SUITE_NAMES } from '../protocol/index.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { FileSourceOptions } from '../vmgenid/index.js';
 import { type Dialect, type Field, fields, finishPeers, readSections } from './config-file.js';
@@ -25,6 +26,7 @@ export interface DaemonSettings {
   readonly strict?: boolean;
   readonly holdBackMs?: number;
   readonly tripwire?: boolean;
+  readonly suite?: (typeof SUITE_NAMES)[number];
   /** An absolute path, or a loopback address and port; see `HookSource`. */
   readonly hook?: string;
   /** A secret. */
@@ -74,6 +76,7 @@ export const SETTINGS = fields<SettingsDraft>(
     read: (value, to) => (to.holdBackMs = readNumber(value, 0, MAX_HOLD_BACK_MS, 'a number of milliseconds')),
   },
   { name: 'Tripwire', read: (value, to) => (to.tripwire = readBoolean(value)) },
+  { name: 'Suite', read: (value, to) => (to.suite = readWord(value, SUITE_NAMES)) },
   { name: 'Hook', read: (value, to) => (to.hook = readHook(value)) },
   { name: 'HookToken', read: (value, to) => (to.hookToken = value) },
   { name: 'GenerationFile', read: (value, to) => (to.generationFile = readPath(value)) },

@@ -6,6 +6,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Randomness } from '../crng/randomness.js';
+import type { SUITE_NAMES } from '../protocol/index.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { VmGenId } from '../vmgenid/driver.js';
 import { systemClock } from './clock.js';
@@ -46,6 +47,9 @@ export interface DeviceThreadOptions {
   readonly forkPolicy?: ForkPolicy;
   readonly strict?: boolean;
   readonly holdBackMs?: number;
+  readonly tripwire?: boolean;
+  /** Default `fastest`. One that does not load here is `ERR_SUITE` of the thread. */
+  readonly suite?: (typeof SUITE_NAMES)[number];
   /** Take WebSocket connections here. */
   readonly listenWebSocket?: WebSocketListenerOptions;
   readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'>;
@@ -81,7 +85,7 @@ export class DeviceThread implements UapiBackend {
   #closing: Promise<void> | undefined;
 
   private constructor(options: DeviceThreadOptions) {
-    const { vmgenid, tun, forkPolicy = 'wipe', strict = false, holdBackMs = 0 } = options;
+    const { vmgenid, tun, forkPolicy = 'wipe', strict = false, holdBackMs = 0, tripwire = true } = options;
     this.#options = options;
     const libc = requireLibc();
     this.#wake = EventFd.create(libc);
@@ -93,6 +97,8 @@ export class DeviceThread implements UapiBackend {
       forkPolicy,
       strict,
       holdBackMs,
+      tripwire,
+      suite: options.suite ?? 'fastest',
     };
     this.#relays = new Relays({
       crng: options.crng,

@@ -4,8 +4,10 @@
 
 import type { CrngEvent } from '../../crng/index.js';
 import { type DeviceEvent, type ForkPolicy, describePeerCloned } from '../../sessions/index.js';
+import type { ThreadDeviceEvent } from '../../tunnel/device-thread.js';
 import type { TunnelError } from '../../tunnel/errors.js';
 import { encodeKey } from '../../tunnel/keys.js';
+import type { LinkEvent } from '../../tunnel/linux/link-monitor.js';
 import { formatGuid, type VmGenIdEvent } from '../../vmgenid/index.js';
 import { plural } from '../human.js';
 import type { Logger } from './log.js';
@@ -22,7 +24,7 @@ const AFTER_FORK: Readonly<Record<ForkPolicy, string>> = {
   hold: 'silent until a new private key is set: use wg set, and tell the peers its public key',
 };
 
-export function logDeviceEvent(logger: Logger, event: DeviceEvent): void {
+export function logDeviceEvent(logger: Logger, event: DeviceEvent | ThreadDeviceEvent): void {
   if (event.type === 'vmFork') {
     const { type, epoch, policy, wipedKeypairs, wipedHandshakes } = event;
     const ended = `${plural(wipedKeypairs, 'keypair')} and ${plural(wipedHandshakes, 'handshake')} ended`;
@@ -64,7 +66,10 @@ export function logDeviceEvent(logger: Logger, event: DeviceEvent): void {
       );
       break;
     case 'roamed':
-      logger.debug({ ...fields, endpoint: String(event.endpoint) }, `${peer} - Moved to ${event.endpoint}`);
+      logger.debug(
+        { ...fields, endpoint: String(event.endpoint) },
+        `${peer} - Moved to ${String(event.endpoint)}`,
+      );
       break;
     case 'cookieReceived':
       logger.debug(fields, `${peer} - Received cookie: it is under load`);
@@ -74,6 +79,27 @@ export function logDeviceEvent(logger: Logger, event: DeviceEvent): void {
       break;
   }
 }
+
+export function logLinkEvent(logger: Logger, event: LinkEvent): void {
+  const sentence = LINK[event.type];
+  if (!sentence) return;
+  const { type, ...fields } = event;
+  logger.debug({ event: type, ...fields }, sentence(event));
+}
+
+const LINK: Readonly<Record<LinkEvent['type'], ((event: LinkEvent) => string) | undefined>> = {
+  up: () => 'Interface up requested',
+  down: () => 'Interface down requested: all sessions end',
+  gone: () => 'Interface deleted',
+  mtu: event => `MTU updated: ${'mtu' in event ? event.mtu : ''}`,
+  renamed: event => `Interface renamed to ${'name' in event ? event.name : ''}`,
+  moved: event =>
+    'home' in event && event.home
+      ? 'Interface is back in the network namespace of its sockets'
+      : 'Interface moved to another network namespace; its sockets stay',
+  // Whoever has other interfaces has many of these.
+  routing: undefined,
+};
 
 export function logVmGenIdEvent(logger: Logger, event: VmGenIdEvent): void {
   const { type } = event;
@@ -173,9 +199,10 @@ export class TransportErrorLog {
     this.#now = now;
   }
 
-  log(error: TunnelError): void {
+  log(error: Error): void {
     const now = this.#now();
-    const key = `${error.code} ${error.message}`;
+    const { code } = error as Partial<TunnelError>;
+    const key = `${code} ${error.message}`;
     const known = this.#known.get(key);
     if (known && now < known.until) {
       known.more++;
@@ -184,7 +211,7 @@ export class TransportErrorLog {
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();
     this.#known.set(key, { until: now + REPEAT_MS, more: 0 });
     const again = known && known.more > 0 ? ` (and ${known.more} times since this was last said)` : '';
-    this.#logger.error({ event: 'transportError', code: error.code, err: error }, `${error.message}${again}`);
+    this.#logger.error({ event: 'transportError', code, err: error }, `${error.message}${again}`);
   }
 }
 

@@ -6,6 +6,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { SUITE_NAMES } from '../../protocol/index.js';
 import { BadValue } from '../../tunnel/config-values.js';
 import {
   type DaemonPeer,
@@ -57,6 +58,11 @@ const FLAGS: readonly Flag[] = [
     flag: '--no-tripwire',
     means: 'false',
     help: 'do not look for peers that were cloned',
+  },
+  {
+    setting: 'Suite',
+    flag: '--suite <name>',
+    help: `the primitives: ${SUITE_NAMES.join(', ')}`,
   },
   {
     setting: 'Hook',

@@ -14,6 +14,7 @@ ForkPolicy = expire-sending
 Strict = true
 holdbackms = 300
 Tripwire = false
+Suite = Sodium
 Hook = /run/wireonce.hook
 HookToken = ${TOKEN}
 GenerationFile = /run/generation
@@ -36,6 +37,7 @@ Endpoint = home.example:51820
     strict: true,
     holdBackMs: 300,
     tripwire: false,
+    suite: 'sodium',
     hook: '/run/wireonce.hook',
     hookToken: TOKEN,
     generationFile: '/run/generation',
@@ -62,6 +64,7 @@ describe('a mistake is told with file, line and field', () => {
     ['Strict = yes', 'Strict', 'not true or false'],
     ['HoldBackMs = -1', 'HoldBackMs', 'not a number of milliseconds (0 to 10000)'],
     ['HoldBackMs = 60000', 'HoldBackMs', '0 to 10000'],
+    ['Suite = rot13', 'Suite', 'none of fastest, openssl'],
     ['Hook = hook.sock', 'Hook', 'neither an absolute path nor 127.0.0.1:port nor [::1]:port'],
     ['Hook = 0.0.0.0:7', 'Hook', 'neither an absolute path'],
     ['GenerationFile = generation', 'GenerationFile', 'not an absolute path'],

@@ -22,6 +22,9 @@ export interface WorkerSettings {
   readonly forkPolicy: ForkPolicy;
   readonly strict: boolean;
   readonly holdBackMs: number;
+  readonly tripwire: boolean;
+  /** Its name. */
+  readonly suite: string;
 }
 
 /** A datagram on its way between a device and a connection of the main thread. */

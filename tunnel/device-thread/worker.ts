@@ -4,7 +4,8 @@
 
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Crng, hardwareEntropy, kernelEntropy } from '../../crng/index.js';
-import { fastestSuite } from '../../protocol/suites/fastest.js';
+import type { Suite } from '../../protocol/suite.js';
+import { suiteNamed } from '../../protocol/suites/fastest.js';
 import { systemClock } from '../clock.js';
 import { DeviceLoop } from '../linux/device-loop.js';
 import { requireLibc } from '../linux/libc.js';
@@ -32,9 +33,9 @@ class DeviceWorker {
   readonly #closers: (() => void)[] = [];
   #closing = false;
 
-  constructor(port: MessagePort, settings: WorkerSettings, suite: Awaited<ReturnType<typeof fastestSuite>>) {
+  constructor(port: MessagePort, settings: WorkerSettings, suite: Suite) {
     this.#port = port;
-    const { sharedEpoch, protection, forkPolicy, strict, holdBackMs } = settings;
+    const { sharedEpoch, protection, forkPolicy, strict, holdBackMs, tripwire } = settings;
     const libc = requireLibc();
     const tun =
       'fd' in settings.tun ? LinuxTun.adopt(libc, settings.tun.fd) : LinuxTun.create(libc, settings.tun);
@@ -65,6 +66,7 @@ class DeviceWorker {
         forkPolicy,
         strict,
         holdBackMs,
+        tripwire,
         onWake: () => this.#hear(),
         onDeviceEvent: event => this.#tell({ deviceEvent: toThreadEvent(event) }),
         onLinkEvent: event => this.#tell({ linkEvent: event }),
@@ -146,7 +148,8 @@ class DeviceWorker {
 
 const port = parentPort as MessagePort;
 try {
-  new DeviceWorker(port, workerData as WorkerSettings, await fastestSuite()).run();
+  const settings = workerData as WorkerSettings;
+  new DeviceWorker(port, settings, await suiteNamed(settings.suite, systemClock)).run();
 } catch (error) {
   port.postMessage({ ended: toFailure(error) } satisfies FromWorker);
 }

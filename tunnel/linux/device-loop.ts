@@ -37,6 +37,7 @@ export interface DeviceLoopOptions {
   readonly forkPolicy?: ForkPolicy;
   readonly strict?: boolean;
   readonly holdBackMs?: number;
+  readonly tripwire?: boolean;
   readonly onWake: () => void;
   readonly onDeviceEvent: (event: DeviceEvent) => void;
   readonly onLinkEvent: (event: LinkEvent) => void;
@@ -133,6 +134,7 @@ export class DeviceLoop {
       ...(options.forkPolicy && { forkPolicy: options.forkPolicy }),
       ...(options.strict && { strict: true }),
       ...(options.holdBackMs !== undefined && { holdBackMs: options.holdBackMs }),
+      ...(options.tripwire !== undefined && { tripwire: options.tripwire }),
       onEvent: options.onDeviceEvent,
     });
     this.#configuration = new DeviceConfiguration(this.device, libc);

@@ -5,6 +5,7 @@ import { createLogger, type LogStream } from '../../../cli/daemon/log.js';
 import {
   logCrngEvent,
   logDeviceEvent,
+  logLinkEvent,
   logVmGenIdEvent,
   peerName,
   TransportErrorLog,
@@ -13,6 +14,7 @@ import type { CrngEvent } from '../../../crng/index.js';
 import type { DeviceEvent } from '../../../sessions/index.js';
 import { UdpEndpoint } from '../../../tunnel/endpoint.js';
 import { TunnelError } from '../../../tunnel/errors.js';
+import type { LinkEvent } from '../../../tunnel/linux/link-monitor.js';
 import { VmGenIdError, type VmGenIdEvent } from '../../../vmgenid/index.js';
 
 const PEER = new Uint8Array(32).fill(7);
@@ -128,6 +130,27 @@ describe('every event has a sentence, a level and its fields', () => {
     expect(entries()[0]['msg']).toMatch(
       /^peer\(.*\) was cloned.* from 192\.0\.2\.1:9.*private key of its own/,
     );
+  });
+
+  test.each<[LinkEvent, RegExp]>([
+    [{ type: 'up' }, /^Interface up requested$/],
+    [{ type: 'down' }, /down requested/],
+    [{ type: 'gone' }, /deleted/],
+    [{ type: 'mtu', mtu: 1400 }, /MTU updated: 1400$/],
+    [{ type: 'renamed', name: 'wg1' }, /renamed to wg1$/],
+    [{ type: 'moved', home: false }, /moved to another network namespace/],
+    [{ type: 'moved', home: true }, /is back/],
+  ])('%j', (event, sentence) => {
+    const { logger, entries } = recorder();
+    logLinkEvent(logger, event);
+    expect(entries()).toEqual([expect.objectContaining({ level: 'debug', event: event.type })]);
+    expect(entries()[0]['msg']).toMatch(sentence);
+  });
+
+  test('but for changes of routes, which come by the hundred', () => {
+    const { logger, entries } = recorder();
+    logLinkEvent(logger, { type: 'routing' });
+    expect(entries()).toEqual([]);
   });
 
   const error = new VmGenIdError('ERR_SOURCE_UNREADABLE', 'no such file');

@@ -56,6 +56,7 @@ describe('every setting', () => {
     Strict: ['true', true],
     HoldBackMs: ['7', 7],
     Tripwire: ['false', false],
+    Suite: ['noble', 'noble'],
     Hook: ['/h', '/h'],
     HookToken: ['t', 't'],
     GenerationFile: ['/g', '/g'],

@@ -1,0 +1,198 @@
+// The daemon at work: opens what it was told to, serves until it is told to stop or its interface is gone, and closes all.
+// Promises: nothing is left behind, whichever step failed; what it logs to may go away.
+// Read on: ../daemon.ts (the command), options.ts, ../../tunnel/device-thread.ts.
+
+import { ConfiguredEndpoints } from '../../tunnel/configured-endpoints.js';
+import { systemClock } from '../../tunnel/clock.js';
+import type { DaemonSettings } from '../../tunnel/daemon-config.js';
+import { DeviceThread } from '../../tunnel/device-thread.js';
+import { MetricsServer } from '../../tunnel/metrics.js';
+import { openCrng } from '../../tunnel/open-crng.js';
+import { resolveEndpoints } from '../../tunnel/resolve.js';
+import { UapiServer, socketPath } from '../../tunnel/uapi/index.js';
+import { type OpenVmGenIdOptions, openVmGenId } from '../../vmgenid/index.js';
+import { CliError } from '../errors.js';
+import type { CliIo } from '../io.js';
+import { describeProtection } from '../protection.js';
+import { packageVersion } from '../version.js';
+import { createLogger, type Logger } from './log.js';
+import {
+  logCrngEvent,
+  logDeviceEvent,
+  logLinkEvent,
+  logVmGenIdEvent,
+  TransportErrorLog,
+} from './log-events.js';
+import type { DaemonOptions } from './options.js';
+
+/**
+ * Calls `onReady` when the socket stands, and resolves with the exit status when it has ended. Throws what cannot be
+ * opened, with everything closed again.
+ */
+export async function serve(
+  io: CliIo,
+  requestedName: string,
+  options: DaemonOptions,
+  onReady: () => void,
+): Promise<number> {
+  const logger = createLogger({ interface: requestedName, stream: io.stderr, env: io.env });
+  for (const warning of options.warnings) logger.warn(warning);
+  const closers: Closers = [];
+  try {
+    const stop = new AbortController();
+    const thread = await start(io, requestedName, options, logger, closers, () => stop.abort());
+    // A terminal that was closed must not end a tunnel.
+    io.stderr.removeAllListeners('error');
+    io.stderr.on('error', () => undefined);
+    onReady();
+    return await untilEnd(thread, io.signal, stop.signal, logger);
+  } finally {
+    for (const close of closers.reverse()) await close();
+  }
+}
+
+type Closers = (() => void | Promise<void>)[];
+
+async function untilEnd(
+  thread: DeviceThread,
+  told: AbortSignal,
+  socketRemoved: AbortSignal,
+  logger: Logger,
+): Promise<number> {
+  try {
+    const reason = await Promise.race([
+      aborted(told, 'a signal came'),
+      aborted(socketRemoved, 'its socket was removed'),
+      thread.ended.then(() => 'the interface was deleted'),
+    ]);
+    logger.info({ event: 'ending' }, `Ending: ${reason}`);
+    return 0;
+  } catch (error) {
+    logger.error(
+      { event: 'ending', err: error },
+      `Ending, as the device failed: ${(error as Error).message}`,
+    );
+    return 1;
+  }
+}
+
+async function start(
+  io: CliIo,
+  requestedName: string,
+  { settings, peers }: DaemonOptions,
+  logger: Logger,
+  closers: Closers,
+  onSocketRemoved: () => void,
+): Promise<DeviceThread> {
+  const troubles = new TransportErrorLog(logger, systemClock.now);
+  const vmgenid = await openVmGenId({
+    ...sourcesOf(settings),
+    onEvent: event => logVmGenIdEvent(logger, event),
+  });
+  closers.push(() => vmgenid.close());
+  const opened = await openCrng({ vmgenid, onEvent: event => logCrngEvent(logger, event) });
+  closers.push(() => opened.close());
+
+  const later: { endpoints?: ConfiguredEndpoints } = {};
+  const tunFd = descriptor(io, 'WG_TUN_FD');
+  const { forkPolicy, strict, holdBackMs, tripwire, suite, listenWebSocket } = settings;
+  const thread = await DeviceThread.start({
+    tun: tunFd === undefined ? { name: requestedName } : { fd: tunFd },
+    vmgenid,
+    crng: opened.crng,
+    version: packageVersion(),
+    ...(forkPolicy && { forkPolicy }),
+    ...(strict !== undefined && { strict }),
+    ...(holdBackMs !== undefined && { holdBackMs }),
+    ...(tripwire !== undefined && { tripwire }),
+    ...(suite && { suite }),
+    ...(listenWebSocket && { listenWebSocket }),
+    onDeviceEvent: event => {
+      logDeviceEvent(logger, event);
+      if ('peer' in event) later.endpoints?.hear(event);
+    },
+    onLinkEvent: event => logLinkEvent(logger, event),
+    onTrouble: error => troubles.log(error),
+  });
+  closers.push(() => thread.close());
+  const endpoints = new ConfiguredEndpoints(thread, {
+    peers,
+    resolve: resolveEndpoints,
+    now: systemClock.now,
+    after: (ms, callback) => {
+      const timer = setTimeout(callback, ms);
+      return () => clearTimeout(timer);
+    },
+    onTrouble: error => troubles.log(error),
+  });
+  later.endpoints = endpoints;
+  closers.push(() => endpoints.close());
+
+  if (settings.metrics !== undefined) {
+    const metrics = await MetricsServer.listen({
+      listen: settings.metrics,
+      status: () => thread.status(),
+      log: message => logger.error(message),
+    });
+    closers.push(() => metrics.close());
+    logger.info(`Metrics at http://${metrics.address}/metrics`);
+  }
+
+  const uapiFd = descriptor(io, 'WG_UAPI_FD');
+  const path = socketPath(thread.name);
+  const uapiOptions = {
+    log: (message: string) => logger.error(message),
+    onRemoved: onSocketRemoved,
+  };
+  const uapi =
+    uapiFd === undefined
+      ? await UapiServer.listen(path, endpoints, uapiOptions)
+      : await UapiServer.adopt(uapiFd, path, endpoints, uapiOptions);
+  closers.push(() => uapi.close());
+  const { protection, sources } = vmgenid;
+  logger.info(
+    { event: 'started', protection, sources: sources.map(({ name }) => name) },
+    `wireonce ${packageVersion()} serves ${thread.name}; protection against forks: ${describeProtection(protection, sources)}`,
+  );
+  for (const { name, readable, reason } of sources) {
+    if (!readable) logger.error({ event: 'sourceFailed', source: name }, `${name} does not work: ${reason}`);
+  }
+  return thread;
+}
+
+function sourcesOf(settings: DaemonSettings): Omit<OpenVmGenIdOptions, 'onEvent'> {
+  const { hook, hookToken, generationFile, generationFileTiming, generationFileFormat, vmclock, kmsg } =
+    settings;
+  return {
+    ...(vmclock !== undefined && { vmclock }),
+    ...(kmsg !== undefined && { kmsg }),
+    ...(hook !== undefined && {
+      hook: { listen: hook, ...(hookToken !== undefined && { token: hookToken }) },
+    }),
+    ...(generationFile !== undefined && {
+      file: {
+        path: generationFile,
+        ...(generationFileTiming && { timing: generationFileTiming }),
+        ...(generationFileFormat && { format: generationFileFormat }),
+      },
+    }),
+  };
+}
+
+/** A descriptor that whoever started us has opened for us. */
+function descriptor(io: CliIo, name: string): number | undefined {
+  const value = io.env[name];
+  if (value === undefined || value === '') return undefined;
+  const fd = Number(value);
+  if (!Number.isInteger(fd) || fd < 0) {
+    throw new CliError('ERR_CLI_USAGE', `${name} is no descriptor: ${value}`);
+  }
+  return fd;
+}
+
+function aborted(signal: AbortSignal, why: string): Promise<string> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve(why);
+    else signal.addEventListener('abort', () => resolve(why), { once: true });
+  });
+}
