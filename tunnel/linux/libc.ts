@@ -37,6 +37,8 @@ export const SO_MARK = 36;
 export const IPPROTO_IP = 0;
 export const IP_PKTINFO = 8;
 export const IPPROTO_UDP = 17;
+export const UDP_SEGMENT = 103;
+export const UDP_GRO = 104;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
 export const IPV6_RECVPKTINFO = 49;
@@ -103,6 +105,7 @@ export class Libc {
   readonly #close;
   readonly #read;
   readonly #write;
+  readonly #writev;
   readonly #ioctl;
   readonly #fcntl;
   readonly #poll;
@@ -121,8 +124,8 @@ export class Libc {
   readonly #clockGettime;
   readonly #scratch: NativeMemory;
   // A ring of buffers is read into again and again: the last answer mostly serves.
-  #lastBuffer: Uint8Array | undefined;
-  #lastAddress = 0;
+  #lastMemory: ArrayBufferLike | undefined;
+  #lastStart = 0;
   readonly #addresses = new WeakMap<ArrayBufferLike, number>();
 
   /** `koffi`: the module. Use `loadLibc`. */
@@ -136,6 +139,7 @@ export class Libc {
     this.#close = call('close', 'int');
     this.#read = transfer('read', 'int', 'uintptr_t', 'size_t');
     this.#write = transfer('write', 'int', 'uintptr_t', 'size_t');
+    this.#writev = transfer('writev', 'int', 'uintptr_t', 'int');
     // Variadic in C. On these two machines such arguments travel like all others.
     this.#ioctl = call('ioctl', 'int', 'ulong', 'uintptr_t');
     this.#fcntl = call('fcntl', 'int', 'int', 'long');
@@ -167,16 +171,17 @@ export class Libc {
    * must be made at once, in the same turn.
    */
   addressOf(buffer: Uint8Array): number {
-    if (buffer === this.#lastBuffer) return this.#lastAddress;
-    const whole = buffer.buffer;
-    let start = this.#addresses.get(whole);
-    if (start === undefined) {
-      start = Number(this.#koffi.address(new Uint8Array(whole)));
-      this.#addresses.set(whole, start);
+    const memory = buffer.buffer;
+    if (memory !== this.#lastMemory) {
+      let start = this.#addresses.get(memory);
+      if (start === undefined) {
+        start = Number(this.#koffi.address(new Uint8Array(memory)));
+        this.#addresses.set(memory, start);
+      }
+      this.#lastMemory = memory;
+      this.#lastStart = start;
     }
-    this.#lastBuffer = buffer;
-    this.#lastAddress = start + buffer.byteOffset;
-    return this.#lastAddress;
+    return this.#lastStart + buffer.byteOffset;
   }
 
   open(path: string, flags: number, mode = 0): number {
@@ -193,6 +198,11 @@ export class Libc {
 
   write(fd: number, address: number, length: number): number {
     return this.#result(this.#write(fd, address, length));
+  }
+
+  /** `iovecs`: the address of `count` of them, 1,024 at most. */
+  writev(fd: number, iovecs: number, count: number): number {
+    return this.#result(this.#writev(fd, iovecs, count));
   }
 
   /** `read` into `buffer[offset, offset + length)`; `-EINVAL` when that lies outside. */

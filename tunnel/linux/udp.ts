@@ -13,6 +13,8 @@ import {
   EHOSTUNREACH,
   EINTR,
   EINVAL,
+  EIO,
+  EMSGSIZE,
   ENETUNREACH,
   ENODEV,
   ENXIO,
@@ -39,9 +41,13 @@ import {
   SO_RCVBUFFORCE,
   SO_SNDBUF,
   SO_SNDBUFFORCE,
+  UDP_GRO,
+  UDP_SEGMENT,
   checked,
 } from './libc.js';
-import { ReceiveBatch, SendBatch } from './udp-batch.js';
+import { DatagramPool } from './datagram-pool.js';
+import { ReceiveBatch } from './receive-batch.js';
+import { SendBatch } from './send-batch.js';
 import { EndpointTable, type LinuxUdpEndpoint, swapPort } from './udp-endpoint.js';
 
 /** What wireguard-go asks for, in bytes. Root gets it, others as much as the system allows. */
@@ -63,8 +69,12 @@ export interface LinuxUdpOptions {
   /** The IPv6 address to bind to, or `false` for none. Default `::`. */
   readonly ipv6?: string | false;
   readonly socketBufferBytes?: number;
-  /** Datagrams in one system call. Default 64. */
+  /** Messages in one system call. Default 64. */
   readonly batch?: number;
+  /** Where datagrams to be sent lie. Default: a pool of this socket's own. */
+  readonly pool?: DatagramPool;
+  /** Let the kernel split and join datagrams where it can. Default true. */
+  readonly offloads?: boolean;
 }
 
 export interface LinuxUdpCounters {
@@ -84,12 +94,17 @@ export interface LinuxUdpCounters {
   sourcesForgotten: number;
   /** Taken from a socket on which the network had left them. */
   waitingErrors: number;
+  /** Runs of datagrams that the system did not split: sent again one by one. */
+  runsRefused: number;
 }
 
 interface Family {
   readonly fd: number;
   readonly out: SendBatch;
   readonly maxBytes: number;
+  /** Whether the kernel splits what we send, and joins what we receive. */
+  segments: boolean;
+  readonly joins: boolean;
 }
 
 /** Epochs of sources, for all sockets of this thread: what an older socket has learnt is not good for a newer one. */
@@ -107,10 +122,12 @@ export class LinuxUdpSocket {
     sendFailed: 0,
     sourcesForgotten: 0,
     waitingErrors: 0,
+    runsRefused: 0,
   };
   /** The name of the last error of sending or receiving that was not waited out, such as `EPERM`. */
   lastError: string | undefined;
   readonly #libc: Libc;
+  readonly #pool: DatagramPool;
   readonly #v4: Family | undefined;
   readonly #v6: Family | undefined;
   readonly #in: ReceiveBatch;
@@ -119,13 +136,22 @@ export class LinuxUdpSocket {
   #mark: number;
   #closed = false;
 
-  private constructor(libc: Libc, port: number, v4: number, v6: number, batch: number, mark: number) {
+  private constructor(libc: Libc, port: number, v4: number, v6: number, options: LinuxUdpOptions) {
+    const { batch = BATCH, mark = 0, offloads = true } = options;
     this.port = port;
     this.#libc = libc;
     this.#mark = mark;
+    this.#pool = options.pool ?? new DatagramPool(libc);
     this.#in = new ReceiveBatch(libc, batch);
-    if (v4 >= 0) this.#v4 = { fd: v4, out: new SendBatch(libc, batch), maxBytes: MAX_BYTES_V4 };
-    if (v6 >= 0) this.#v6 = { fd: v6, out: new SendBatch(libc, batch), maxBytes: MAX_BYTES_V6 };
+    const family = (fd: number, maxBytes: number): Family => {
+      const segments = offloads && libc.getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT) >= 0;
+      const joins = offloads && libc.setsockopt(fd, IPPROTO_UDP, UDP_GRO, 1) >= 0;
+      const out = new SendBatch(libc, this.#pool, batch);
+      if (!segments) out.segmentLimit = 0;
+      return { fd, out, maxBytes, segments, joins };
+    };
+    if (v4 >= 0) this.#v4 = family(v4, MAX_BYTES_V4);
+    if (v6 >= 0) this.#v6 = family(v6, MAX_BYTES_V6);
   }
 
   /**
@@ -133,7 +159,7 @@ export class LinuxUdpSocket {
    * taken, an address is not ours, or no family is left, and `ERR_SYSTEM_CALL` when the mark cannot be set.
    */
   static open(libc: Libc, options: LinuxUdpOptions = {}): LinuxUdpSocket {
-    const { port = 0, batch = BATCH, mark = 0 } = options;
+    const { port = 0 } = options;
     for (let attempt = 1; ; attempt++) {
       const v4 = bindFamily(libc, AF_INET, port, options.ipv4 ?? '0.0.0.0', options);
       try {
@@ -141,7 +167,7 @@ export class LinuxUdpSocket {
         const v6 = bindFamily(libc, AF_INET6, shared, options.ipv6 ?? '::', options);
         if (v4 < 0 && v6 < 0)
           throw new TunnelError('ERR_UDP_BIND', 'no UDP socket: no address family is left');
-        return new LinuxUdpSocket(libc, v4 < 0 ? localPort(libc, v6) : shared, v4, v6, batch, mark);
+        return new LinuxUdpSocket(libc, v4 < 0 ? localPort(libc, v6) : shared, v4, v6, options);
       } catch (error) {
         if (v4 >= 0) libc.close(v4);
         // The port that IPv4 gave us may be another's in IPv6: ask for a new one.
@@ -170,6 +196,15 @@ export class LinuxUdpSocket {
     return this.#mark;
   }
 
+  /** What the kernel does for us: `UDP_SEGMENT`, `UDP_GRO`. */
+  get offloads(): string[] {
+    const families = [this.#v4, this.#v6].filter(family => family !== undefined);
+    return [
+      ...(families.some(({ segments }) => segments) ? ['UDP_SEGMENT'] : []),
+      ...(families.some(({ joins }) => joins) ? ['UDP_GRO'] : []),
+    ];
+  }
+
   /** Throws `ERR_SYSTEM_CALL`. */
   setMark(mark: number): void {
     for (const family of [this.#v4, this.#v6]) if (family) setMark(this.#libc, family.fd, mark);
@@ -177,8 +212,8 @@ export class LinuxUdpSocket {
   }
 
   /**
-   * Reads one batch from one of the two sockets and hands each datagram on. Its bytes may be changed, and are good
-   * until `handle` returns. Returns how many came, 0 when none waits: a full batch means that there may be more.
+   * Reads one batch from one of the two sockets and hands each datagram on. The bytes may be changed, and are good
+   * until the next call. Returns how many messages came, 0 when none waits: there may be more behind a full batch.
    */
   receive(fd: number, handle: (datagram: Uint8Array, from: LinuxUdpEndpoint) => void): number {
     const received = this.#receive(fd);
@@ -189,37 +224,40 @@ export class LinuxUdpSocket {
         this.counters.malformed++;
         continue;
       }
-      this.counters.received++;
-      handle(batch.datagram(i), from);
+      const length = batch.length(i);
+      const segmentBytes = batch.segmentBytes(i);
+      let start = 0;
+      do {
+        this.counters.received++;
+        handle(batch.bytes(i, start, Math.min(segmentBytes, length - start)), from);
+        start += segmentBytes;
+      } while (start < length);
     }
     return received;
   }
 
   /** Copies a datagram behind those that wait, and sends them when there are enough. False: dropped, and counted. */
   queue(datagram: Uint8Array, to: LinuxUdpEndpoint): boolean {
-    const { counters } = this;
-    const family = to.ip.length === 4 ? this.#v4 : this.#v6;
-    if (!family) {
-      counters.noFamily++;
+    const family = this.#familyFor(datagram.length, to);
+    if (!family) return false;
+    const buffer = this.#pool.take(datagram.length) ?? this.#flushAndTake(datagram.length);
+    if (!buffer) {
+      this.counters.queueFull++;
       return false;
     }
-    if (datagram.length === 0 || datagram.length > family.maxBytes) {
-      counters.badLength++;
-      return false;
-    }
-    if (to.port === 0) {
-      counters.sendFailed++;
-      return false;
-    }
-    if (family.out.full) {
-      this.#flush(family);
-      if (family.out.full) {
-        counters.queueFull++;
-        return false;
-      }
-    }
-    family.out.push(datagram, to, to.sourceEpoch === this.#epoch);
-    return true;
+    buffer.set(datagram);
+    return this.#push(family, buffer, datagram.length, to);
+  }
+
+  /**
+   * Like `queue`, for a datagram that already lies in the first `length` bytes of a buffer of the pool, which is this
+   * socket's from here on.
+   */
+  queueTaken(buffer: Uint8Array, length: number, to: LinuxUdpEndpoint): boolean {
+    const family = this.#familyFor(length, to);
+    if (family) return this.#push(family, buffer, length, to);
+    this.#pool.give(buffer);
+    return false;
   }
 
   /** Sends what waits. Returns how many datagrams still do. */
@@ -232,13 +270,47 @@ export class LinuxUdpSocket {
   /** Call when routes or addresses changed: every answer goes by the kernel's choice until its peer is heard again. */
   forgetSources(): void {
     this.#epoch = ++lastEpoch;
+    // Another path may carry longer datagrams.
+    for (const family of [this.#v4, this.#v6]) {
+      if (family?.segments) family.out.segmentLimit = Number.POSITIVE_INFINITY;
+    }
   }
 
   /** What waits is lost. May be called twice. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const family of [this.#v4, this.#v6]) if (family) this.#libc.close(family.fd);
+    for (const family of [this.#v4, this.#v6]) {
+      family?.out.clear();
+      if (family) this.#libc.close(family.fd);
+    }
+  }
+
+  /** The socket for a datagram of this length to this endpoint; none when it cannot be sent, which is counted. */
+  #familyFor(length: number, to: LinuxUdpEndpoint): Family | undefined {
+    const { counters } = this;
+    const family = to.ip.length === 4 ? this.#v4 : this.#v6;
+    if (!family) counters.noFamily++;
+    else if (length === 0 || length > family.maxBytes) counters.badLength++;
+    else if (to.port === 0) counters.sendFailed++;
+    else return family;
+    return undefined;
+  }
+
+  #push(family: Family, buffer: Uint8Array, length: number, to: LinuxUdpEndpoint): boolean {
+    if (family.out.full) this.#flush(family);
+    if (family.out.full) {
+      this.#pool.give(buffer);
+      this.counters.queueFull++;
+      return false;
+    }
+    family.out.push(buffer, length, to, to.sourceEpoch === this.#epoch);
+    return true;
+  }
+
+  #flushAndTake(length: number): Uint8Array | undefined {
+    this.flush();
+    return this.#pool.take(length);
   }
 
   #receive(fd: number): number {
@@ -254,7 +326,8 @@ export class LinuxUdpSocket {
     return 0;
   }
 
-  #flush({ fd, out }: Family): void {
+  #flush(family: Family): void {
+    const { fd, out } = family;
     let again = true;
     while (out.pending > 0) {
       const sent = out.send(fd);
@@ -262,12 +335,13 @@ export class LinuxUdpSocket {
         this.counters.sent += sent;
         again = true;
       } else if (sent === -EAGAIN) return;
-      else if (sent !== -EINTR) again = this.#refused(out, -sent, again);
+      else if (sent !== -EINTR) again = this.#refused(family, -sent, again);
     }
   }
 
-  /** Decides on the first datagram, which the kernel refused. Returns whether the next refusal earns another try. */
-  #refused(out: SendBatch, errno: number, again: boolean): boolean {
+  /** Decides on the first message, which the kernel refused. Returns whether the next refusal earns another try. */
+  #refused(family: Family, errno: number, again: boolean): boolean {
+    const { out } = family;
     if (blamesTheWay(errno)) {
       const target = out.forgetSource();
       if (target) {
@@ -276,13 +350,23 @@ export class LinuxUdpSocket {
         return true;
       }
     }
+    if (out.firstRun > 0 && blamesTheRun(errno)) {
+      this.counters.runsRefused++;
+      // No device on this way can do it (wireguard-go conn/errors_linux.go); or the way carries no such segments whole.
+      if (errno === EIO) family.segments = false;
+      out.segmentLimit = errno === EIO ? 0 : out.firstRun - 1;
+      return true;
+    }
     // It may be an error that an earlier datagram left on the socket. Then the second try succeeds.
     if (again) return false;
-    out.drop();
-    this.counters.sendFailed++;
+    this.counters.sendFailed += out.drop();
     this.lastError = errnoName(errno);
     return true;
   }
+}
+
+function blamesTheRun(errno: number): boolean {
+  return errno === EIO || errno === EINVAL || errno === EMSGSIZE;
 }
 
 function blamesTheWay(errno: number): boolean {

@@ -42,6 +42,7 @@ const report: LoopReport = {
     sendFailed: 5,
     sourcesForgotten: 0,
     waitingErrors: 0,
+    runsRefused: 0,
   },
   lastUdpError: undefined,
   loop: { packetsIn: 0, packetsOut: 0, undeliverable: 0, noSocket: 6, turns: 0 },
