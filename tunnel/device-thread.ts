@@ -9,6 +9,7 @@ import type { Randomness } from '../crng/randomness.js';
 import type { SUITE_NAMES } from '../protocol/index.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { VmGenId } from '../vmgenid/driver.js';
+import type { SourceSelection } from '../vmgenid/detect.js';
 import { systemClock } from './clock.js';
 import {
   type Answers,
@@ -40,6 +41,11 @@ export interface DeviceThreadOptions {
   readonly tun: { readonly name: string; readonly mtu?: number } | { readonly fd: number };
   /** Stays the caller's to close, after the thread. */
   readonly vmgenid: VmGenId;
+  /**
+   * What `vmgenid` was opened with. Of these sources the thread opens the immediate ones for itself, so that it looks
+   * before every release and waits for nobody. Default: the best of this machine.
+   */
+  readonly sources?: SourceSelection;
   /** For the masks of WebSocket frames. */
   readonly crng: Randomness;
   /** Of the program, for `status`. */
@@ -94,6 +100,7 @@ export class DeviceThread implements UapiBackend {
       wakeFd: this.#wake.fd,
       sharedEpoch: vmgenid.sharedEpoch,
       protection: vmgenid.protection,
+      sources: immediateOnly(options.sources),
       forkPolicy,
       strict,
       holdBackMs,
@@ -264,4 +271,14 @@ export class DeviceThread implements UapiBackend {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+/** A hook has a socket, which cannot be handed to a thread; no delayed source is of use to it. */
+function immediateOnly({ acpi, vmclock, file }: SourceSelection = {}): SourceSelection {
+  return {
+    kmsg: false,
+    ...(acpi !== undefined && { acpi }),
+    ...(vmclock !== undefined && { vmclock }),
+    ...(file !== undefined && { file }),
+  };
 }

@@ -31,7 +31,7 @@ export interface ThreadGuardOptions {
   readonly sharedEpoch: Int32Array;
   /** Immediate sources that this thread reads by itself. */
   readonly sources: readonly GenerationSource[];
-  /** What the main thread says of the machine. */
+  /** What the main thread says of the machine when this thread begins. */
   readonly protection: Protection;
   /** Monotonic milliseconds. */
   readonly now: () => number;
@@ -40,8 +40,8 @@ export interface ThreadGuardOptions {
 }
 
 export class ThreadGuard implements ForkGuard {
-  readonly protection: Protection;
   readonly evidence: ForkEvidence;
+  readonly #mainProtection: Protection;
   readonly #inner: VmGenId;
   readonly #shared: Int32Array;
   readonly #main: MainThreadSource;
@@ -49,7 +49,7 @@ export class ThreadGuard implements ForkGuard {
   readonly #callbacks = new Set<() => void>();
 
   constructor(options: ThreadGuardOptions) {
-    this.protection = options.protection;
+    this.#mainProtection = options.protection;
     this.#shared = options.sharedEpoch;
     this.#main = new MainThreadSource(options.sharedEpoch);
     this.#inner = new VmGenId([...options.sources, this.#main], { now: options.now });
@@ -81,6 +81,13 @@ export class ThreadGuard implements ForkGuard {
       },
       { name: 'thread guard', priority: Number.MAX_SAFE_INTEGER },
     );
+  }
+
+  /** Immediate by a source of this thread's own: what the main thread reads reaches this one some time later. */
+  get protection(): Protection {
+    const own = this.#inner.protection;
+    if (own === 'immediate') return own;
+    return this.#mainProtection === 'immediate' ? 'delayed' : this.#mainProtection;
   }
 
   get epoch(): number {

@@ -46,6 +46,17 @@ describe('a device thread', () => {
     expect(forks).toEqual([2]);
   });
 
+  it('is immediate by a source of its own alone: the main thread’s word comes later', () => {
+    const own = new MemorySource();
+    const { guard, main } = twoThreads([own]);
+    expect([main.protection, guard.protection]).toEqual(['immediate', 'immediate']);
+    const { guard: blind, page } = twoThreads();
+    expect(blind.protection).toBe('delayed');
+    // The harm: the page has changed, and this thread does not see it at its check.
+    page.fork(id(1));
+    expect(blind.check()).toBe(1);
+  });
+
   it('lets nothing out while the main thread cannot vouch, and goes on when it can', async () => {
     const { main, guard } = twoThreads();
     await main.close();

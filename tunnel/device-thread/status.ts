@@ -34,7 +34,7 @@ export class EventTally {
 
 export interface StatusParts {
   readonly report: LoopReport;
-  readonly vmgenid: Pick<VmGenId, 'protection' | 'sources'>;
+  readonly vmgenid: Pick<VmGenId, 'sources'>;
   readonly tally: EventTally;
   readonly version: string;
   readonly uptimeMs: number;
@@ -68,7 +68,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     mtu: report.mtu,
     listenPort: report.listenPort,
     webSockets: parts.webSockets,
-    protection: vmgenid.protection,
+    protection: report.protection,
     sources: vmgenid.sources,
     forkPolicy: parts.forkPolicy,
     strict: parts.strict,

@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { Crng, hardwareEntropy, kernelEntropy } from '../../crng/index.js';
 import type { Suite } from '../../protocol/suite.js';
 import { suiteNamed } from '../../protocol/suites/fastest.js';
+import { openImmediateSources } from '../../vmgenid/index.js';
 import { systemClock } from '../clock.js';
 import { DeviceLoop } from '../linux/device-loop.js';
 import { requireLibc } from '../linux/libc.js';
@@ -43,7 +44,7 @@ class DeviceWorker {
     try {
       this.#guard = new ThreadGuard({
         sharedEpoch,
-        sources: [],
+        sources: openImmediateSources(settings.sources),
         protection,
         now: systemClock.now,
         onLocalFork: () => this.#tell({ localFork: true }),

@@ -8,7 +8,7 @@ import type { Suite } from '../../protocol/suite.js';
 import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.js';
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
-import type { ForkGuard } from '../../vmgenid/driver.js';
+import type { ForkGuard, Protection } from '../../vmgenid/driver.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
 import type { RelayEndpoint } from '../relay-endpoint.js';
@@ -65,6 +65,8 @@ export interface LoopReport {
   readonly linkState: TunState;
   /** Whether the interface lies in the network namespace of this process. */
   readonly home: boolean;
+  /** As the thread has it that runs the device. */
+  readonly protection: Protection;
   /** Base64; null without a private key. */
   readonly publicKey: string | null;
   readonly listenPort: number;
@@ -210,6 +212,7 @@ export class DeviceLoop {
       mtu: mtu ?? device.mtu,
       linkState: state,
       home,
+      protection: this.#options.guard.protection,
       publicKey: device.publicKey ? encodeKey(device.publicKey) : null,
       listenPort: this.#configuration.listenPort,
       suite: this.#options.suite.name,

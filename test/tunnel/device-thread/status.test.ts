@@ -14,6 +14,7 @@ const report: LoopReport = {
   mtu: 1_420,
   linkState: 'up',
   home: true,
+  protection: 'immediate',
   publicKey: encodeKey(peer),
   listenPort: 51_820,
   suite: 'noble',
@@ -50,7 +51,7 @@ const report: LoopReport = {
 
 const parts = {
   report,
-  vmgenid: { protection: 'immediate' as const, sources: [] },
+  vmgenid: { sources: [] },
   version: '1.2.3',
   uptimeMs: 10,
   forkPolicy: 'wipe' as const,
