@@ -35,6 +35,8 @@ export interface DaemonSettings {
   readonly generationFile?: string;
   readonly generationFileTiming?: NonNullable<FileSourceOptions['timing']>;
   readonly generationFileFormat?: NonNullable<FileSourceOptions['format']>;
+  /** True: the ACPI generation-ID page must be read. False leaves it out. */
+  readonly acpi?: boolean;
   /** A path, or false to leave the source out. */
   readonly vmclock?: string | false;
   readonly kmsg?: string | false;
@@ -88,6 +90,7 @@ export const SETTINGS = fields<SettingsDraft>(
     name: 'GenerationFileFormat',
     read: (value, to) => (to.generationFileFormat = readWord(value, ['id', 'counter32'])),
   },
+  { name: 'Acpi', read: (value, to) => (to.acpi = readWord(value, ['on', 'off']) === 'on') },
   { name: 'Vmclock', read: (value, to) => (to.vmclock = value === 'off' ? false : readPath(value)) },
   { name: 'Kmsg', read: (value, to) => (to.kmsg = value === 'off' ? false : readPath(value)) },
   { name: 'Metrics', read: (value, to) => (to.metrics = readMetrics(value)) },

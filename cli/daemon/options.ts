@@ -84,6 +84,13 @@ const FLAGS: readonly Flag[] = [
     flag: '--generation-file-format <format>',
     help: 'id (default) or counter32',
   },
+  {
+    setting: 'Acpi',
+    flag: '--acpi',
+    means: 'on',
+    help: 'the ACPI generation-ID page must be read (default: where there is one)',
+  },
+  { setting: 'Acpi', flag: '--no-acpi', means: 'off', help: 'no ACPI page' },
   { setting: 'Vmclock', flag: '--vmclock <path>', help: 'this vmclock device' },
   { setting: 'Vmclock', flag: '--no-vmclock', means: 'off', help: 'no vmclock' },
   { setting: 'Kmsg', flag: '--kmsg <path>', help: 'this kernel log' },

@@ -10,7 +10,7 @@ import { MetricsServer } from '../../tunnel/metrics.js';
 import { openCrng } from '../../tunnel/open-crng.js';
 import { resolveEndpoints } from '../../tunnel/resolve.js';
 import { UapiServer, socketPath } from '../../tunnel/uapi/index.js';
-import { type OpenVmGenIdOptions, openVmGenId } from '../../vmgenid/index.js';
+import { type SourceSelection, openVmGenId } from '../../vmgenid/index.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
 import { describeProtection } from '../protection.js';
@@ -85,8 +85,9 @@ async function start(
   onSocketRemoved: () => void,
 ): Promise<DeviceThread> {
   const troubles = new TransportErrorLog(logger, systemClock.now);
+  const selection = sourcesOf(settings);
   const vmgenid = await openVmGenId({
-    ...sourcesOf(settings),
+    ...selection,
     onEvent: event => logVmGenIdEvent(logger, event),
   });
   closers.push(() => vmgenid.close());
@@ -99,6 +100,7 @@ async function start(
   const thread = await DeviceThread.start({
     tun: tunFd === undefined ? { name: requestedName } : { fd: tunFd },
     vmgenid,
+    sources: selection,
     crng: opened.crng,
     version: packageVersion(),
     ...(forkPolicy && { forkPolicy }),
@@ -160,10 +162,11 @@ async function start(
   return thread;
 }
 
-function sourcesOf(settings: DaemonSettings): Omit<OpenVmGenIdOptions, 'onEvent'> {
-  const { hook, hookToken, generationFile, generationFileTiming, generationFileFormat, vmclock, kmsg } =
+function sourcesOf(settings: DaemonSettings): SourceSelection {
+  const { hook, hookToken, generationFile, generationFileTiming, generationFileFormat, acpi, vmclock, kmsg } =
     settings;
   return {
+    ...(acpi !== undefined && { acpi }),
     ...(vmclock !== undefined && { vmclock }),
     ...(kmsg !== undefined && { kmsg }),
     ...(hook !== undefined && {

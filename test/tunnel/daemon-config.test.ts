@@ -20,6 +20,7 @@ HookToken = ${TOKEN}
 GenerationFile = /run/generation
 GenerationFileTiming = immediate
 GenerationFileFormat = counter32
+Acpi = on
 Vmclock = off
 Kmsg = /dev/kmsg
 Metrics = 9586
@@ -43,6 +44,7 @@ Endpoint = home.example:51820
     generationFile: '/run/generation',
     generationFileTiming: 'immediate',
     generationFileFormat: 'counter32',
+    acpi: true,
     vmclock: false,
     kmsg: '/dev/kmsg',
     metrics: '9586',

@@ -62,6 +62,7 @@ describe('every setting', () => {
     GenerationFile: ['/g', '/g'],
     GenerationFileTiming: ['immediate', 'immediate'],
     GenerationFileFormat: ['counter32', 'counter32'],
+    Acpi: ['off', false],
     Vmclock: ['/v', '/v'],
     Kmsg: ['off', false],
     Metrics: ['9586', '9586'],
@@ -100,7 +101,8 @@ describe('every setting', () => {
 });
 
 test('sources can be left out by flag', () => {
-  expect(read(flags('--no-vmclock', '--no-kmsg', '--no-tripwire')).settings).toEqual({
+  expect(read(flags('--no-acpi', '--no-vmclock', '--no-kmsg', '--no-tripwire')).settings).toEqual({
+    acpi: false,
     vmclock: false,
     kmsg: false,
     tripwire: false,
@@ -159,6 +161,7 @@ test('what is forwarded to the background says the same there', () => {
     '--config',
     join(folder, 'rel.conf'),
     '--no-kmsg',
+    '--acpi',
     '--vmclock',
     '/v',
     '--hold-back-ms',
