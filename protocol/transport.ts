@@ -21,10 +21,10 @@ export const REUSED_COUNTER = -3;
  * as its last MTU-sized piece would be; an MTU of 0 bounds nothing (Linux send.c calculate_skb_padding).
  */
 export function paddedLength(length: number, mtu: number): number {
-  if (mtu === 0) return Math.ceil(length / PADDING_BYTES) * PADDING_BYTES;
-  const lastUnit = length > mtu ? length % mtu : length;
-  const padded = Math.min(mtu, Math.ceil(lastUnit / PADDING_BYTES) * PADDING_BYTES);
-  return length - lastUnit + padded;
+  const lastUnit = mtu > 0 && length > mtu ? length % mtu : length;
+  // Up to a multiple of the padding, which is a power of two.
+  const padded = (lastUnit + PADDING_BYTES - 1) & -PADDING_BYTES;
+  return length - lastUnit + (mtu > 0 && padded > mtu ? mtu : padded);
 }
 
 /** Bytes of the data message that carries a packet of this padded length. */

@@ -5,6 +5,7 @@ import type { LocalIdentity } from '../protocol/handshake.js';
 import type { Suite } from '../protocol/suite.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import type { AllowedIps } from './allowed-ips.js';
+import type { Batch } from './batch.js';
 import type { CookieJar } from './cookies.js';
 import type { DeadlineQueue } from './deadline-queue.js';
 import type { DropCounter } from './drops.js';
@@ -30,6 +31,7 @@ export interface Context {
   readonly allowedIps: AllowedIps<Peer>;
   readonly deadlines: DeadlineQueue<Peer>;
   readonly gate: ReleaseGate;
+  readonly batch: Batch;
   readonly drops: DropCounter;
   readonly cookies: CookieJar;
   readonly load: LoadMeter;

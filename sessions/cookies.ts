@@ -129,9 +129,9 @@ function sendCookieReply(
     nonce,
     mac1: message.subarray(fields.mac1, fields.mac1 + MAC_BYTES),
   });
-  const buffer = context.gate.buffer(COOKIE_REPLY_BYTES);
-  buffer.set(reply);
-  context.gate.push('cookie', buffer, COOKIE_REPLY_BYTES, to, undefined, epoch);
+  const output = context.gate.output(COOKIE_REPLY_BYTES);
+  output.bytes.set(reply);
+  context.gate.push(output, 'cookie', to, undefined, epoch);
   context.gate.flush();
 }
 

@@ -10,6 +10,7 @@ import { KEY_BYTES, type Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import { AllowedIps } from './allowed-ips.js';
+import { Batch } from './batch.js';
 import type { Context } from './context.js';
 import { CookieJar, deriveMacKeys } from './cookies.js';
 import { DeadlineQueue } from './deadline-queue.js';
@@ -169,6 +170,7 @@ export class Device {
       allowedIps: new AllowedIps<Peer>(),
       deadlines: new DeadlineQueue<Peer>(),
       gate,
+      batch: new Batch(),
       drops,
       cookies: new CookieJar(this.#sessionSlab.allocate()),
       load: new LoadMeter(options.underLoadThreshold ?? DEFAULT_UNDER_LOAD_THRESHOLD),
@@ -327,13 +329,16 @@ export class Device {
 
   /**
    * From here to `uncork` sealed datagrams gather; then one reading of the generation, made after the last was sealed,
-   * releases or discards all of them. Calls may nest.
+   * releases or discards all of them. Meanwhile data packets share one reading before them, and one of the clock: do
+   * not wait for anything before `uncork`. Calls may nest.
    */
   cork(): void {
+    this.#context.batch.open();
     this.#context.gate.cork();
   }
 
   uncork(): void {
+    this.#context.batch.close();
     this.#context.gate.uncork();
   }
 
@@ -448,9 +453,9 @@ export class Device {
   }
 
   // What has left counts: for the peer's traffic, and for the timers that watch it.
-  #released({ kind, peer, length, notBefore }: Output): void {
+  #released({ bytes, kind, peer, notBefore }: Output): void {
     if (!peer) return;
-    peer.txBytes += length;
+    peer.txBytes += bytes.length;
     authenticatedPacketSent(this.#context, peer, notBefore);
     if (kind === 'data') dataSent(this.#context, peer, notBefore);
   }

@@ -69,23 +69,22 @@ export function initiateHandshake(context: Context, peer: Peer, isRetry = false)
 
   peer.lastSentTimestampMs = Math.max(clock.wallClock(), peer.lastSentTimestampMs + TIMESTAMP_STEP_MS);
   const timestamp = tai64n(peer.lastSentTimestampMs);
-  const buffer = gate.buffer(INITIATION_BYTES);
-  const message = buffer.subarray(0, INITIATION_BYTES);
+  const output = gate.output(INITIATION_BYTES);
   peer.sent = createInitiation(
     context.suite,
     local,
     peer,
     { ephemeralPrivate, senderIndex, timestamp },
-    message,
+    output.bytes,
     storage,
   );
   peer.sentIndex = senderIndex;
   peer.sentEpoch = epoch;
   peer.lastSentHandshake = now;
   context.waiting.delete(peer);
-  writeMacs(context, peer, message, epoch, now);
+  writeMacs(context, peer, output.bytes, epoch, now);
   handshakeInitiated(context, peer, now);
-  gate.push('initiation', buffer, INITIATION_BYTES, peer.endpoint, peer, epoch);
+  gate.push(output, 'initiation', peer.endpoint, peer, epoch);
   gate.flush();
   context.emit({ type: 'handshakeInitiated', peer: peer.publicKey, attempt: peer.handshakeAttempts });
 }
@@ -146,10 +145,9 @@ function respond(context: Context, peer: Peer, consumed: ConsumedInitiation, epo
       return waitForFreshness(context, peer);
     }
     const now = clock.now();
-    const buffer = gate.buffer(RESPONSE_BYTES);
-    const message = buffer.subarray(0, RESPONSE_BYTES);
+    const output = gate.output(RESPONSE_BYTES);
     const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
-    if (!consumed.createResponse({ ephemeralPrivate, senderIndex }, peer, message, transportKeys)) {
+    if (!consumed.createResponse({ ephemeralPrivate, senderIndex }, peer, output.bytes, transportKeys)) {
       context.indices.remove(senderIndex);
       context.drops.drop('badTag');
       return;
@@ -163,9 +161,9 @@ function respond(context: Context, peer: Peer, consumed: ConsumedInitiation, epo
       tripwire: context.tripwire,
     });
     peer.lastSentHandshake = now;
-    writeMacs(context, peer, message, epoch, now);
+    writeMacs(context, peer, output.bytes, epoch, now);
     sessionDerived(context, peer, now);
-    gate.push('response', buffer, RESPONSE_BYTES, peer.endpoint, peer, epoch);
+    gate.push(output, 'response', peer.endpoint, peer, epoch);
     gate.flush();
   } finally {
     ephemeralPrivate.fill(0);

@@ -3,16 +3,17 @@
 // Read on: WireGuard paper 5.4.6, 6.5; Linux drivers/net/wireguard/receive.c.
 
 import {
-  COOKIE_REPLY,
   HANDSHAKE_INITIATION,
   HANDSHAKE_RESPONSE,
   KEEPALIVE_TIMEOUT_MS,
   REJECT_AFTER_TIME_MS,
   REKEY_TIMEOUT_MS,
+  TRANSPORT_DATA,
 } from '../protocol/constants.js';
 import { TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
 import { BAD_TAG, REPLAYED_COUNTER, REUSED_COUNTER, openPacket } from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
+import { enterForData } from './batch.js';
 import type { Context } from './context.js';
 import { consumeCookieReply, refuseAtDoor } from './cookies.js';
 import type { Drop } from './drops.js';
@@ -34,6 +35,7 @@ const REKEY_ON_RECEIVE_MS = REJECT_AFTER_TIME_MS - KEEPALIVE_TIMEOUT_MS - REKEY_
 export function receiveDatagram(context: Context, datagram: Uint8Array, from: Endpoint): ReceiveResult {
   const type = messageType(datagram);
   if (type === undefined) return context.drops.drop('malformed');
+  if (type === TRANSPORT_DATA) return receiveData(context, datagram, from);
   // Read before anything is consumed: a clone must not go on with what its sibling holds too.
   const epoch = enter(context);
   if (epoch === NO_EPOCH) return context.drops.drop('staleEpoch');
@@ -50,11 +52,16 @@ export function receiveDatagram(context: Context, datagram: Uint8Array, from: En
         refuseAtDoor(context, datagram, from, epoch, now) ??
         consumeResponse(context, datagram, from, epoch, now)
       );
-    case COOKIE_REPLY:
-      return consumeCookieReply(context, datagram, epoch, now);
     default:
-      return consumeData(context, datagram, from, epoch, now);
+      return consumeCookieReply(context, datagram, epoch, now);
   }
+}
+
+function receiveData(context: Context, datagram: Uint8Array, from: Endpoint): ReceiveResult {
+  const epoch = enterForData(context);
+  if (epoch === NO_EPOCH) return context.drops.drop('staleEpoch');
+  if (context.held) return context.drops.drop('held');
+  return consumeData(context, datagram, from, epoch, context.batch.now);
 }
 
 function consumeData(

@@ -10,15 +10,18 @@
  */
 
 import type { ForkGuard } from '../vmgenid/driver.js';
+import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Peer } from './peer.js';
 import type { Clock, Endpoint, Sink } from './ports.js';
 
 export type OutputKind = 'data' | 'keepalive' | 'initiation' | 'response' | 'cookie';
 
-/** A sealed datagram that waits for the check. Entries are reused. */
+/** A datagram in the making, and then on its way through the gate. Used again when it has left. */
 export interface Output {
-  buffer: Uint8Array;
-  length: number;
+  /** The datagram: as many bytes as were asked for. */
+  bytes: Uint8Array;
+  /** What `bytes` is a view of. */
+  readonly memory: Uint8Array;
   to: Endpoint | undefined;
   peer: Peer | undefined;
   kind: OutputKind;
@@ -38,20 +41,16 @@ export interface ReleaseOptions {
   readonly onDiscarded: (output: Output) => void;
 }
 
-/** Buffers of this size are kept for reuse; from the first longer datagram on they are twice as long, or more. */
+/** Memory of this size is kept for reuse; from the first longer datagram on it is twice as long, or more. */
 const FIRST_POOLED_BYTES = 2048;
 /** A queue that is never quite empty, as while datagrams are held back, is cut when so many in it are finished. */
 const COMPACT_AT = 1024;
-const EMPTY = new Uint8Array(0);
 
 export class ReleaseGate {
   readonly #options: ReleaseOptions;
-  readonly #buffers: Uint8Array[] = [];
   #pooledBytes = FIRST_POOLED_BYTES;
   readonly #spare: Output[] = [];
   readonly #queue: Output[] = [];
-  #viewed: Uint8Array = EMPTY;
-  #view: Uint8Array = EMPTY;
   #head = 0;
   #corks = 0;
   #flushing = false;
@@ -60,28 +59,27 @@ export class ReleaseGate {
     this.#options = options;
   }
 
-  /** A buffer of at least `length` bytes, for one datagram that is then pushed. */
-  buffer(length: number): Uint8Array {
+  /** Room for one datagram of `length` bytes, which is then pushed. */
+  output(length: number): Output {
     if (length > this.#pooledBytes) {
       while (length > this.#pooledBytes) this.#pooledBytes *= 2;
-      this.#buffers.length = 0;
+      this.#spare.length = 0;
     }
-    return this.#buffers.pop() ?? new Uint8Array(this.#pooledBytes);
+    const output = this.#spare.pop() ?? emptyOutput(this.#pooledBytes);
+    // Datagrams of one length tend to follow each other: the view of the last one mostly fits.
+    if (output.bytes.length !== length) output.bytes = output.memory.subarray(0, length);
+    return output;
   }
 
   /** Takes a sealed datagram. `now`: when its sealing began. It leaves with the next `flush`, or not at all. */
   push(
+    output: Output,
     kind: OutputKind,
-    buffer: Uint8Array,
-    length: number,
     to: Endpoint,
     peer: Peer | undefined,
     epoch: number,
     now: number = this.#options.clock.now(),
   ): void {
-    const output = this.#spare.pop() ?? ({} as Output);
-    output.buffer = buffer;
-    output.length = length;
     output.to = to;
     output.peer = peer;
     output.kind = kind;
@@ -133,15 +131,6 @@ export class ReleaseGate {
       : Number.POSITIVE_INFINITY;
   }
 
-  // Datagrams of one length tend to follow each other in one buffer.
-  #viewOf(buffer: Uint8Array, length: number): Uint8Array {
-    if (buffer !== this.#viewed || length !== this.#view.length) {
-      this.#viewed = buffer;
-      this.#view = buffer.subarray(0, length);
-    }
-    return this.#view;
-  }
-
   // Popped one by one: an array whose length is set to 0 gives its memory back, and the next push fetches it again.
   #forgetFinished(): void {
     const queue = this.#queue;
@@ -170,20 +159,30 @@ export class ReleaseGate {
   }
 
   #finish(output: Output, epoch: number): boolean {
-    const { buffer, length, to } = output;
     const released = output.epoch === epoch;
     if (released) {
-      this.#options.sink.sendDatagram(this.#viewOf(buffer, length), to as Endpoint);
+      this.#options.sink.sendDatagram(output.bytes, output.to as Endpoint);
       this.#options.onReleased(output);
     } else {
-      buffer.fill(0, 0, length);
+      output.bytes.fill(0);
       this.#options.onDiscarded(output);
     }
-    if (buffer.length === this.#pooledBytes) this.#buffers.push(buffer);
-    output.buffer = EMPTY;
     output.to = undefined;
     output.peer = undefined;
-    this.#spare.push(output);
+    if (output.memory.length === this.#pooledBytes) this.#spare.push(output);
     return released;
   }
+}
+
+function emptyOutput(bytes: number): Output {
+  const memory = new Uint8Array(bytes);
+  return {
+    bytes: memory,
+    memory,
+    to: undefined,
+    peer: undefined,
+    kind: 'data',
+    epoch: NO_EPOCH,
+    notBefore: 0,
+  };
 }

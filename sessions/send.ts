@@ -11,6 +11,7 @@ import {
 import type { Keypair } from '../protocol/keypair.js';
 import { COUNTER_EXHAUSTED, messageLength, paddedLength, sealPacket } from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
+import { enterForData } from './batch.js';
 import type { Context } from './context.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
@@ -37,9 +38,9 @@ export function sendPacket(context: Context, packet: Uint8Array): SendResult {
   if (!context.local) return context.drops.drop('noPrivateKey');
   if (!peer.endpoint) return context.drops.drop('noEndpoint');
 
-  const epoch = enter(context);
+  const epoch = enterForData(context);
   if (context.held) return context.drops.drop('held');
-  const now = context.clock.now();
+  const { now } = context.batch;
   const keypair = sendingKeypair(peer, epoch, now);
   if (!keypair || peer.staged.length > 0) {
     stage(context, peer, packet);
@@ -104,11 +105,10 @@ function seal(
   now: number,
 ): boolean {
   const padded = paddedLength(packet.length, context.mtu);
-  const buffer = context.gate.buffer(messageLength(padded));
-  const length = sealPacket(context.suite, keypair, packet, padded, buffer);
-  if (length === COUNTER_EXHAUSTED) return false;
+  const output = context.gate.output(messageLength(padded));
+  if (sealPacket(context.suite, keypair, packet, padded, output.bytes) === COUNTER_EXHAUSTED) return false;
   const kind = packet.length === 0 ? 'keepalive' : 'data';
-  if (peer.endpoint) context.gate.push(kind, buffer, length, peer.endpoint, peer, epoch, now);
+  if (peer.endpoint) context.gate.push(output, kind, peer.endpoint, peer, epoch, now);
   return true;
 }
 

@@ -5,12 +5,13 @@
 import type { Koffi } from '../../../vmgenid/koffi.js';
 
 /*
- * Memory behind an ArrayBuffer or SharedArrayBuffer never moves. A small array that the engine still keeps in its own
- * heap gets such memory the moment its `buffer` is looked at.
+ * Memory behind an array never moves, once it was asked for: a small array that the engine still keeps in its own heap
+ * then gets memory outside. The key is the array itself: looking at its `buffer` and `byteOffset` would cost more than
+ * the look-up. Whoever uses the same few hundred arrays again and again pays a few nanoseconds.
  */
 export class Addresses {
   readonly #koffi: Koffi;
-  readonly #known = new WeakMap<ArrayBufferLike, number>();
+  readonly #known = new WeakMap<Uint8Array, number>();
   #bytes: Uint8Array | undefined;
   #address = 0;
 
@@ -20,15 +21,15 @@ export class Addresses {
 
   of(bytes: Uint8Array): number {
     if (bytes !== this.#bytes) {
-      const memory = bytes.buffer;
-      let base = this.#known.get(memory);
-      if (base === undefined) {
-        base = Number(this.#koffi.address(bytes)) - bytes.byteOffset;
-        this.#known.set(memory, base);
-      }
-      this.#address = base + bytes.byteOffset;
+      this.#address = this.#known.get(bytes) ?? this.#find(bytes);
       this.#bytes = bytes;
     }
     return this.#address;
+  }
+
+  #find(bytes: Uint8Array): number {
+    const address = Number(this.#koffi.address(bytes));
+    this.#known.set(bytes, address);
+    return address;
   }
 }
