@@ -13,7 +13,7 @@ import { UdpEndpoint } from '../tunnel/endpoint.js';
 import { TunnelError } from '../tunnel/errors.js';
 import { formatIp, parseIp, sameBytes } from '../tunnel/ip.js';
 import { encodeKey } from '../tunnel/keys.js';
-import { type OpenTunnel, openTunnel } from '../tunnel/open.js';
+import { type CreatedTunnel, createTunnel } from '../tunnel/create-tunnel.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { VmGenId } from '../vmgenid/index.js';
 import { Bell } from './bell.js';
@@ -144,7 +144,7 @@ class PingRun {
       );
     }
     this.#endpoint = formatEndpoint(endpoint);
-    const open = await this.#openTunnel(config, route);
+    const open = await this.#createTunnel(config, route);
     try {
       this.#printOpening(open, route);
       await this.#shakeHands(open, route);
@@ -199,11 +199,11 @@ class PingRun {
 
   // Only the peer that is asked: the others need not resolve, and are not called. No keepalive either, as the first
   // initiation shall be the one that is timed.
-  async #openTunnel(config: TunnelConfig, { peer }: Route): Promise<OpenTunnel> {
+  async #createTunnel(config: TunnelConfig, { peer }: Route): Promise<CreatedTunnel> {
     const { persistentKeepalive: _, ...calm } = peer;
     const { port, vmgenid } = this.#options;
     const { signal } = this.#io;
-    const opening = openTunnel({
+    const opening = createTunnel({
       config: { interface: { ...config.interface, listenPort: port ?? 0 }, peers: [calm] },
       onPacket: packet => this.#received(packet),
       onTransportError: error => {
@@ -229,7 +229,7 @@ class PingRun {
     throw new CliError('ERR_CLI_INTERRUPTED', `interrupted while ${this.#endpoint} was looked up`);
   }
 
-  #printOpening({ tunnel, vmgenid }: OpenTunnel, { peer, source }: Route): void {
+  #printOpening({ tunnel, vmgenid }: CreatedTunnel, { peer, source }: Route): void {
     const { size, target } = this.#options;
     const { protection, sources } = vmgenid;
     const names = sources.filter(({ readable }) => readable).map(({ name }) => name);
@@ -243,7 +243,7 @@ class PingRun {
     this.#say(`peer ${encodeKey(peer.publicKey)} at ${this.#endpoint}, protection: ${text}`);
   }
 
-  async #shakeHands(open: OpenTunnel, { peer }: Route): Promise<void> {
+  async #shakeHands(open: CreatedTunnel, { peer }: Route): Promise<void> {
     const { tunnel } = open;
     const { signal } = this.#io;
     const { device } = tunnel;
@@ -299,7 +299,7 @@ class PingRun {
     }
   }
 
-  async #askForEchoes(open: OpenTunnel, { peer, source }: Route): Promise<void> {
+  async #askForEchoes(open: CreatedTunnel, { peer, source }: Route): Promise<void> {
     const { count = Number.POSITIVE_INFINITY, interval, timeout, size, target } = this.#options;
     const { signal } = this.#io;
     const { device } = open.tunnel;
@@ -336,7 +336,7 @@ class PingRun {
     });
   }
 
-  #sendEcho(open: OpenTunnel, series: EchoSeries): void {
+  #sendEcho(open: CreatedTunnel, series: EchoSeries): void {
     try {
       const { sequence, packet } = series.next(systemClock.now());
       const result = open.tunnel.sendPacket(packet);
@@ -393,7 +393,7 @@ class PingRun {
   }
 
   /** Why nothing may leave this machine now. */
-  #heldBack({ vmgenid, crng }: OpenTunnel): string | undefined {
+  #heldBack({ vmgenid, crng }: CreatedTunnel): string | undefined {
     if (vmgenid.check() === NO_EPOCH) {
       const reasons = vmgenid.sources.flatMap(({ name, reason }) => (reason ? [`${name}: ${reason}`] : []));
       return `no source can say whether this machine was forked (${reasons.join('; ')})`;

@@ -55,10 +55,12 @@ export class EndpointRefresher {
 
   /** Resolves the name of a peer now, until that works, and again whenever the peer stays silent. */
   watch(publicKey: Uint8Array, at: NamedHost): void {
-    this.forget(publicKey);
-    const watched = { publicKey, at, turn: 0, askedAt: 0, asking: false, cancel: undefined };
-    this.#watched.set(idOf(publicKey), watched);
-    void this.#ask(watched);
+    void this.#ask(this.#add(publicKey, at, 0));
+  }
+
+  /** The same for a peer that looks for the first of its name's addresses already. */
+  watchResolved(publicKey: Uint8Array, at: NamedHost): void {
+    this.#add(publicKey, at, 1);
   }
 
   /** Call when a peer is removed, or was given another endpoint by hand. */
@@ -85,6 +87,14 @@ export class EndpointRefresher {
   close(): void {
     for (const { cancel } of this.#watched.values()) cancel?.();
     this.#watched.clear();
+  }
+
+  #add(publicKey: Uint8Array, at: NamedHost, turn: number): Watched {
+    this.forget(publicKey);
+    const askedAt = this.#options.now();
+    const watched: Watched = { publicKey, at, turn, askedAt, asking: false, cancel: undefined };
+    this.#watched.set(idOf(publicKey), watched);
+    return watched;
   }
 
   async #ask(watched: Watched): Promise<void> {

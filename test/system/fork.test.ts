@@ -8,7 +8,7 @@ import { encodeKey } from '../../tunnel/keys.js';
 import { MemorySource, VmGenId } from '../../vmgenid/index.js';
 import { echoRequest } from './support/echo.js';
 import { ipOf } from './support/our-peer.js';
-import { closeAfterTest, closeAll, openTunnelTo, startPair } from './support/pair.js';
+import { closeAfterTest, closeAll, createTunnelTo, startPair } from './support/pair.js';
 import { run, sleep, until } from './support/run.js';
 import { OUR_V4, THEIR_V4, THEIR_V6, WireguardGo } from './support/wireguard-go.js';
 
@@ -72,7 +72,7 @@ it('a tunnel on the event loop keeps the same promise', async () => {
   const source = new MemorySource();
   const vmgenid = new VmGenId([source]);
   closeAfterTest(vmgenid);
-  const { opened, replies } = await openTunnelTo(await WireguardGo.start(), vmgenid);
+  const { opened, replies } = await createTunnelTo(await WireguardGo.start(), vmgenid);
   const { tunnel, udp } = opened;
   const wire: { type: number; receiverIndex: number }[] = [];
   const send = udp.send.bind(udp);

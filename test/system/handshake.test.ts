@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { newPresharedKey, ipOf } from './support/our-peer.js';
 import { echoRequest } from './support/echo.js';
-import { closeAll, openTunnelTo, startPair } from './support/pair.js';
+import { closeAll, createTunnelTo, startPair } from './support/pair.js';
 import { until } from './support/run.js';
 import { OUR_V4, OUR_V6, THEIR_V4, THEIR_V6, WireguardGo } from './support/wireguard-go.js';
 
@@ -100,7 +100,7 @@ it('a peer that they do not know gets no answer, and one that we do not know get
 });
 
 it('a tunnel opened from a wg-quick file reaches them', async () => {
-  const { opened, replies } = await openTunnelTo(await WireguardGo.start());
+  const { opened, replies } = await createTunnelTo(await WireguardGo.start());
   opened.tunnel.sendPacket(echoRequest(ipOf(OUR_V4), ipOf(THEIR_V4), 7, 1));
   opened.tunnel.sendPacket(echoRequest(ipOf(OUR_V6), ipOf(THEIR_V6), 7, 2));
   await until('both replies', () => replies.size === 2);

@@ -2,7 +2,7 @@
 
 import { onTestFailed } from 'vitest';
 import { encodeKey } from '../../../tunnel/keys.js';
-import { type OpenTunnel, openTunnel, parseConfig } from '../../../tunnel/index.js';
+import { type CreatedTunnel, createTunnel, parseConfig } from '../../../tunnel/index.js';
 import type { VmGenId } from '../../../vmgenid/index.js';
 import { readEcho } from './echo.js';
 import { OurPeer, type OurPeerOptions } from './our-peer.js';
@@ -46,10 +46,10 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
 }
 
 /** A tunnel of the package's own, opened from a wg-quick file, and the numbers of the echo replies that it delivers. */
-export async function openTunnelTo(
+export async function createTunnelTo(
   theirs: WireguardGo,
   vmgenid?: VmGenId,
-): Promise<{ opened: OpenTunnel; replies: Set<number> }> {
+): Promise<{ opened: CreatedTunnel; replies: Set<number> }> {
   open.push(theirs);
   const config = parseConfig(`
     [Interface]
@@ -61,7 +61,7 @@ export async function openTunnelTo(
     Endpoint = 127.0.0.1:${theirs.listenPort}
   `);
   const replies = new Set<number>();
-  const opened = await openTunnel({
+  const opened = await createTunnel({
     config,
     ...(vmgenid && { vmgenid }),
     onPacket: packet => {
