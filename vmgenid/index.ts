@@ -1,5 +1,8 @@
 // wireonce/vmgenid: which generation is this machine, and who must know when it changes?
 
+export { Broker, type BrokerEvent, type BrokerOptions } from './broker/broker.js';
+export type { PageHistory } from './broker/counter-page.js';
+export type { BrokerLine } from './broker/lines.js';
 export {
   type OpenVmGenIdOptions,
   type SourceCandidate,

@@ -3,13 +3,12 @@
 // Read on: sources/hook-call.ts for the body; docs for how to call it from an agent.
 
 import { timingSafeEqual } from 'node:crypto';
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
-import { connect, isIP } from 'node:net';
-import { isMainThread } from 'node:worker_threads';
+import { isIP } from 'node:net';
 import { VmGenIdError } from '../errors.js';
 import { NO_EPOCH } from '../generation.js';
 import type { GenerationSource, SourceListener } from '../source.js';
+import { SOCKET_PATH_MAX, listenAt } from '../unix-socket.js';
 import { parseHookCall } from './hook-call.js';
 
 export interface HookSourceOptions {
@@ -33,8 +32,6 @@ export const HOOK_BODY_MAX = 4_096;
 const HEADERS_MAX = 8_192;
 const CONNECTIONS_MAX = 32;
 const TOKEN_LENGTH_MIN = 16;
-/** What fits into the address of a Unix socket, without its final zero. */
-const SOCKET_PATH_MAX = 107;
 
 type Address = { path: string } | { host: string; port: number };
 type Answer = { status: number; body: object; headers?: Record<string, string> };
@@ -85,7 +82,6 @@ export class HookSource implements GenerationSource {
 
   /** Throws `ERR_HOOK_LISTEN` where it cannot listen: address in use, no permission, no such folder. */
   async start(listener: SourceListener): Promise<void> {
-    if ('path' in this.#address) await removeStaleSocket(this.#address.path);
     this.#listener = listener;
     const server = createServer(
       {
@@ -126,30 +122,22 @@ export class HookSource implements GenerationSource {
     });
   }
 
-  #listen(server: Server): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const refuse = (error: Error) => {
-        reject(
-          new VmGenIdError('ERR_HOOK_LISTEN', `${this.name}: cannot listen: ${error.message}`, {
-            cause: error,
-          }),
-        );
-      };
-      server.once('error', refuse);
-      const ready = () => {
-        server.off('error', refuse);
-        resolve();
-      };
-      if ('host' in this.#address) return void server.listen(this.#address.port, this.#address.host, ready);
-      // Only the owner may call, from the socket's first moment on. Only a main thread may set the mask.
-      const mask = isMainThread ? process.umask(0o177) : undefined;
-      try {
-        server.listen(this.#address.path, ready);
-        if (server.listening) chmodSync(this.#address.path, 0o600);
-      } finally {
-        if (mask !== undefined) process.umask(mask);
-      }
-    });
+  async #listen(server: Server): Promise<void> {
+    const address = this.#address;
+    try {
+      if ('path' in address) return await listenAt(server, address.path);
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(address.port, address.host, () => {
+          server.off('error', reject);
+          resolve();
+        });
+      });
+    } catch (error) {
+      throw new VmGenIdError('ERR_HOOK_LISTEN', `${this.name}: cannot listen: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -249,24 +237,6 @@ function clientError(error: NodeJS.ErrnoException): [status: string, reason: str
     default:
       return ['400 Bad Request', 'not an HTTP request'];
   }
-}
-
-// A socket left behind by a process that is gone refuses connections. One that answers belongs to somebody.
-async function removeStaleSocket(path: string): Promise<void> {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (!stat) return;
-  const refuse = (reason: string) => new VmGenIdError('ERR_HOOK_LISTEN', `hook:${path}: ${reason}`);
-  if (!stat.isSocket()) throw refuse('something that is not a socket has this name');
-  const trouble = await new Promise<NodeJS.ErrnoException | undefined>(resolve => {
-    const socket = connect(path, () => resolve(undefined));
-    socket.once('error', resolve);
-    socket.once('close', () => socket.destroy());
-    socket.once('connect', () => socket.destroy());
-  });
-  if (!trouble) throw refuse('another process listens there');
-  if (trouble.code === 'ENOENT') return;
-  if (trouble.code !== 'ECONNREFUSED') throw refuse(`cannot tell whether it is in use: ${trouble.message}`);
-  unlinkSync(path);
 }
 
 function parseAddress(listen: string): Address {

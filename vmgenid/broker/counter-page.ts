@@ -1,0 +1,124 @@
+// One page of memory in a file, for every program that wants to know whether its machine was forked: map it, or read it.
+// Promises: the counter changes with every fork and is never half written; a fork that fell into a time when nobody
+// wrote the page shows when somebody does again.
+// Read on: the SysGenID proposal for Linux (2021), whose /dev/sysgenid had a u32 counter at offset 0 of one page.
+
+import { closeSync, constants, fchmodSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { blake2s } from '@noble/hashes/blake2.js';
+import { VmGenIdError } from '../errors.js';
+
+/*
+ *    0  counter   u32 LE  grows with every fork
+ *    4  reseeded  u32 LE  the counter for which /dev/urandom is this clone's own
+ *   16  id        16 B    hash of the generation ID (zeros: not known); an ID says nothing, but it need not be public
+ */
+const COUNTER_AT = 0;
+const RESEEDED_AT = 4;
+const ID_AT = 16;
+const ID_BYTES = 16;
+export const PAGE_BYTES = 4_096;
+
+/** What the page said when it was opened, about the time in which nobody wrote it. */
+export type PageHistory =
+  /** It is new. */
+  | 'new'
+  /** It bears the generation ID of now: nothing has happened. */
+  | 'same'
+  /** It bears another: a fork was missed, and the counter has moved. */
+  | 'forked'
+  /** The ID of then or that of now is not known. A fork may have been missed: the counter has moved, to be safe. */
+  | 'unknown';
+
+export class CounterPage {
+  readonly path: string;
+  readonly history: PageHistory;
+  readonly #fd: number;
+  readonly #word = new DataView(new ArrayBuffer(4));
+  #counter: number;
+  #closed = false;
+
+  /**
+   * Opens the page at `path`, or makes it, readable for all. `vmGenId`: the generation ID of now, where one is known.
+   * Throws `ERR_BROKER_FILE` for a file that is not such a page, and where the file cannot be had.
+   */
+  constructor(path: string, vmGenId: Uint8Array | undefined) {
+    this.path = path;
+    try {
+      this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
+    } catch (error) {
+      throw unusable(path, (error as Error).message, error);
+    }
+    try {
+      const stats = fstatSync(this.#fd);
+      if (!stats.isFile()) throw new Error('not a regular file');
+      if (stats.size !== 0 && stats.size !== PAGE_BYTES) {
+        throw new Error(`has ${stats.size} bytes, so it is no counter page, and is left alone`);
+      }
+      const page = Buffer.alloc(PAGE_BYTES);
+      if (stats.size === 0) {
+        // Whatever the umask says: the page is there to be read.
+        fchmodSync(this.#fd, 0o644);
+        writeSync(this.#fd, page, 0, PAGE_BYTES, 0);
+      } else {
+        readSync(this.#fd, page, 0, PAGE_BYTES, 0);
+      }
+      const before = page.subarray(ID_AT, ID_AT + ID_BYTES);
+      this.#counter = page.readUInt32LE(COUNTER_AT);
+      this.history = stats.size === 0 ? 'new' : compare(before, hashed(vmGenId));
+      if (this.history === 'forked' || this.history === 'unknown') this.bump(vmGenId);
+      else this.#writeId(vmGenId);
+    } catch (error) {
+      closeSync(this.#fd);
+      throw unusable(path, (error as Error).message, error);
+    }
+  }
+
+  get counter(): number {
+    return this.#counter;
+  }
+
+  /** A fork: moves the counter on. */
+  bump(vmGenId: Uint8Array | undefined): void {
+    this.#counter = (this.#counter + 1) >>> 0;
+    // The counter first: whoever dies in between finds the old ID when it comes back, and moves the counter once more.
+    this.#write(COUNTER_AT, this.#counter);
+    this.#writeId(vmGenId);
+  }
+
+  /** The kernel has reseeded its generator since the fork that the counter stands for. */
+  reseeded(): void {
+    this.#write(RESEEDED_AT, this.#counter);
+  }
+
+  /** The page stays where it is, for those who have mapped it. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    closeSync(this.#fd);
+  }
+
+  // One aligned word in one write, into the page that mappers see. Were it ever seen half written, it would differ from
+  // the old value all the same, which is all that a reader looks at.
+  #write(at: number, value: number): void {
+    this.#word.setUint32(0, value, true);
+    writeSync(this.#fd, this.#word, 0, 4, at);
+  }
+
+  #writeId(vmGenId: Uint8Array | undefined): void {
+    writeSync(this.#fd, hashed(vmGenId), 0, ID_BYTES, ID_AT);
+  }
+}
+
+function hashed(vmGenId: Uint8Array | undefined): Uint8Array {
+  return vmGenId ? blake2s(vmGenId, { dkLen: ID_BYTES }) : new Uint8Array(ID_BYTES);
+}
+
+function compare(before: Uint8Array, now: Uint8Array): PageHistory {
+  const isKnown = (id: Uint8Array) => id.some(byte => byte !== 0);
+  if (!isKnown(before) || !isKnown(now)) return 'unknown';
+  return before.every((byte, i) => byte === now[i]) ? 'same' : 'forked';
+}
+
+function unusable(path: string, reason: string, cause: unknown): VmGenIdError {
+  return new VmGenIdError('ERR_BROKER_FILE', `counter page ${path}: ${reason}`, { cause });
+}
