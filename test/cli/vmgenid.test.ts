@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCli } from '../../cli/program.js';
-import { vmgenidStatus, vmgenidWatch } from '../../cli/vmgenid.js';
+import { vmgenidStatus } from '../../cli/vmgenid.js';
+import { vmgenidWatch } from '../../cli/vmgenid-watch.js';
 import {
   MemorySource,
   type SourceListener,

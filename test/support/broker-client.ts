@@ -39,7 +39,7 @@ export class BrokerTestClient {
 
   /** The first line that matches, once it is there. */
   async line(pattern: RegExp): Promise<string> {
-    return (await this.#until(() => this.lines.find(line => pattern.test(line)))) as string;
+    return this.#until(() => this.lines.find(line => pattern.test(line)));
   }
 
   async end(): Promise<void> {

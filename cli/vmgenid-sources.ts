@@ -1,0 +1,40 @@
+// The options by which every `wireonce vmgenid` command chooses its sources, and what they come to here.
+
+import type { Command } from 'commander';
+import { type SourceCandidate, type SourceSelection, detectSources } from '../vmgenid/index.js';
+
+export interface VmgenidOptions extends SourceSelection {
+  readonly json?: boolean;
+}
+
+/** A source that is part of the driver which `openVmGenId` would open. */
+export interface ListedSource extends SourceCandidate {
+  readonly used: boolean;
+}
+
+export function sourceOptions(command: Command): Command {
+  return command
+    .option('--file <path>', 'also a file with the generation: 16 bytes, or a GUID as text')
+    .option(
+      '--hook <address>',
+      "also a hook for the hypervisor's agent: a socket path, 127.0.0.1:port or [::1]:port",
+    )
+    .option('--acpi', 'the ACPI generation-ID page must be read (default: where there is one)')
+    .option('--no-acpi', 'no ACPI page')
+    .option('--vmclock <path>', 'this vmclock device (default: /dev/vmclock0 where there is one)')
+    .option('--no-vmclock', 'no vmclock')
+    .option('--kmsg <path>', 'this kernel log (default: /dev/kmsg where the kernel watches a generation ID)')
+    .option('--no-kmsg', 'no kernel log')
+    .option('--json', 'print JSON');
+}
+
+export function listSources(options: SourceSelection): ListedSource[] {
+  // Those that were asked for are used whether they work or not.
+  const asked = new Set<string>(
+    (['file', 'hook', 'acpi', 'vmclock', 'kmsg'] as const).filter(kind => Boolean(options[kind])),
+  );
+  return detectSources(options).map(source => ({
+    ...source,
+    used: source.available || asked.has(source.kind),
+  }));
+}
