@@ -10,6 +10,7 @@ import type { SUITE_NAMES } from '../protocol/index.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { VmGenId } from '../vmgenid/driver.js';
 import type { SourceSelection } from '../vmgenid/detect.js';
+import { KMSG_PATH } from '../vmgenid/sources/kmsg.js';
 import { systemClock } from './clock.js';
 import {
   type Answers,
@@ -101,6 +102,7 @@ export class DeviceThread implements UapiBackend {
       sharedEpoch: vmgenid.sharedEpoch,
       protection: vmgenid.protection,
       sources: immediateOnly(options.sources),
+      kernelLog: kernelLogOf(options),
       forkPolicy,
       strict,
       holdBackMs,
@@ -239,6 +241,7 @@ export class DeviceThread implements UapiBackend {
       onLinkEvent?.(message.linkEvent);
     } else if ('relayed' in message) this.#relays.send(message.relayed);
     else if ('localFork' in message) vmgenid.check();
+    else if ('forkLine' in message) vmgenid.poll();
     else if ('trouble' in message) onTrouble?.(fromFailure(message.trouble));
     else if ('id' in message) {
       const waiting = this.#waiting.get(message.id);
@@ -271,6 +274,12 @@ export class DeviceThread implements UapiBackend {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+/** Where the kernel's log is that the main thread has for a source, if it has. */
+function kernelLogOf({ vmgenid, sources }: DeviceThreadOptions): string | undefined {
+  if (!vmgenid.sources.some(({ name }) => name.startsWith('kmsg'))) return undefined;
+  return sources?.kmsg || KMSG_PATH;
 }
 
 /** A hook has a socket, which cannot be handed to a thread; no delayed source is of use to it. */

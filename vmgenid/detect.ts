@@ -26,6 +26,11 @@ export interface SourceSelection {
   readonly vmclock?: string | false;
   /** Unset: `/dev/kmsg` where it can be read and the kernel watches a generation ID. */
   readonly kmsg?: string | false;
+  /**
+   * Somebody waits for the kernel's log to grow and then calls `poll` of the driver. What the log tells of is looked at
+   * once a second only: an idle program does not wake a hundred times.
+   */
+  readonly kernelLogWatched?: boolean;
 }
 
 export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
@@ -45,6 +50,8 @@ export interface SourceCandidate {
   readonly reason?: string;
 }
 
+/** Milliseconds between looks at a source that somebody else watches. */
+const WATCHED_POLL_MS = 1_000;
 /** Where Linux lists buses, their devices and drivers. */
 const SYS_BUS = '/sys/bus';
 
@@ -96,12 +103,14 @@ export function openImmediateSources(selection: SourceSelection = {}): Generatio
 
 /** What was asked for, and what was found where nothing was said. */
 function chosenSources(selection: SourceSelection, found = foundKinds(selection)): GenerationSource[] {
-  const { acpi, vmclock, kmsg } = selection;
+  const { acpi, vmclock, kmsg, kernelLogWatched } = selection;
+  const log = kmsg || found.has('kmsg');
+  const pace = log && kernelLogWatched ? { pollMs: WATCHED_POLL_MS } : {};
   const chosen: (GenerationSource | undefined)[] = [
-    acpi || found.has('acpi') ? acpiSource(acpi) : undefined,
+    acpi || found.has('acpi') ? acpiSource(acpi, pace) : undefined,
     vmclock || found.has('vmclock') ? new VmclockSource({ path: vmclock || VMCLOCK_PATH }) : undefined,
     fileSource(selection),
-    kmsg || found.has('kmsg') ? new KmsgSource({ path: kmsg || KMSG_PATH }) : undefined,
+    log ? new KmsgSource({ path: kmsg || KMSG_PATH, ...pace }) : undefined,
     hookSource(selection),
   ];
   return chosen.filter(source => source !== undefined);
@@ -118,8 +127,8 @@ function foundKinds({ acpi, vmclock, kmsg }: SourceSelection): Set<SourceCandida
   return new Set(works.map(({ kind }) => kind));
 }
 
-function acpiSource(acpi: SourceSelection['acpi']): AcpiSource {
-  return new AcpiSource(typeof acpi === 'object' ? acpi : {});
+function acpiSource(acpi: SourceSelection['acpi'], pace: { pollMs?: number } = {}): AcpiSource {
+  return new AcpiSource({ ...pace, ...(typeof acpi === 'object' && acpi) });
 }
 
 function fileSource({ file }: SourceSelection): FileSource | undefined {

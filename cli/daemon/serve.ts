@@ -88,6 +88,8 @@ async function start(
   const selection = sourcesOf(settings);
   const vmgenid = await openVmGenId({
     ...selection,
+    // By the device's thread.
+    kernelLogWatched: true,
     onEvent: event => logVmGenIdEvent(logger, event),
   });
   closers.push(() => vmgenid.close());

@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   MemorySource,
   NO_EPOCH,
@@ -160,6 +160,25 @@ describe('a machine with a generation ID in its ACPI tables', () => {
 
 describe('openVmGenId', () => {
   const nothing = { acpi: false, vmclock: false, kmsg: false } as const;
+
+  it.each([
+    ['by nobody else is looked at every 10 ms', {}, 10],
+    ['by somebody else is looked at once a second', { kernelLogWatched: true }, 1_000],
+  ])('a log that is watched %s', async (_name, watched, everyMs) => {
+    const kmsg = join(folder, 'kmsg');
+    writeFileSync(kmsg, '');
+    vi.useFakeTimers();
+    try {
+      const vm = await open({ ...nothing, kmsg, ...watched });
+      writeFileSync(kmsg, '5,1,1,-;random: crng reseeded due to virtual machine fork\n');
+      vi.advanceTimersByTime(everyMs - 1);
+      expect(vm.epoch).toBe(1);
+      vi.advanceTimersByTime(1);
+      expect(vm.epoch).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 
   it('without any source there is no protection, and that is said', async () => {
     const vm = await open(nothing);

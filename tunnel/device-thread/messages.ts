@@ -22,6 +22,8 @@ export interface WorkerSettings {
   /** What the main thread says of the machine, and the immediate sources that the worker opens for itself. */
   readonly protection: Protection;
   readonly sources: SourceSelection;
+  /** Path of the kernel's log, if the main thread listens to it: it is told when a fork may stand there. */
+  readonly kernelLog: string | undefined;
   readonly forkPolicy: ForkPolicy;
   readonly strict: boolean;
   readonly holdBackMs: number;
@@ -94,6 +96,8 @@ export type FromWorker =
   | { readonly relayed: RelayedDatagram }
   /** A source of the device's thread has shown a fork. */
   | { readonly localFork: true }
+  /** The kernel's log may tell of one. */
+  | { readonly forkLine: true }
   | { readonly trouble: Failure }
   /** The thread is about to end: the interface is gone, or it was told to, or it failed. */
   | { readonly ended: 'gone' | 'closed' | Failure };

@@ -9,6 +9,7 @@ import { suiteNamed } from '../../protocol/suites/fastest.js';
 import { openImmediateSources } from '../../vmgenid/index.js';
 import { systemClock } from '../clock.js';
 import { DeviceLoop } from '../linux/device-loop.js';
+import { KernelLog } from '../linux/kernel-log.js';
 import { requireLibc } from '../linux/libc.js';
 import { EventFd } from '../linux/poller.js';
 import { LinuxTun } from '../linux/tun.js';
@@ -36,7 +37,7 @@ class DeviceWorker {
 
   constructor(port: MessagePort, settings: WorkerSettings, suite: Suite) {
     this.#port = port;
-    const { sharedEpoch, protection, forkPolicy, strict, holdBackMs, tripwire } = settings;
+    const { sharedEpoch, protection, kernelLog, forkPolicy, strict, holdBackMs, tripwire } = settings;
     const libc = requireLibc();
     const tun =
       'fd' in settings.tun ? LinuxTun.adopt(libc, settings.tun.fd) : LinuxTun.create(libc, settings.tun);
@@ -68,6 +69,8 @@ class DeviceWorker {
         strict,
         holdBackMs,
         tripwire,
+        kernelLog: kernelLog === undefined ? undefined : KernelLog.open(libc, kernelLog),
+        onForkLine: () => this.#tell({ forkLine: true }),
         onWake: () => this.#hear(),
         onDeviceEvent: event => this.#tell({ deviceEvent: toThreadEvent(event) }),
         onLinkEvent: event => this.#tell({ linkEvent: event }),

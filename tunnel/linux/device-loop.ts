@@ -16,6 +16,7 @@ import type { PeerStatus } from '../status.js';
 import type { TunState } from '../tun.js';
 import type { UapiChanges, UapiState } from '../uapi/types.js';
 import { DeviceConfiguration } from './device-configuration.js';
+import type { KernelLog } from './kernel-log.js';
 import { type Libc, POLLIN, POLLOUT } from './libc.js';
 import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './link-monitor.js';
 import { type EventFd, Poller } from './poller.js';
@@ -39,6 +40,9 @@ export interface DeviceLoopOptions {
   readonly holdBackMs?: number;
   readonly tripwire?: boolean;
   readonly onWake: () => void;
+  /** Closed by `close`. `onForkLine` is called when it may tell of a fork. */
+  readonly kernelLog?: KernelLog | undefined;
+  readonly onForkLine?: () => void;
   readonly onDeviceEvent: (event: DeviceEvent) => void;
   readonly onLinkEvent: (event: LinkEvent) => void;
   /** Something failed that the loop lives with, such as a port that is taken when the link comes up. */
@@ -108,6 +112,7 @@ export class DeviceLoop {
   readonly #wakePlace: number;
   readonly #tunPlace: number;
   readonly #monitorPlace: number;
+  readonly #logPlace: number;
   #v4Place = -1;
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
@@ -143,6 +148,7 @@ export class DeviceLoop {
     this.#wakePlace = this.#poller.add(wake.fd);
     this.#tunPlace = this.#poller.add(tun.fd);
     this.#monitorPlace = this.#poller.add(this.#monitor.fd);
+    this.#logPlace = options.kernelLog ? this.#poller.add(options.kernelLog.fd) : -1;
     if (this.#monitor.status.state === 'up') this.#linkUp();
   }
 
@@ -164,6 +170,7 @@ export class DeviceLoop {
         wake.drain();
         this.#options.onWake();
       }
+      if (this.#logPlace >= 0 && poller.happened(this.#logPlace) !== 0) this.#readLog();
       if (poller.happened(this.#monitorPlace) !== 0)
         this.#monitor.readable(event => this.#linkChanged(event));
       this.#socketReady();
@@ -173,6 +180,13 @@ export class DeviceLoop {
     if (now >= this.#lookAt) this.#look(now);
     if (now >= this.device.nextDeadline()) this.#corked(() => this.device.runTimers());
     this.#flush();
+  }
+
+  #readLog(): void {
+    const { kernelLog, onForkLine } = this.#options;
+    if (!kernelLog?.readable()) return;
+    if (kernelLog.fd < 0) this.#poller.remove(this.#logPlace);
+    onForkLine?.();
   }
 
   /** The configuration and what `wg show` shows. The keys in it are copies, and the caller's to erase. */
@@ -234,6 +248,7 @@ export class DeviceLoop {
     this.device.close();
     this.#configuration.down();
     this.#monitor.close();
+    this.#options.kernelLog?.close();
     this.#tun.close();
   }
 

@@ -7,6 +7,7 @@ import { type Koffi, loadKoffi } from '../../vmgenid/koffi.js';
 import { TunnelError } from '../errors.js';
 import { EINVAL, systemCallError } from './errno.js';
 
+export const O_RDONLY = 0;
 export const O_RDWR = 2;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;

@@ -21,7 +21,7 @@ export interface KmsgSourceOptions {
 export const KMSG_PATH = '/dev/kmsg';
 
 /** What the kernel prints (random.c, under its prefix), whole. */
-const FORK_LINE = 'random: crng reseeded due to virtual machine fork';
+export const FORK_LINE = 'random: crng reseeded due to virtual machine fork';
 /** Larger than any record the kernel hands out. */
 const RECORD_BYTES = 8_192;
 /** Records taken in one go, so that a flood of lines cannot hold the thread. */

@@ -1,0 +1,62 @@
+// The kernel's log, for a thread that waits with poll(2) anyway: it notices a line about a fork as it is written, so that
+// nobody needs to look every few milliseconds. Promises: a hint and no more; the source decides what a line is worth.
+// Read on: vmgenid/sources/kmsg.ts; Linux Documentation/ABI/testing/dev-kmsg.
+
+import { FORK_LINE } from '../../vmgenid/sources/kmsg.js';
+import { EAGAIN, EPIPE } from './errno.js';
+import { type Libc, O_CLOEXEC, O_NONBLOCK, O_RDONLY } from './libc.js';
+
+/** Larger than any record the kernel hands out. */
+const RECORD_BYTES = 8_192;
+/** Records read in one go: a flood of lines must not hold up the packets. */
+const MAX_RECORDS = 64;
+/** More than the largest log has. */
+const MAX_OLD_RECORDS = 2 ** 20;
+
+export class KernelLog {
+  /** For polling; -1 once it could not be read any more, or is closed. */
+  fd: number;
+  readonly #libc: Libc;
+  readonly #record = Buffer.from(new ArrayBuffer(RECORD_BYTES));
+
+  private constructor(libc: Libc, fd: number) {
+    this.#libc = libc;
+    this.fd = fd;
+  }
+
+  /** At its end. Undefined where it cannot be read: then its source looks at it in vain too, and says so. */
+  static open(libc: Libc, path: string): KernelLog | undefined {
+    const fd = libc.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return undefined;
+    const log = new KernelLog(libc, fd);
+    log.#read(MAX_OLD_RECORDS);
+    return log.fd < 0 ? undefined : log;
+  }
+
+  /** Call when `fd` is readable. Whether a line among the new ones may be about a fork, or one was lost. */
+  readable(): boolean {
+    return this.#read(MAX_RECORDS);
+  }
+
+  /** May be called twice. */
+  close(): void {
+    if (this.fd >= 0) this.#libc.close(this.fd);
+    this.fd = -1;
+  }
+
+  // One read gives one record.
+  #read(most: number): boolean {
+    let found = false;
+    for (let i = 0; i < most; i++) {
+      const length = this.#libc.readInto(this.fd, this.#record, 0, RECORD_BYTES);
+      if (length === 0 || length === -EAGAIN) break;
+      if (length === -EPIPE) found = true;
+      else if (length < 0) {
+        // It would be readable for ever.
+        this.close();
+        return true;
+      } else if (this.#record.subarray(0, length).includes(FORK_LINE)) found = true;
+    }
+    return found;
+  }
+}
