@@ -65,7 +65,7 @@ export async function pubkey(io: CliIo): Promise<number> {
 
 async function printSecret(io: CliIo, draw: (crng: Crng) => Uint8Array): Promise<number> {
   warnIfReadable(io);
-  const { crng, close } = await openCrng();
+  const { crng, close } = await openCrng({ healOpenSsl: false });
   try {
     const secret = draw(crng);
     printLine(io.stdout, encodeKey(secret));

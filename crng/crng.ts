@@ -84,6 +84,7 @@ export class Crng implements Randomness {
   readonly #block = new Uint8Array(BLOCK_BYTES + TAIL_BYTES);
   readonly #view = new DataView(this.#block.buffer);
   readonly #unregister: (() => void)[] = [];
+  readonly #evidenceCallbacks = new Set<() => void>();
   readonly #bornAt: number;
   /** The stamp on key and block. NO_EPOCH: the key answers to no epoch, and nothing is drawn from it. */
   #epoch = NO_EPOCH;
@@ -235,6 +236,16 @@ export class Crng implements Randomness {
     this.#gather(now, ['vmGenId']);
     this.#reseeded('request');
     this.#report(now);
+    this.#tellEvidence();
+  }
+
+  /**
+   * Calls back when evidence about a fork has gone into the key after the fork itself was answered: what is drawn from
+   * then on is worth more. Returns the function that ends it.
+   */
+  onEvidence(callback: () => void): () => void {
+    this.#evidenceCallbacks.add(callback);
+    return () => this.#evidenceCallbacks.delete(callback);
   }
 
   /** Wipes key, block and pool, and leaves the notifier chain. Every later draw throws `ERR_CRNG_CLOSED`. */
@@ -313,6 +324,8 @@ export class Crng implements Randomness {
     } else if (this.#barrier.isNews(this.#guard.evidence) || this.#pullHardware(now)) {
       this.#gather(now);
       this.#reseeded('evidence');
+      this.#report(now);
+      this.#tellEvidence();
     } else if (now >= this.#reseedAt) {
       this.#reseed(now);
       this.#reseeded('timer');
@@ -422,6 +435,10 @@ export class Crng implements Randomness {
     const waitedMs = this.#barrier.waitedMs(now);
     this.#onEvent({ type: 'freshness', freshness, epoch: this.#epoch, facts, waitedMs });
     return freshness;
+  }
+
+  #tellEvidence(): void {
+    for (const callback of Array.from(this.#evidenceCallbacks)) this.#quietly(callback);
   }
 
   #reseeded(reason: ReseedReason): void {

@@ -17,4 +17,13 @@ export {
   type FreshnessFact,
   type NotFreshPolicy,
 } from './freshness.js';
+export {
+  flushOpenSslCaches,
+  followOpenSslHealing,
+  type OpenSslHealing,
+  type OpenSslHealingOptions,
+  type OpenSslProbe,
+  type OpenSslSeeding,
+  openSslHealing,
+} from './openssl.js';
 export type { Randomness } from './randomness.js';

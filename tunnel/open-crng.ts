@@ -1,6 +1,14 @@
-// A generator for this machine, with everything under it: sources of generations, the kernel's entropy, a clock.
+// A generator for this machine, with everything under it: sources of generations, the kernel's entropy, a clock. And what
+// else in this process draws random numbers, TLS connections among it, healed along with it after a fork.
 
-import { Crng, type CrngEvent, hardwareEntropy, kernelEntropy } from '../crng/index.js';
+import {
+  Crng,
+  type CrngEvent,
+  hardwareEntropy,
+  kernelEntropy,
+  openSslHealing,
+  type OpenSslProbe,
+} from '../crng/index.js';
 import { type VmGenId, openVmGenId } from '../vmgenid/index.js';
 import { systemClock } from './clock.js';
 
@@ -8,11 +16,15 @@ export interface OpenCrngOptions {
   /** Default: the best sources of this machine. One that is given stays the caller's to close. */
   readonly vmgenid?: VmGenId | undefined;
   readonly onEvent?: ((event: CrngEvent) => void) | undefined;
+  /** Seed OpenSSL anew after a fork, for all of this process; see `openSslHealing`. Default true. */
+  readonly healOpenSsl?: boolean;
 }
 
 export interface OpenCrng {
   readonly crng: Crng;
   readonly vmgenid: VmGenId;
+  /** How OpenSSL is healed, or why it is not. */
+  readonly openssl: OpenSslProbe;
   /** Ends everything that was opened here. */
   close(): Promise<void>;
 }
@@ -28,10 +40,16 @@ export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng>
     const { hardware } = hardwareEntropy();
     const { onEvent } = options;
     const crng = new Crng({ entropy, hardware, vmgenid, now: systemClock.now, ...(onEvent && { onEvent }) });
+    const openssl =
+      options.healOpenSsl === false
+        ? { reason: 'switched off by an option' }
+        : openSslHealing({ vmgenid, crng, entropy });
     return {
       crng,
       vmgenid,
+      openssl,
       close: async () => {
+        openssl.healing?.close();
         crng.close();
         hardware?.close();
         entropy.close();

@@ -1,8 +1,6 @@
 // The bridge to the system's own functions: koffi, an optional package, loaded once in each thread or left out.
 // Promises: never throws; where it cannot be had, the reason is said in one line.
-// Read on: sources/acpi.ts and tunnel/linux/libc.ts, which call through it.
-
-import { createRequire } from 'node:module';
+// Read on: mapping.ts, ../crng/openssl.ts and tunnel/linux/libc.ts, which call through it.
 
 /** What is used of the package. */
 export interface Koffi {
@@ -30,6 +28,7 @@ export function loadKoffi(): LoadedKoffi {
 }
 
 function load(): LoadedKoffi {
+  if (typeof process === 'undefined') return { reason: 'system calls need Node' };
   const { platform, arch } = process;
   if (platform !== 'linux' || (arch !== 'x64' && arch !== 'arm64')) {
     return { reason: `system calls need Linux on x64 or arm64, and this is ${platform} on ${arch}` };
@@ -37,6 +36,8 @@ function load(): LoadedKoffi {
   // A name that compilers and bundlers do not follow: the package may be missing.
   const name: string = 'koffi';
   try {
+    // Asked for at run time: a static import of node:module would keep crng/ out of browsers.
+    const { createRequire } = process.getBuiltinModule('node:module');
     return { koffi: createRequire(import.meta.url)(name) as Koffi };
   } catch (error) {
     const message = (error as Error).message.split('\n')[0];

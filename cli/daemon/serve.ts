@@ -95,6 +95,9 @@ async function start(
   closers.push(() => vmgenid.close());
   const opened = await openCrng({ vmgenid, onEvent: event => logCrngEvent(logger, event) });
   closers.push(() => opened.close());
+  if (opened.openssl.reason !== undefined) {
+    logger.warn(`TLS connections may repeat random numbers after a fork: ${opened.openssl.reason}`);
+  }
 
   const later: { endpoints?: ConfiguredEndpoints } = {};
   const tunFd = descriptor(io, 'WG_TUN_FD');
