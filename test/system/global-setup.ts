@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { sweepDeadRuns } from './support/wireguard-go.js';
 
 const INSTALL = fileURLToPath(new URL('../../.ci/install-system', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TUN = '/dev/net/tun';
 
 export default function setup(): () => void {
@@ -30,6 +31,8 @@ function firstProblem(): string | undefined {
   } catch (error) {
     return `.ci/install-system failed: ${String((error as { stderr?: Buffer }).stderr ?? error).trim()}`;
   }
+  const built = spawnSync('npm', ['run', 'build', '--silent'], { cwd: ROOT, encoding: 'utf8' });
+  if (built.status !== 0) return `the program cannot be built: ${built.stdout}${built.stderr}`.trim();
   const namespace = `wo${process.pid}probe`;
   const made = spawnSync('ip', ['netns', 'add', namespace], { encoding: 'utf8' });
   if (made.status !== 0) return `no network namespace can be made: ${made.stderr.trim()}`;
