@@ -101,9 +101,10 @@ export class Machine {
     closeSync(log);
     this.#daemon = daemon;
     const socket = socketPath(name);
-    await until(`the socket of ${kind}`, () => {
+    await until(`an answer of ${kind}`, async () => {
       if (daemon.exitCode !== null) throw new Error(`${kind} ended: ${this.log()}`);
-      return existsSync(socket);
+      // Not by `wg`, which removes a dead socket.
+      return existsSync(socket) && new UapiClient(socket).get().catch(() => undefined);
     });
     await this.wg('set', name, 'private-key', this.file('private', this.privateKey));
   }
@@ -239,10 +240,8 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
   await b.up(`${INNER.b4}/24`, `${INNER.b6}/64`);
   const { a: outerA, b: outerB } = OUTER[options.outer ?? 4];
   const ports = { a: await a.listenPort(), b: await b.listenPort() };
-  await a.wg(
-    ...['set', a.name, 'peer', b.publicKey, 'allowed-ips', `${INNER.b4}/32,${INNER.b6}/128`],
-    ...['endpoint', endpoint(outerB, ports.b)],
-  );
+  const toB = ['peer', b.publicKey, 'allowed-ips', `${INNER.b4}/32,${INNER.b6}/128`];
+  await a.wg('set', a.name, ...toB, 'endpoint', endpoint(outerB, ports.b));
   await b.wg('set', b.name, 'peer', a.publicKey, 'allowed-ips', `${INNER.a4}/32,${INNER.a6}/128`);
   return { a, b, outer: { a: outerA, b: outerB }, ports };
 }
