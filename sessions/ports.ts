@@ -24,4 +24,20 @@ export interface Sink {
   sendDatagram(datagram: Uint8Array, to: Endpoint): void;
   /** A decrypted inner packet (padding removed) whose source address belongs to the peer. */
   deliverPacket(packet: Uint8Array, peerPublicKey: Uint8Array): void;
+  /** Buffers that datagrams may be sealed in. Without it each is sealed in one of the device's, and copied by the sink. */
+  readonly outbox?: Outbox;
+}
+
+/**
+ * Memory of a sink's own, for datagrams to be sealed where they are sent from. It is the device's from `take` to `send`
+ * or `discard`: until then nobody else may read it, let alone send any of it. What is sent has passed the release gate;
+ * what is discarded has not.
+ */
+export interface Outbox {
+  /** Room for one datagram of `length` bytes, exactly; `undefined` when none is left for this endpoint. */
+  take(length: number, to: Endpoint): Uint8Array | undefined;
+  /** What was taken holds a datagram that passed the gate. It is not copied: the bytes are the sink's again. */
+  send(datagram: Uint8Array, to: Endpoint): void;
+  /** Takes bytes back that are not to be sent. They have been zeroed. */
+  discard(bytes: Uint8Array): void;
 }

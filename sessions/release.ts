@@ -20,7 +20,7 @@ export type OutputKind = 'data' | 'keepalive' | 'initiation' | 'response' | 'coo
 export interface Output {
   /** The datagram: as many bytes as were asked for. */
   bytes: Uint8Array;
-  /** What `bytes` is a view of. */
+  /** What `bytes` is a view of; empty if that is the sink's (`Outbox`). */
   readonly memory: Uint8Array;
   to: Endpoint | undefined;
   peer: Peer | undefined;
@@ -45,11 +45,14 @@ export interface ReleaseOptions {
 const FIRST_POOLED_BYTES = 2048;
 /** A queue that is never quite empty, as while datagrams are held back, is cut when so many in it are finished. */
 const COMPACT_AT = 1024;
+const BORROWED = new Uint8Array(0);
 
 export class ReleaseGate {
   readonly #options: ReleaseOptions;
   #pooledBytes = FIRST_POOLED_BYTES;
   readonly #spare: Output[] = [];
+  /** Outputs whose bytes are the sink's, without any. */
+  readonly #spareBorrowed: Output[] = [];
   readonly #queue: Output[] = [];
   #head = 0;
   #corks = 0;
@@ -59,13 +62,22 @@ export class ReleaseGate {
     this.#options = options;
   }
 
-  /** Room for one datagram of `length` bytes, which is then pushed. */
-  output(length: number): Output {
+  /**
+   * Room for one datagram of `length` bytes, which is then pushed, or abandoned. `to`: where it will go, if that is
+   * certain; then it may be sealed in memory of the sink's own.
+   */
+  output(length: number, to?: Endpoint): Output {
+    const borrowed = to && this.#options.sink.outbox?.take(length, to);
+    if (borrowed) {
+      const output = this.#spareBorrowed.pop() ?? emptyOutput(BORROWED);
+      output.bytes = borrowed;
+      return output;
+    }
     if (length > this.#pooledBytes) {
       while (length > this.#pooledBytes) this.#pooledBytes *= 2;
       this.#spare.length = 0;
     }
-    const output = this.#spare.pop() ?? emptyOutput(this.#pooledBytes);
+    const output = this.#spare.pop() ?? emptyOutput(new Uint8Array(this.#pooledBytes));
     // Datagrams of one length tend to follow each other: the view of the last one mostly fits.
     if (output.bytes.length !== length) output.bytes = output.memory.subarray(0, length);
     return output;
@@ -88,6 +100,13 @@ export class ReleaseGate {
     const { holdBackMs, clock } = this.#options;
     output.notBefore = holdBackMs > 0 ? clock.now() + holdBackMs : now;
     this.#queue.push(output);
+  }
+
+  /** Takes back an output that is not to be pushed, whatever is in it. */
+  abandon(output: Output): void {
+    output.bytes.fill(0);
+    if (output.memory === BORROWED) this.#options.sink.outbox?.discard(output.bytes);
+    this.#recycle(output);
   }
 
   /** While corked, sealed datagrams gather: `uncork` then checks once for all of them. Calls may nest. */
@@ -161,21 +180,31 @@ export class ReleaseGate {
   #finish(output: Output, epoch: number): boolean {
     const released = output.epoch === epoch;
     if (released) {
-      this.#options.sink.sendDatagram(output.bytes, output.to as Endpoint);
+      const { sink } = this.#options;
+      const to = output.to as Endpoint;
+      if (output.memory === BORROWED) sink.outbox?.send(output.bytes, to);
+      else sink.sendDatagram(output.bytes, to);
       this.#options.onReleased(output);
+      this.#recycle(output);
     } else {
       output.bytes.fill(0);
       this.#options.onDiscarded(output);
+      this.abandon(output);
     }
+    return released;
+  }
+
+  #recycle(output: Output): void {
     output.to = undefined;
     output.peer = undefined;
-    if (output.memory.length === this.#pooledBytes) this.#spare.push(output);
-    return released;
+    if (output.memory === BORROWED) {
+      output.bytes = BORROWED;
+      this.#spareBorrowed.push(output);
+    } else if (output.memory.length === this.#pooledBytes) this.#spare.push(output);
   }
 }
 
-function emptyOutput(bytes: number): Output {
-  const memory = new Uint8Array(bytes);
+function emptyOutput(memory: Uint8Array): Output {
   return {
     bytes: memory,
     memory,

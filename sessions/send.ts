@@ -105,10 +105,16 @@ function seal(
   now: number,
 ): boolean {
   const padded = paddedLength(packet.length, context.mtu);
-  const output = context.gate.output(messageLength(padded));
-  if (sealPacket(context.suite, keypair, packet, padded, output.bytes) === COUNTER_EXHAUSTED) return false;
-  const kind = packet.length === 0 ? 'keepalive' : 'data';
-  if (peer.endpoint) context.gate.push(output, kind, peer.endpoint, peer, epoch, now);
+  const { gate } = context;
+  const to = peer.endpoint;
+  // Lost on the way here, as when the peer was removed by whoever heard of a handshake.
+  if (!to) return true;
+  const output = gate.output(messageLength(padded), to);
+  if (sealPacket(context.suite, keypair, packet, padded, output.bytes) === COUNTER_EXHAUSTED) {
+    gate.abandon(output);
+    return false;
+  }
+  gate.push(output, packet.length === 0 ? 'keepalive' : 'data', to, peer, epoch, now);
   return true;
 }
 

@@ -10,6 +10,7 @@ import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { ForkGuard } from '../../vmgenid/driver.js';
 import { type GenerationSource, type SourceListener, VmGenId } from '../../vmgenid/index.js';
 import type { Ledger } from './ledger.js';
+import { WatchedOutbox } from './outbox.js';
 
 export class SimEndpoint implements Endpoint {
   readonly ip: Uint8Array;
@@ -111,17 +112,20 @@ export class Machine {
     this.vmgenid = new VmGenId(options.unprotected ? [] : [this.#source()], { now: own.now });
     void this.vmgenid.start();
     this.crng = new Crng({ entropy: this.#entropy(), vmgenid: this.vmgenid, now: own.now, ...options.crng });
+    const leave = (datagram: Uint8Array, to: Endpoint) => {
+      if (this.#replaying) return;
+      options.ledger.leaves(datagram);
+      options.onDatagram(this, datagram.slice(), to);
+    };
     this.device = new Device({
       crng: this.crng,
       vmgenid: options.sabotage ? options.sabotage(this.vmgenid) : this.vmgenid,
       clock: own,
       suite: options.suite,
       sink: {
-        sendDatagram: (datagram, to) => {
-          if (this.#replaying) return;
-          options.ledger.leaves(datagram);
-          options.onDatagram(this, datagram.slice(), to);
-        },
+        sendDatagram: leave,
+        // So few that batches go both ways.
+        outbox: new WatchedOutbox(2, leave),
         deliverPacket: packet => {
           if (!this.#replaying) options.onPacket?.(this, packet.slice());
         },
