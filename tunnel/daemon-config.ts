@@ -26,6 +26,7 @@ export interface DaemonSettings {
   readonly strict?: boolean;
   readonly holdBackMs?: number;
   readonly tripwire?: boolean;
+  readonly offloads?: boolean;
   readonly suite?: (typeof SUITE_NAMES)[number];
   /** An absolute path, or a loopback address and port; see `HookSource`. */
   readonly hook?: string;
@@ -78,6 +79,7 @@ export const SETTINGS = fields<SettingsDraft>(
     read: (value, to) => (to.holdBackMs = readNumber(value, 0, MAX_HOLD_BACK_MS, 'a number of milliseconds')),
   },
   { name: 'Tripwire', read: (value, to) => (to.tripwire = readBoolean(value)) },
+  { name: 'Offloads', read: (value, to) => (to.offloads = readBoolean(value)) },
   { name: 'Suite', read: (value, to) => (to.suite = readWord(value, SUITE_NAMES)) },
   { name: 'Hook', read: (value, to) => (to.hook = readHook(value)) },
   { name: 'HookToken', read: (value, to) => (to.hookToken = value) },

@@ -55,6 +55,8 @@ export interface DeviceThreadOptions {
   readonly strict?: boolean;
   readonly holdBackMs?: number;
   readonly tripwire?: boolean;
+  /** Let the kernel split and join packets and datagrams, as far as it can. Default true. */
+  readonly offloads?: boolean;
   /** Default `fastest`. One that does not load here is `ERR_SUITE` of the thread. */
   readonly suite?: (typeof SUITE_NAMES)[number];
   /** Take WebSocket connections here. */
@@ -107,6 +109,7 @@ export class DeviceThread implements UapiBackend {
       strict,
       holdBackMs,
       tripwire,
+      offloads: options.offloads ?? true,
       suite: options.suite ?? 'fastest',
     };
     this.#relays = new Relays({

@@ -22,6 +22,11 @@ export interface TunOptions {
   readonly mtu?: number;
   /** Whether every packet has a virtio-net header in front, as offloads need it. Default false. */
   readonly vnetHeader?: boolean;
+  /**
+   * Have the kernel hand over packets of up to 64 KiB to be split, with checksums to be completed, as far as it can;
+   * with a virtio-net header in front if it has that. Default false.
+   */
+  readonly offloads?: boolean;
   /** Packets that wait for us in the kernel. Default 1000, as the kernel's own WireGuard has. */
   readonly queueLength?: number;
 }
@@ -29,8 +34,10 @@ export interface TunOptions {
 export interface TunDevice {
   /** For polling: readable when a packet waits, in error when the interface is gone. */
   readonly fd: number;
-  /** Bytes in front of every packet, read or written: 10 with `vnetHeader`, else 0. */
+  /** Bytes in front of every packet, read or written: 10 with a virtio-net header, else 0. */
   readonly vnetHeaderBytes: number;
+  /** What the kernel leaves to us: `TUN_TSO`, `TUN_USO`. */
+  readonly offloads: readonly string[];
   /** The name now: an interface can be renamed. Throws `ERR_TUN` when it is gone. */
   name(): string;
   /** Bytes. Throws `ERR_TUN` when the interface is gone, or lies in another network namespace. */
@@ -53,7 +60,7 @@ export function createTun(options: TunOptions): TunDevice {
 }
 
 /** Takes over a descriptor that somebody else opened, as `WG_TUN_FD` says. Throws as `createTun`. */
-export function adoptTun(fd: number, options: Pick<TunOptions, 'mtu'> = {}): TunDevice {
+export function adoptTun(fd: number, options: Pick<TunOptions, 'mtu' | 'offloads'> = {}): TunDevice {
   return LinuxTun.adopt(requireLibc(), fd, options);
 }
 

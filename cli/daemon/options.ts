@@ -60,6 +60,12 @@ const FLAGS: readonly Flag[] = [
     help: 'do not look for peers that were cloned',
   },
   {
+    setting: 'Offloads',
+    flag: '--no-offloads',
+    means: 'false',
+    help: 'have the kernel split and join nothing',
+  },
+  {
     setting: 'Suite',
     flag: '--suite <name>',
     help: `the primitives: ${SUITE_NAMES.join(', ')}`,

@@ -101,7 +101,7 @@ async function start(
 
   const later: { endpoints?: ConfiguredEndpoints } = {};
   const tunFd = descriptor(io, 'WG_TUN_FD');
-  const { forkPolicy, strict, holdBackMs, tripwire, suite, listenWebSocket } = settings;
+  const { forkPolicy, strict, holdBackMs, tripwire, offloads, suite, listenWebSocket } = settings;
   const thread = await DeviceThread.start({
     tun: tunFd === undefined ? { name: requestedName } : { fd: tunFd },
     vmgenid,
@@ -112,6 +112,7 @@ async function start(
     ...(strict !== undefined && { strict }),
     ...(holdBackMs !== undefined && { holdBackMs }),
     ...(tripwire !== undefined && { tripwire }),
+    ...(offloads !== undefined && { offloads }),
     ...(suite && { suite }),
     ...(listenWebSocket && { listenWebSocket }),
     onDeviceEvent: event => {

@@ -14,6 +14,7 @@ ForkPolicy = expire-sending
 Strict = true
 holdbackms = 300
 Tripwire = false
+Offloads = false
 Suite = Sodium
 Hook = /run/wireonce.hook
 HookToken = ${TOKEN}
@@ -38,6 +39,7 @@ Endpoint = home.example:51820
     strict: true,
     holdBackMs: 300,
     tripwire: false,
+    offloads: false,
     suite: 'sodium',
     hook: '/run/wireonce.hook',
     hookToken: TOKEN,

@@ -28,6 +28,7 @@ export interface WorkerSettings {
   readonly strict: boolean;
   readonly holdBackMs: number;
   readonly tripwire: boolean;
+  readonly offloads: boolean;
   /** Its name. */
   readonly suite: string;
 }

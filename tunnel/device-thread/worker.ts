@@ -10,7 +10,7 @@ import { openImmediateSources } from '../../vmgenid/index.js';
 import { systemClock } from '../clock.js';
 import { DeviceLoop } from '../linux/device-loop.js';
 import { KernelLog } from '../linux/kernel-log.js';
-import { requireLibc } from '../linux/libc.js';
+import { type Libc, requireLibc } from '../linux/libc.js';
 import { EventFd } from '../linux/poller.js';
 import { LinuxTun } from '../linux/tun.js';
 import { ThreadGuard } from '../thread-guard.js';
@@ -37,10 +37,10 @@ class DeviceWorker {
 
   constructor(port: MessagePort, settings: WorkerSettings, suite: Suite) {
     this.#port = port;
-    const { sharedEpoch, protection, kernelLog, forkPolicy, strict, holdBackMs, tripwire } = settings;
+    const { sharedEpoch, protection, kernelLog, forkPolicy, strict, holdBackMs, tripwire, offloads } =
+      settings;
     const libc = requireLibc();
-    const tun =
-      'fd' in settings.tun ? LinuxTun.adopt(libc, settings.tun.fd) : LinuxTun.create(libc, settings.tun);
+    const tun = openTun(libc, settings);
     this.#closers.push(() => tun.close());
     try {
       this.#guard = new ThreadGuard({
@@ -71,6 +71,7 @@ class DeviceWorker {
         tripwire,
         kernelLog: kernelLog === undefined ? undefined : KernelLog.open(libc, kernelLog),
         onForkLine: () => this.#tell({ forkLine: true }),
+        offloads,
         onWake: () => this.#hear(),
         onDeviceEvent: event => this.#tell({ deviceEvent: toThreadEvent(event) }),
         onLinkEvent: event => this.#tell({ linkEvent: event }),
@@ -148,6 +149,11 @@ class DeviceWorker {
         return undefined;
     }
   }
+}
+
+function openTun(libc: Libc, { tun, offloads }: WorkerSettings): LinuxTun {
+  if ('fd' in tun) return LinuxTun.adopt(libc, tun.fd, { offloads });
+  return LinuxTun.create(libc, { ...tun, offloads });
 }
 
 const port = parentPort as MessagePort;

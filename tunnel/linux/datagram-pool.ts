@@ -12,33 +12,36 @@ const LARGE_BYTES = 65_600;
 const LARGE_COUNT = 64;
 
 class Slab {
-  readonly bufferBytes: number;
   readonly #memory: NativeMemory;
+  /** The buffers that nobody holds, as views of the length that each had last. */
   readonly #free: Uint8Array[] = [];
 
   constructor(libc: Libc, bufferBytes: number, count: number) {
-    this.bufferBytes = bufferBytes;
     this.#memory = libc.alloc(bufferBytes * count);
     // The last one put here is the first one taken, and the likeliest to be in a cache: so backwards.
-    for (let i = count - 1; i >= 0; i--) {
-      this.#free.push(this.#memory.bytes.subarray(i * bufferBytes, (i + 1) * bufferBytes));
-    }
+    for (let i = count - 1; i >= 0; i--) this.#free.push(this.#view(i * bufferBytes, bufferBytes));
   }
 
-  owns(buffer: Uint8Array): boolean {
-    return buffer.buffer === this.#memory.bytes.buffer;
+  owns(bytes: Uint8Array): boolean {
+    return bytes.buffer === this.#memory.bytes.buffer;
   }
 
-  take(): Uint8Array | undefined {
-    return this.#free.pop();
+  take(length: number): Uint8Array | undefined {
+    const last = this.#free.pop();
+    // Datagrams of one length tend to follow each other: the view of the last one mostly fits.
+    return last === undefined || last.length === length ? last : this.#view(last.byteOffset, length);
   }
 
-  give(buffer: Uint8Array): void {
-    this.#free.push(buffer);
+  give(bytes: Uint8Array): void {
+    this.#free.push(bytes);
   }
 
-  addressOf(buffer: Uint8Array): number {
-    return this.#memory.address + buffer.byteOffset;
+  addressOf(bytes: Uint8Array): number {
+    return this.#memory.address + bytes.byteOffset;
+  }
+
+  #view(start: number, length: number): Uint8Array {
+    return this.#memory.bytes.subarray(start, start + length);
   }
 }
 
@@ -52,30 +55,25 @@ export class DatagramPool {
     this.#small = new Slab(libc, SMALL_BYTES, SMALL_COUNT);
   }
 
-  /** A buffer of `length` bytes or more, the taker's until it is given back; `undefined` when all of them are out. */
+  /** Room for `length` bytes, the taker's until it is given back; `undefined` when all of it is out. */
   take(length: number): Uint8Array | undefined {
-    if (length <= SMALL_BYTES) return this.#small.take();
+    if (length <= SMALL_BYTES) return this.#small.take(length);
     if (length > LARGE_BYTES) return undefined;
     this.#large ??= new Slab(this.#libc, LARGE_BYTES, LARGE_COUNT);
-    return this.#large.take();
+    return this.#large.take(length);
   }
 
-  /** Takes a buffer back: one that `take` has returned, whole, once. */
-  give(buffer: Uint8Array): void {
-    this.#slab(buffer).give(buffer);
+  /** Takes back what `take` has returned, once. */
+  give(bytes: Uint8Array): void {
+    this.#slab(bytes).give(bytes);
   }
 
-  /** Whether a buffer is one of these. */
-  owns(buffer: Uint8Array): boolean {
-    return this.#small.owns(buffer) || this.#large?.owns(buffer) === true;
+  /** Where something lies that `take` has returned. */
+  addressOf(bytes: Uint8Array): number {
+    return this.#slab(bytes).addressOf(bytes);
   }
 
-  /** Where one of these buffers lies. */
-  addressOf(buffer: Uint8Array): number {
-    return this.#slab(buffer).addressOf(buffer);
-  }
-
-  #slab(buffer: Uint8Array): Slab {
-    return this.#small.owns(buffer) ? this.#small : (this.#large as Slab);
+  #slab(bytes: Uint8Array): Slab {
+    return this.#small.owns(bytes) ? this.#small : (this.#large as Slab);
   }
 }

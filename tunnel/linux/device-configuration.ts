@@ -10,7 +10,7 @@ import { RelayEndpoint, RelayTable } from '../relay-endpoint.js';
 import type { UapiChanges, UapiEndpoint, UapiPeerChange, UapiPeerState, UapiState } from '../uapi/types.js';
 import type { Libc } from './libc.js';
 import { LinuxUdpEndpoint } from './udp-endpoint.js';
-import { LinuxUdpSocket } from './udp.js';
+import { type LinuxUdpOptions, LinuxUdpSocket } from './udp.js';
 
 /** A peer's change with its endpoint resolved. */
 interface ReadyChange {
@@ -22,13 +22,16 @@ export class DeviceConfiguration {
   readonly relays = new RelayTable();
   readonly #device: Device;
   readonly #libc: Libc;
+  readonly #socketOptions: LinuxUdpOptions;
   #socket: LinuxUdpSocket | undefined;
   #listenPort = 0;
   #fwMark = 0;
 
-  constructor(device: Device, libc: Libc) {
+  /** `socketOptions`: what stays the same from socket to socket. */
+  constructor(device: Device, libc: Libc, socketOptions: LinuxUdpOptions) {
     this.#device = device;
     this.#libc = libc;
+    this.#socketOptions = socketOptions;
   }
 
   /** None while the interface is down. */
@@ -119,7 +122,7 @@ export class DeviceConfiguration {
   }
 
   #bind(port: number, mark: number): LinuxUdpSocket {
-    return LinuxUdpSocket.open(this.#libc, { port, mark });
+    return LinuxUdpSocket.open(this.#libc, { ...this.#socketOptions, port, mark });
   }
 
   #applyPeer({ change, endpoint }: ReadyChange): void {

@@ -16,12 +16,15 @@ import type { PeerStatus } from '../status.js';
 import type { TunState } from '../tun.js';
 import type { UapiChanges, UapiState } from '../uapi/types.js';
 import { DeviceConfiguration } from './device-configuration.js';
+import { DatagramPool } from './datagram-pool.js';
 import type { KernelLog } from './kernel-log.js';
 import { type Libc, POLLIN, POLLOUT } from './libc.js';
 import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './link-monitor.js';
 import { type EventFd, Poller } from './poller.js';
 import { SleepDetector } from './sleep-detector.js';
+import { type TunCounters, TunIo } from './tun-io.js';
 import { type LinuxTun, tunOutcome } from './tun.js';
+import { UdpOutbox } from './udp-outbox.js';
 import type { LinuxUdpCounters, LinuxUdpSocket } from './udp.js';
 import { LinuxUdpEndpoint } from './udp-endpoint.js';
 
@@ -37,6 +40,8 @@ export interface DeviceLoopOptions {
   readonly clock: Clock;
   readonly forkPolicy?: ForkPolicy;
   readonly strict?: boolean;
+  /** Let the kernel split and join datagrams, as far as it can; the TUN device has been asked by whoever made it. */
+  readonly offloads: boolean;
   readonly holdBackMs?: number;
   readonly tripwire?: boolean;
   readonly onWake: () => void;
@@ -52,12 +57,7 @@ export interface DeviceLoopOptions {
 }
 
 /** What the loop itself lost or counted. */
-export interface LoopCounters {
-  /** Packets read from the interface, and written to it. */
-  packetsIn: number;
-  packetsOut: number;
-  /** Not delivered: the interface was down or took no such packet. */
-  undeliverable: number;
+export interface LoopCounters extends TunCounters {
   /** Not sent: the interface is down, and so there is no socket. */
   noSocket: number;
   turns: number;
@@ -87,24 +87,18 @@ export interface LoopReport {
 /** Batches of one direction in one turn: then the other has its turn. */
 const MAX_UDP_BATCHES = 4;
 const MAX_TUN_PACKETS = 256;
-/** Packets of one reading of the interface that are sealed before one check releases them. */
+/** From so many packets on that were read from the interface and sealed, one check releases them. */
 const TUN_BATCH = 64;
-/** A packet of the largest MTU, and room for what the kernel may put in front. */
-const TUN_BUFFER_BYTES = 65_536 + 64;
 const DEFAULT_MTU = 1_420;
 const FOREVER = -1;
 
 export class DeviceLoop {
   readonly device: Device;
-  readonly counters: LoopCounters = {
-    packetsIn: 0,
-    packetsOut: 0,
-    undeliverable: 0,
-    noSocket: 0,
-    turns: 0,
-  };
+  #noSocket = 0;
+  #turns = 0;
   readonly #options: DeviceLoopOptions;
   readonly #tun: LinuxTun;
+  readonly #tunIo: TunIo;
   readonly #monitor: LinkMonitor;
   readonly #configuration: DeviceConfiguration;
   readonly #sleep: SleepDetector;
@@ -116,7 +110,6 @@ export class DeviceLoop {
   #v4Place = -1;
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
-  readonly #tunBuffer = new Uint8Array(new ArrayBuffer(TUN_BUFFER_BYTES));
   #lookAt = 0;
   #ended = false;
   #closed = false;
@@ -125,6 +118,8 @@ export class DeviceLoop {
     const { libc, tun, wake, guard, crng, suite, clock } = options;
     this.#options = options;
     this.#tun = tun;
+    this.#tunIo = new TunIo({ libc, tun, onGone: () => (this.#lookAt = 0) });
+    const pool = new DatagramPool(libc);
     this.#sleep = new SleepDetector(libc);
     this.#poller = new Poller(libc);
     this.#monitor = new LinkMonitor(libc, tun);
@@ -136,7 +131,12 @@ export class DeviceLoop {
       mtu: this.#monitor.status.mtu ?? DEFAULT_MTU,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
-        deliverPacket: packet => this.#deliver(packet),
+        deliverPacket: packet => this.#tunIo.write(packet),
+        outbox: new UdpOutbox({
+          pool,
+          socket: () => this.#configuration.socket,
+          onNoSocket: () => this.#noSocket++,
+        }),
       },
       ...(options.forkPolicy && { forkPolicy: options.forkPolicy }),
       ...(options.strict && { strict: true }),
@@ -144,12 +144,16 @@ export class DeviceLoop {
       ...(options.tripwire !== undefined && { tripwire: options.tripwire }),
       onEvent: options.onDeviceEvent,
     });
-    this.#configuration = new DeviceConfiguration(this.device, libc);
+    this.#configuration = new DeviceConfiguration(this.device, libc, { pool, offloads: options.offloads });
     this.#wakePlace = this.#poller.add(wake.fd);
     this.#tunPlace = this.#poller.add(tun.fd);
     this.#monitorPlace = this.#poller.add(this.#monitor.fd);
     this.#logPlace = options.kernelLog ? this.#poller.add(options.kernelLog.fd) : -1;
     if (this.#monitor.status.state === 'up') this.#linkUp();
+  }
+
+  get counters(): LoopCounters {
+    return { ...this.#tunIo.counters, noSocket: this.#noSocket, turns: this.#turns };
   }
 
   /** The interface was deleted: nothing more will come. */
@@ -164,7 +168,7 @@ export class DeviceLoop {
     const waitMs = Math.min(maxWaitMs, this.#nextDeadline() - clock.now());
     // Rounded up: a timer that is not quite due would make us wake for nothing.
     const ready = poller.wait(waitMs === Number.POSITIVE_INFINITY ? FOREVER : Math.max(0, Math.ceil(waitMs)));
-    this.counters.turns++;
+    this.#turns++;
     if (ready > 0) {
       if (poller.happened(this.#wakePlace) !== 0) {
         wake.drain();
@@ -209,6 +213,7 @@ export class DeviceLoop {
   /** Takes a datagram that came another way than by UDP. `name`, `ip`, `port` and `text`: see `RelayEndpoint`. */
   receiveRelayed(datagram: Uint8Array, name: string, ip: Uint8Array, port: number, text: string): void {
     this.device.receiveDatagram(datagram, this.#configuration.relays.from(name, ip, port, text));
+    this.#tunIo.flush();
   }
 
   /** Looks at the generation now, and responds if the machine was forked. */
@@ -230,13 +235,13 @@ export class DeviceLoop {
       publicKey: device.publicKey ? encodeKey(device.publicKey) : null,
       listenPort: this.#configuration.listenPort,
       suite: this.#options.suite.name,
-      offloads: [],
+      offloads: [...this.#tun.offloads, ...(socket?.offloads ?? [])],
       nonceHeadroom: device.nonceHeadroom()?.toString() ?? null,
       device: device.stats(),
       peers: device.peers().map(peerStatus),
       udp: socket && { ...socket.counters },
       lastUdpError: socket?.lastError,
-      loop: { ...this.counters },
+      loop: this.counters,
     };
   }
 
@@ -268,23 +273,26 @@ export class DeviceLoop {
   #socketReady(): void {
     const socket = this.#configuration.socket;
     if (!socket || socket !== this.#polledSocket) return;
-    const { device } = this;
     const poller = this.#poller;
-    const handle = this.#handle;
     const v4 = this.#v4Place >= 0 && (poller.happened(this.#v4Place) & ~POLLOUT) !== 0;
     const v6 = this.#v6Place >= 0 && (poller.happened(this.#v6Place) & ~POLLOUT) !== 0;
     if (!v4 && !v6) return;
     for (let batch = 0; batch < MAX_UDP_BATCHES; batch++) {
-      device.cork();
-      let received = 0;
-      try {
-        if (v4) received += socket.receive(socket.fd4, handle);
-        if (v6) received += socket.receive(socket.fd6, handle);
-      } finally {
-        device.uncork();
-      }
+      const received =
+        (v4 ? this.#receive(socket, socket.fd4) : 0) + (v6 ? this.#receive(socket, socket.fd6) : 0);
       // A handler may have closed it: a fork policy, a word of another thread.
       if (received === 0 || socket !== this.#configuration.socket) return;
+    }
+  }
+
+  #receive(socket: LinuxUdpSocket, fd: number): number {
+    this.device.cork();
+    try {
+      return socket.receive(fd, this.#handle);
+    } finally {
+      this.device.uncork();
+      // What was delivered lies where the next batch will.
+      this.#tunIo.flush();
     }
   }
 
@@ -293,29 +301,30 @@ export class DeviceLoop {
   };
 
   #readTun(): void {
-    const { device, counters } = this;
-    const buffer = this.#tunBuffer;
-    const tun = this.#tun;
+    const { device } = this;
     for (let packets = 0; packets < MAX_TUN_PACKETS && !this.#congested; ) {
-      let length = 0;
+      let result = 0;
       let batch = 0;
       device.cork();
       try {
-        for (; batch < TUN_BATCH; batch++) {
-          length = tun.read(buffer, 0, TUN_BUFFER_BYTES);
-          if (length <= 0) break;
-          counters.packetsIn++;
-          device.sendPacket(buffer.subarray(0, length));
+        while (batch < TUN_BATCH) {
+          result = this.#tunIo.read(this.#sendPacket);
+          if (result < 0) break;
+          batch += Math.max(result, 1);
         }
       } finally {
         device.uncork();
       }
       packets += batch;
-      if (length > 0) continue;
-      if (length < 0 && tunOutcome(length) === 'gone') this.#look(this.#options.clock.now());
+      if (result >= 0) continue;
+      if (tunOutcome(result) === 'gone') this.#look(this.#options.clock.now());
       return;
     }
   }
+
+  readonly #sendPacket = (packet: Uint8Array): void => {
+    this.device.sendPacket(packet);
+  };
 
   /** The system does not take what we sent last: more packets stay in the interface's queue, where they wait or are lost. */
   get #congested(): boolean {
@@ -329,16 +338,7 @@ export class DeviceLoop {
     }
     const { socket } = this.#configuration;
     if (socket) socket.queue(datagram, to);
-    else this.counters.noSocket++;
-  }
-
-  #deliver(packet: Uint8Array): void {
-    const written = this.#tun.write(packet, 0, packet.length);
-    if (written > 0) this.counters.packetsOut++;
-    else {
-      this.counters.undeliverable++;
-      if (tunOutcome(written) === 'gone') this.#lookAt = 0;
-    }
+    else this.#noSocket++;
   }
 
   /** Sends what is queued; what the system does not take is sent when it has room again. */

@@ -80,7 +80,7 @@ export class SendBatch {
   readonly #iovecs: number;
   readonly #singles: number;
   /** What the iovecs of each message point to. */
-  readonly #buffers: (Uint8Array | undefined)[];
+  readonly #datagrams: (Uint8Array | undefined)[];
   readonly #targets: (LinuxUdpEndpoint | undefined)[];
   /** Of each message: datagrams, bytes of the first one, and of the control message that tells the source. */
   readonly #lengths: Uint32Array;
@@ -113,7 +113,7 @@ export class SendBatch {
       this.#headers.setU64(header + NAME_POINTER * WORD, address + this.#names + i * NAME_BYTES);
       this.#headers.setU64(header + IOVECS_POINTER * WORD, this.#iovecAddress(i, 0));
     }
-    this.#buffers = Array.from<Uint8Array | undefined>({ length: count * MAX_RUN }).fill(undefined);
+    this.#datagrams = Array.from<Uint8Array | undefined>({ length: count * MAX_RUN }).fill(undefined);
     this.#targets = Array.from<LinuxUdpEndpoint | undefined>({ length: count }).fill(undefined);
     this.#lengths = new Uint32Array(count);
     this.#segments = new Uint32Array(count);
@@ -136,19 +136,19 @@ export class SendBatch {
   }
 
   /**
-   * Takes a datagram, the first `length` bytes of a buffer of the pool, which goes back there when it has been sent or
-   * dropped. `sticky`: by the way on which the target's own datagrams came. Not when full.
+   * Takes a datagram in memory of the pool, which goes back there when it has been sent or dropped. `sticky`: by the way on which the target's own datagrams came. Not when full.
    */
-  push(buffer: Uint8Array, length: number, to: LinuxUdpEndpoint, sticky: boolean): void {
+  push(datagram: Uint8Array, to: LinuxUdpEndpoint, sticky: boolean): void {
+    const { length } = datagram;
     this.#pending++;
-    if (this.#growing && this.#grow(buffer, length, to, sticky)) return;
+    if (this.#growing && this.#grow(datagram, to, sticky)) return;
     const i = (this.#head + this.#messages++) % this.#count;
     this.#targets[i] = to;
     this.#lengths[i] = 1;
     this.#segments[i] = length;
     this.#headers.u32[i * MESSAGE_WORDS + IOVECS_COUNT] = 1;
     this.#headers.u32[i * MESSAGE_WORDS + FLAGS] = 0;
-    this.#putIovec(i, 0, buffer, length);
+    this.#putIovec(i, 0, datagram);
     this.#putTarget(i, to, sticky);
     this.#putControl(i);
     this.#growing = length <= this.segmentLimit;
@@ -189,7 +189,7 @@ export class SendBatch {
     return 1;
   }
 
-  /** Gives up everything that waits, and its buffers back. */
+  /** Gives up everything that waits, and its memory back. */
   clear(): void {
     while (this.#messages > 0) this.#finish();
   }
@@ -201,13 +201,14 @@ export class SendBatch {
     );
   }
 
-  #grow(buffer: Uint8Array, length: number, to: LinuxUdpEndpoint, sticky: boolean): boolean {
+  #grow(datagram: Uint8Array, to: LinuxUdpEndpoint, sticky: boolean): boolean {
+    const { length } = datagram;
     const i = (this.#head + this.#messages - 1) % this.#count;
     const segment = this.#segments[i];
     if (to !== this.#targets[i] || sticky !== this.#runSticky) return false;
     if (length > segment || this.#runBytes + length > MAX_RUN_BYTES) return false;
     const k = this.#lengths[i]++;
-    this.#putIovec(i, k, buffer, length);
+    this.#putIovec(i, k, datagram);
     this.#runBytes += length;
     this.#headers.u32[i * MESSAGE_WORDS + IOVECS_COUNT] = k + 1;
     if (k === 1) this.#putControl(i);
@@ -234,8 +235,8 @@ export class SendBatch {
 
   #giveBack(i: number, k: number): void {
     const place = i * MAX_RUN + k;
-    this.#pool.give(this.#buffers[place] as Uint8Array);
-    this.#buffers[place] = undefined;
+    this.#pool.give(this.#datagrams[place] as Uint8Array);
+    this.#datagrams[place] = undefined;
   }
 
   #sendSingles(fd: number): number {
@@ -274,11 +275,11 @@ export class SendBatch {
     }
   }
 
-  #putIovec(i: number, k: number, buffer: Uint8Array, length: number): void {
+  #putIovec(i: number, k: number, datagram: Uint8Array): void {
     const at = this.#iovecs + (i * MAX_RUN + k) * IOVEC_BYTES;
-    this.#headers.setU64(at, this.#pool.addressOf(buffer));
-    this.#headers.u32[at / WORD + 2] = length;
-    this.#buffers[i * MAX_RUN + k] = buffer;
+    this.#headers.setU64(at, this.#pool.addressOf(datagram));
+    this.#headers.u32[at / WORD + 2] = datagram.length;
+    this.#datagrams[i * MAX_RUN + k] = datagram;
   }
 
   /** Points to the control messages that count: the segment size for a run, the source if there is one. */

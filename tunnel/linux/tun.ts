@@ -12,6 +12,7 @@ import {
   EBADFD,
   EFAULT,
   EINTR,
+  EINVAL,
   EIO,
   ENODEV,
   ENOBUFS,
@@ -22,6 +23,7 @@ import {
   AF_INET,
   F_GETFL,
   F_SETFL,
+  IOVEC_BYTES,
   type Libc,
   type NativeMemory,
   O_CLOEXEC,
@@ -37,10 +39,13 @@ import {
   checked,
 } from './libc.js';
 import { homeNamespace, namespaceOfTun } from './namespace.js';
+import { MAX_JOINED, type TunWrite } from './offload/coalescer.js';
+import { VNET_HEADER_BYTES } from './offload/vnet-header.js';
 
 const CLONE_DEVICE = '/dev/net/tun';
 const TUNSETIFF = 0x4004_54ca;
 const TUNGETIFF = 0x8004_54d2;
+const TUNSETOFFLOAD = 0x4004_54d0;
 const SIOCGIFMTU = 0x8921;
 const SIOCSIFMTU = 0x8922;
 const SIOCSIFTXQLEN = 0x8943;
@@ -50,7 +55,16 @@ const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
 const IFREQ_BYTES = 40;
 const IFNAMSIZ = 16;
-const VNET_HEADER_BYTES = 10;
+/** In the memory of a write: behind the virtio-net header, aligned. */
+const IOVECS_AT = 16;
+/** What the kernel may leave to us, in steps from new kernels to old ones: TUN_F_CSUM, _TSO4, _TSO6, _TSO_ECN, _USO4, _USO6. */
+const TSO = 1 | 2 | 4 | 8;
+const USO = 0x20 | 0x40;
+const OFFLOADS = [
+  { bits: TSO | USO, names: ['TUN_TSO', 'TUN_USO'] },
+  { bits: TSO, names: ['TUN_TSO'] },
+];
+const NO_OFFLOADS = { bits: 0, names: [] };
 /** What the kernel gives its own WireGuard interfaces; TUN devices get 500, which loses packets in bursts. */
 export const TUN_QUEUE_LENGTH = 1_000;
 
@@ -83,6 +97,9 @@ export class LinuxTun implements TunDevice {
   readonly #home = homeNamespace();
   readonly #ifreq: NativeMemory;
   readonly #pollfd: NativeMemory;
+  /** For `writeJoined`: a virtio-net header, and iovecs behind it. */
+  readonly #write: NativeMemory;
+  #offloads: readonly string[] = [];
   #closed = false;
 
   private constructor(libc: Libc, fd: number) {
@@ -90,6 +107,7 @@ export class LinuxTun implements TunDevice {
     this.fd = fd;
     this.#ifreq = libc.alloc(IFREQ_BYTES);
     this.#pollfd = libc.alloc(POLLFD_BYTES);
+    this.#write = libc.alloc(IOVECS_AT + (1 + MAX_JOINED) * IOVEC_BYTES);
     const flags = this.#query();
     if (flags < 0) throw systemCallError('ioctl TUNGETIFF', flags, `descriptor ${fd}`, 'ERR_TUN');
     const unfit =
@@ -105,22 +123,28 @@ export class LinuxTun implements TunDevice {
     const fd = libc.open(CLONE_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) throw systemCallError('open', fd, CLONE_DEVICE, 'ERR_TUN');
     return guarded(libc, fd, () => {
+      const { vnetHeader = false, offloads = false } = options;
       const ifreq = libc.alloc(IFREQ_BYTES);
       putName(ifreq, name);
-      ifreq.u32[IFNAMSIZ / 4] = IFF_TUN | IFF_NO_PI | (options.vnetHeader ? IFF_VNET_HDR : 0);
-      const set = libc.ioctl(fd, TUNSETIFF, ifreq.address);
+      const setIff = (flags: number) => {
+        ifreq.u32[IFNAMSIZ / 4] = IFF_TUN | IFF_NO_PI | flags;
+        return libc.ioctl(fd, TUNSETIFF, ifreq.address);
+      };
+      let set = setIff(vnetHeader || offloads ? IFF_VNET_HDR : 0);
+      // No offloads then. So it is where another program stands in for the kernel.
+      if (set === -EINVAL && !vnetHeader && offloads) set = setIff(0);
       if (set < 0) throw systemCallError('ioctl TUNSETIFF', set, `interface ${name}`, 'ERR_TUN');
-      return new LinuxTun(libc, fd).#configured(options.mtu, options.queueLength ?? TUN_QUEUE_LENGTH);
+      return new LinuxTun(libc, fd).#configured(options, options.queueLength ?? TUN_QUEUE_LENGTH);
     });
   }
 
   /** See `adoptTun`. The descriptor is ours from here on, whatever comes of it. */
-  static adopt(libc: Libc, fd: number, options: Pick<TunOptions, 'mtu'> = {}): LinuxTun {
+  static adopt(libc: Libc, fd: number, options: Pick<TunOptions, 'mtu' | 'offloads'> = {}): LinuxTun {
     return guarded(libc, fd, () => {
       const tun = new LinuxTun(libc, fd);
       const flags = checked(libc.fcntl(fd, F_GETFL), 'fcntl F_GETFL');
       checked(libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK), 'fcntl F_SETFL');
-      return tun.#configured(options.mtu, undefined);
+      return tun.#configured(options, undefined);
     });
   }
 
@@ -159,6 +183,25 @@ export class LinuxTun implements TunDevice {
     return this.#libc.writeFrom(this.fd, buffer, offset, length);
   }
 
+  get offloads(): readonly string[] {
+    return this.#offloads;
+  }
+
+  /** One packet in pieces, which the kernel takes as they lie: the bytes written, or `-errno`. Only with a virtio-net header. */
+  writeJoined({ vnetHeader, packets, count, headersLength }: TunWrite): number {
+    const memory = this.#write;
+    for (let i = 0; i < VNET_HEADER_BYTES; i++) memory.bytes[i] = vnetHeader[i];
+    memory.setU64(IOVECS_AT, memory.address);
+    memory.u32[IOVECS_AT / 4 + 2] = VNET_HEADER_BYTES;
+    for (let i = 0, at = IOVECS_AT + IOVEC_BYTES; i < count; i++, at += IOVEC_BYTES) {
+      const packet = packets[i];
+      const skip = i === 0 ? 0 : headersLength;
+      memory.setU64(at, this.#libc.addressOf(packet) + skip);
+      memory.u32[at / 4 + 2] = packet.length - skip;
+    }
+    return this.#libc.writev(this.fd, memory.address + IOVECS_AT, 1 + count);
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -166,7 +209,9 @@ export class LinuxTun implements TunDevice {
     this.#libc.close(this.fd);
   }
 
-  #configured(mtu: number | undefined, queueLength: number | undefined): this {
+  #configured({ mtu, offloads = false }: Omit<TunOptions, 'name'>, queueLength: number | undefined): this {
+    // Those of a descriptor that somebody else opened may be anything.
+    if (this.vnetHeaderBytes > 0) this.#setOffloads(offloads);
     try {
       if (mtu !== undefined) this.setMtu(mtu);
       if (queueLength !== undefined) this.#atHome('SIOCSIFTXQLEN', SIOCSIFTXQLEN, queueLength);
@@ -175,6 +220,12 @@ export class LinuxTun implements TunDevice {
       throw error;
     }
     return this;
+  }
+
+  #setOffloads(wanted: boolean): void {
+    const attempts = wanted ? [...OFFLOADS, NO_OFFLOADS] : [NO_OFFLOADS];
+    const set = attempts.find(({ bits }) => this.#libc.ioctl(this.fd, TUNSETOFFLOAD, bits) >= 0);
+    this.#offloads = set?.names ?? [];
   }
 
   /** The device's flags, with its name in `#ifreq`; or `-errno`. */

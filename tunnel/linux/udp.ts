@@ -240,23 +240,20 @@ export class LinuxUdpSocket {
   queue(datagram: Uint8Array, to: LinuxUdpEndpoint): boolean {
     const family = this.#familyFor(datagram.length, to);
     if (!family) return false;
-    const buffer = this.#pool.take(datagram.length) ?? this.#flushAndTake(datagram.length);
-    if (!buffer) {
+    const copy = this.#pool.take(datagram.length) ?? this.#flushAndTake(datagram.length);
+    if (!copy) {
       this.counters.queueFull++;
       return false;
     }
-    buffer.set(datagram);
-    return this.#push(family, buffer, datagram.length, to);
+    copy.set(datagram);
+    return this.#push(family, copy, to);
   }
 
-  /**
-   * Like `queue`, for a datagram that already lies in the first `length` bytes of a buffer of the pool, which is this
-   * socket's from here on.
-   */
-  queueTaken(buffer: Uint8Array, length: number, to: LinuxUdpEndpoint): boolean {
-    const family = this.#familyFor(length, to);
-    if (family) return this.#push(family, buffer, length, to);
-    this.#pool.give(buffer);
+  /** Like `queue`, for a datagram that already lies in memory of the pool, which is this socket's from here on. */
+  queueTaken(datagram: Uint8Array, to: LinuxUdpEndpoint): boolean {
+    const family = this.#familyFor(datagram.length, to);
+    if (family) return this.#push(family, datagram, to);
+    this.#pool.give(datagram);
     return false;
   }
 
@@ -297,14 +294,14 @@ export class LinuxUdpSocket {
     return undefined;
   }
 
-  #push(family: Family, buffer: Uint8Array, length: number, to: LinuxUdpEndpoint): boolean {
+  #push(family: Family, datagram: Uint8Array, to: LinuxUdpEndpoint): boolean {
     if (family.out.full) this.#flush(family);
     if (family.out.full) {
-      this.#pool.give(buffer);
+      this.#pool.give(datagram);
       this.counters.queueFull++;
       return false;
     }
-    family.out.push(buffer, length, to, to.sourceEpoch === this.#epoch);
+    family.out.push(datagram, to, to.sourceEpoch === this.#epoch);
     return true;
   }
 

@@ -56,6 +56,7 @@ describe('every setting', () => {
     Strict: ['true', true],
     HoldBackMs: ['7', 7],
     Tripwire: ['false', false],
+    Offloads: ['false', false],
     Suite: ['noble', 'noble'],
     Hook: ['/h', '/h'],
     HookToken: ['t', 't'],
@@ -101,11 +102,14 @@ describe('every setting', () => {
 });
 
 test('sources can be left out by flag', () => {
-  expect(read(flags('--no-acpi', '--no-vmclock', '--no-kmsg', '--no-tripwire')).settings).toEqual({
+  expect(
+    read(flags('--no-acpi', '--no-vmclock', '--no-kmsg', '--no-tripwire', '--no-offloads')).settings,
+  ).toEqual({
     acpi: false,
     vmclock: false,
     kmsg: false,
     tripwire: false,
+    offloads: false,
   });
 });
 

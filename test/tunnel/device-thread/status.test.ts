@@ -46,7 +46,16 @@ const report: LoopReport = {
     runsRefused: 0,
   },
   lastUdpError: undefined,
-  loop: { packetsIn: 0, packetsOut: 0, undeliverable: 0, noSocket: 6, turns: 0 },
+  loop: {
+    packetsIn: 0,
+    packetsOut: 0,
+    reads: 0,
+    writes: 0,
+    unsplittable: 0,
+    undeliverable: 0,
+    noSocket: 6,
+    turns: 0,
+  },
 };
 
 const parts = {

@@ -212,9 +212,9 @@ describe('SendBatch', () => {
     const pool = new DatagramPool(libc);
     const batch = new SendBatch(libc, pool, 8);
     const push = (i: number) => {
-      const buffer = pool.take(2_000)!;
-      buffer.set(numbered(i, 40 + i));
-      batch.push(buffer, 40 + i, target, false);
+      const datagram = pool.take(40 + i)!;
+      datagram.set(numbered(i, 40 + i));
+      batch.push(datagram, target, false);
     };
     for (let i = 0; i < 8; i++) push(i);
     expect(batch.full).toBe(true);

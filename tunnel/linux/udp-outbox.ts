@@ -1,0 +1,41 @@
+// Where a device seals what goes by UDP: in the buffers that the kernel is then told to send.
+// Promises: a buffer is in the pool, with the device, or with the socket, and the kernel reads it only in the last case.
+// Read on: sessions/ports.ts (Outbox), sessions/release.ts (who decides), send-batch.ts (who sends).
+
+import type { Endpoint, Outbox } from '../../sessions/ports.js';
+import type { DatagramPool } from './datagram-pool.js';
+import type { LinuxUdpSocket } from './udp.js';
+import { LinuxUdpEndpoint } from './udp-endpoint.js';
+
+export interface UdpOutboxOptions {
+  readonly pool: DatagramPool;
+  /** The socket at this moment; none while the interface is down. It sends from the same pool. */
+  readonly socket: () => LinuxUdpSocket | undefined;
+  /** A datagram is lost: there is no socket. */
+  readonly onNoSocket: () => void;
+}
+
+export class UdpOutbox implements Outbox {
+  readonly #options: UdpOutboxOptions;
+
+  constructor(options: UdpOutboxOptions) {
+    this.#options = options;
+  }
+
+  take(length: number, to: Endpoint): Uint8Array | undefined {
+    return to instanceof LinuxUdpEndpoint ? this.#options.pool.take(length) : undefined;
+  }
+
+  send(datagram: Uint8Array, to: Endpoint): void {
+    const socket = this.#options.socket();
+    if (socket) socket.queueTaken(datagram, to as LinuxUdpEndpoint);
+    else {
+      this.#options.pool.give(datagram);
+      this.#options.onNoSocket();
+    }
+  }
+
+  discard(bytes: Uint8Array): void {
+    this.#options.pool.give(bytes);
+  }
+}
