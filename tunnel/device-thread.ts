@@ -68,6 +68,7 @@ export interface DeviceThreadOptions {
   readonly onTrouble?: (error: Error) => void;
 }
 
+const SEED_BYTES = 32;
 /** wireguard-go's, and the kernel's: what is left of 1,500 bytes in the worst case. */
 const DEFAULT_MTU = 1_420;
 
@@ -102,6 +103,7 @@ export class DeviceThread implements UapiBackend {
       tun: 'fd' in tun ? tun : { name: tun.name, mtu: tun.mtu ?? DEFAULT_MTU },
       wakeFd: this.#wake.fd,
       sharedEpoch: vmgenid.sharedEpoch,
+      readings: vmgenid.readings,
       protection: vmgenid.protection,
       sources: immediateOnly(options.sources),
       kernelLog: kernelLogOf(options),
@@ -225,13 +227,31 @@ export class DeviceThread implements UapiBackend {
       }),
       vmgenid.onEvidence(() => this.#relayEvidence()),
     );
+    // A thread that was born after a fork knows of nothing that parts it.
+    this.#relayEvidence();
   }
 
   // What this thread's sources say of the fork: the device's generator waits for it.
   #relayEvidence(): void {
-    const { epoch, evidence } = this.#options.vmgenid;
-    const { vmGenId, seed, kernelReseeded } = evidence;
-    this.#tell({ evidence: { epoch, vmGenId, seed, kernelReseeded } });
+    const { vmgenid } = this.#options;
+    // Drawn first: drawing looks at the generation.
+    const own = this.#drawSeed();
+    const { epoch, readings, evidence } = vmgenid;
+    const { vmGenId, seed = own, kernelReseeded } = evidence;
+    this.#tell({ evidence: { epoch, readings, vmGenId, seed, kernelReseeded } });
+    own?.fill(0);
+  }
+
+  /** What parts this thread's generator from its siblings parts the device's too, as the seed of it. */
+  #drawSeed(): Uint8Array | undefined {
+    const seed = new Uint8Array(SEED_BYTES);
+    try {
+      this.#options.crng.fill(seed);
+      return seed;
+    } catch {
+      // Not yet: what makes it possible is told here again.
+      return undefined;
+    }
   }
 
   #hear(message: Exclude<FromWorker, { ended: unknown }>): void {

@@ -5,12 +5,14 @@
 
 import {
   EPOCH_WORD,
+  FIRST_EPOCH,
   type ForkEvidence,
   type ForkGuard,
   type ForkSubscriber,
   type GenerationSource,
   type Phase,
   type Protection,
+  type Readings,
   type SourceListener,
   type SubscriberOptions,
   VOUCHED_WORD,
@@ -21,6 +23,8 @@ import {
 /** What the main thread tells when it has learnt more about the fork that began its epoch `epoch`. */
 export interface RelayedEvidence {
   readonly epoch: number;
+  /** What its immediate sources showed in that epoch. */
+  readonly readings: Readings;
   readonly vmGenId?: Uint8Array | undefined;
   readonly seed?: Uint8Array | undefined;
   readonly kernelReseeded: boolean;
@@ -29,6 +33,8 @@ export interface RelayedEvidence {
 export interface ThreadGuardOptions {
   /** `VmGenId.sharedEpoch` of the main thread. */
   readonly sharedEpoch: Int32Array;
+  /** What the main thread's immediate sources showed when it made this thread. */
+  readonly readings: Readings;
   /** Immediate sources that this thread reads by itself. */
   readonly sources: readonly GenerationSource[];
   /** What the main thread says of the machine when this thread begins. */
@@ -47,12 +53,18 @@ export class ThreadGuard implements ForkGuard {
   readonly #main: MainThreadSource;
   readonly #relayed = new Relayed();
   readonly #callbacks = new Set<() => void>();
+  /** The main thread's epoch when this thread's last fork was noticed, and whether by a source of this thread's own. */
+  #mainEpoch = Number.POSITIVE_INFINITY;
+  #byOwnSource = false;
 
   constructor(options: ThreadGuardOptions) {
     this.#mainProtection = options.protection;
     this.#shared = options.sharedEpoch;
     this.#main = new MainThreadSource(options.sharedEpoch);
-    this.#inner = new VmGenId([...options.sources, this.#main], { now: options.now });
+    // Born into the first epoch, whatever has happened: a fork that the main thread has seen, or that fell between its
+    // last look and our first, is then a fork to us too, and nothing is drawn until we know what parts us.
+    const readings = new Map([...options.readings, [this.#main.name, FIRST_READING]]);
+    this.#inner = new VmGenId([...options.sources, this.#main], { now: options.now, readings });
     void this.#inner.start();
     const inner = this.#inner.evidence;
     const relayed = this.#relayed;
@@ -71,16 +83,17 @@ export class ThreadGuard implements ForkGuard {
       },
     };
     // Before anybody else hears of the fork: what the main thread said of the one before is worth nothing now.
-    this.#inner.register(
-      'randomness',
-      ({ source }) => {
-        const epoch = Atomics.load(this.#shared, EPOCH_WORD);
-        const local = source !== this.#main.name;
-        this.#relayed.restart(local ? epoch + 1 : epoch);
-        if (local) options.onLocalFork();
-      },
-      { name: 'thread guard', priority: Number.MAX_SAFE_INTEGER },
-    );
+    const forked = (local: boolean) => {
+      this.#relayed.restart();
+      this.#mainEpoch = Atomics.load(this.#shared, EPOCH_WORD);
+      this.#byOwnSource = local;
+      if (local) options.onLocalFork();
+    };
+    this.#inner.register('randomness', ({ source }) => forked(source !== this.#main.name), {
+      name: 'thread guard',
+      priority: Number.MAX_SAFE_INTEGER,
+    });
+    if (this.#inner.epoch !== FIRST_EPOCH) forked(true);
   }
 
   /** Immediate by a source of this thread's own: what the main thread reads reaches this one some time later. */
@@ -116,9 +129,21 @@ export class ThreadGuard implements ForkGuard {
   /** Takes the main thread's word. Ignored when it is about an older fork than the one this thread knows of. */
   learn(evidence: RelayedEvidence): void {
     this.check();
-    if (!this.#relayed.learn(evidence)) return;
+    if (!this.#isAboutNow(evidence)) {
+      evidence.seed?.fill(0);
+      return;
+    }
+    this.#relayed.learn(evidence);
     for (const callback of Array.from(this.#callbacks)) callback();
     this.#relayed.forgetSeed();
+  }
+
+  // What this thread's own source has shown the main thread may have seen before, and counted, or not: where both read a
+  // source, it has to have shown the same to both; where they do not, only a later epoch is surely about it.
+  #isAboutNow({ epoch, readings }: RelayedEvidence): boolean {
+    const common = [...this.#inner.readings].filter(([name]) => readings.has(name));
+    if (epoch < this.#mainEpoch + Number(this.#byOwnSource && common.length === 0)) return false;
+    return common.every(([name, words]) => readings.get(name)?.every((word, i) => word === words[i]));
   }
 
   close(): Promise<void> {
@@ -131,26 +156,19 @@ class Relayed {
   vmGenId: Uint8Array | undefined;
   seed: Uint8Array | undefined;
   kernelReseeded = false;
-  #fromEpoch = Number.POSITIVE_INFINITY;
 
-  restart(fromEpoch: number): void {
+  restart(): void {
     this.forgetSeed();
     this.serial++;
     this.vmGenId = undefined;
     this.kernelReseeded = false;
-    this.#fromEpoch = fromEpoch;
   }
 
-  learn({ epoch, vmGenId, seed, kernelReseeded }: RelayedEvidence): boolean {
-    if (epoch < this.#fromEpoch) {
-      seed?.fill(0);
-      return false;
-    }
+  learn({ vmGenId, seed, kernelReseeded }: RelayedEvidence): void {
     this.serial++;
     this.vmGenId ??= vmGenId;
     this.seed = seed;
     this.kernelReseeded ||= kernelReseeded;
-    return true;
   }
 
   forgetSeed(): void {
@@ -158,6 +176,8 @@ class Relayed {
     this.seed = undefined;
   }
 }
+
+const FIRST_READING = Uint32Array.of(FIRST_EPOCH, 0, 0, 0);
 
 /** The main thread's epoch as a source: looked at before every check, and never the second to report a fork. */
 class MainThreadSource implements GenerationSource {
@@ -171,7 +191,7 @@ class MainThreadSource implements GenerationSource {
 
   constructor(shared: Int32Array) {
     this.#shared = shared;
-    this.#seenEpoch = Atomics.load(shared, EPOCH_WORD);
+    this.#seenEpoch = FIRST_EPOCH;
     this.#seenVouched = Atomics.load(shared, VOUCHED_WORD);
   }
 

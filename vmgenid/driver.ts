@@ -68,7 +68,15 @@ export interface VmGenIdOptions {
   readonly onEvent?: (event: VmGenIdEvent) => void;
   /** Monotonic milliseconds. */
   readonly now?: () => number;
+  /**
+   * What another driver has read of the same sources, in this process: this one goes on from there, and answers what
+   * has changed since as a fork.
+   */
+  readonly readings?: Readings;
 }
+
+/** Generations by the name of the source that showed them: four words each. */
+export type Readings = ReadonlyMap<string, Uint32Array>;
 
 /**
  * How long after a fork a delayed source may still report the same one. A second fork within this time that only
@@ -200,7 +208,8 @@ export class VmGenId implements ForkGuard {
     this.#immediate = this.#tracked.filter(
       ({ source }) => source.timing === 'immediate' && source.read !== undefined,
     );
-    for (const tracked of this.#tracked) this.#readFirst(tracked);
+    for (const tracked of this.#tracked) this.#readFirst(tracked, options.readings?.get(tracked.source.name));
+    if (options.readings) this.check();
   }
 
   /**
@@ -249,6 +258,12 @@ export class VmGenId implements ForkGuard {
       readable: failure === undefined,
       ...(failure && { reason: failure.message }),
     }));
+  }
+
+  /** What the immediate sources showed when they were last read. */
+  get readings(): Readings {
+    const known = this.#immediate.filter(tracked => tracked.known);
+    return new Map(known.map(({ source, last }) => [source.name, last.slice()]));
   }
 
   get #vouched(): boolean {
@@ -335,9 +350,14 @@ export class VmGenId implements ForkGuard {
     this.#recovered(tracked);
   }
 
-  #readFirst(tracked: Tracked): void {
+  #readFirst(tracked: Tracked, before: Uint32Array | undefined): void {
     if (tracked.source.read === undefined) return;
-    this.#readChanged(tracked);
+    if (before) {
+      tracked.last.set(before);
+      tracked.known = true;
+    } else {
+      this.#readChanged(tracked);
+    }
     tracked.blind = tracked.failure !== undefined;
     if (tracked.blind || tracked.source.uniqueness !== 'unique') return;
     tracked.id = generationBytes(tracked.last);

@@ -16,6 +16,7 @@ export {
   type ForkEvidence,
   type ForkGuard,
   type Protection,
+  type Readings,
   SAME_FORK_MS,
   type SourceStatus,
   UNSURE_RESEED_MS,

@@ -462,6 +462,39 @@ describe('driver: several sources', () => {
   });
 });
 
+describe('a driver that goes on from the readings of another', () => {
+  const readingsOf = async (...sources: GenerationSource[]) => (await machine(...sources)).vm.readings;
+
+  it('answers what has changed since as a fork, and what has not as nothing', async () => {
+    const page = new MemorySource({ vmGenId: id(1) });
+    const readings = await readingsOf(page);
+    expect(new VmGenId([page], { readings }).epoch).toBe(1);
+    page.fork(id(2));
+    const later = new VmGenId([page], { readings });
+    expect(later.epoch).toBe(2);
+    expect(later.evidence.vmGenId).toEqual(id(2));
+    expect(later.check()).toBe(2);
+  });
+
+  it('control: without them its first reading is where it begins', async () => {
+    const page = new MemorySource({ vmGenId: id(1) });
+    page.fork(id(2));
+    expect(new VmGenId([page]).epoch).toBe(1);
+  });
+
+  it('begins anew with a source that the other does not have', async () => {
+    const readings = await readingsOf(new MemorySource({ name: 'one' }));
+    expect([...readings.keys()]).toEqual(['one']);
+    expect(new VmGenId([new MemorySource({ name: 'other', vmGenId: id(3) })], { readings }).epoch).toBe(1);
+  });
+
+  it('has no readings of delayed sources, nor of one that could not be read', async () => {
+    const brittle = new Brittle();
+    brittle.broken = 'gone';
+    expect((await readingsOf(new MemorySource({ timing: 'delayed' }), brittle)).size).toBe(0);
+  });
+});
+
 describe('memory source', () => {
   it('a delayed one shows the new value, and tells the driver, when the signal comes', async () => {
     const source = new MemorySource({ timing: 'delayed' });

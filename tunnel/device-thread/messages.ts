@@ -4,7 +4,7 @@
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import type { SourceSelection } from '../../vmgenid/detect.js';
-import type { Protection } from '../../vmgenid/driver.js';
+import type { Protection, Readings } from '../../vmgenid/driver.js';
 import type { FailedCall, TunnelErrorCode } from '../errors.js';
 import { TunnelError } from '../errors.js';
 import type { LinkEvent } from '../linux/link-monitor.js';
@@ -19,6 +19,7 @@ export interface WorkerSettings {
   /** An eventfd that belongs to the main thread. */
   readonly wakeFd: number;
   readonly sharedEpoch: Int32Array;
+  readonly readings: Readings;
   /** What the main thread says of the machine, and the immediate sources that the worker opens for itself. */
   readonly protection: Protection;
   readonly sources: SourceSelection;

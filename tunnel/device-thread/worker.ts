@@ -37,14 +37,15 @@ class DeviceWorker {
 
   constructor(port: MessagePort, settings: WorkerSettings, suite: Suite) {
     this.#port = port;
-    const { sharedEpoch, protection, kernelLog, forkPolicy, strict, holdBackMs, tripwire, offloads } =
-      settings;
+    const { sharedEpoch, readings, protection, kernelLog } = settings;
+    const { forkPolicy, strict, holdBackMs, tripwire, offloads } = settings;
     const libc = requireLibc();
     const tun = openTun(libc, settings);
     this.#closers.push(() => tun.close());
     try {
       this.#guard = new ThreadGuard({
         sharedEpoch,
+        readings,
         sources: openImmediateSources(settings.sources),
         protection,
         now: systemClock.now,
