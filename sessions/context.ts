@@ -52,4 +52,6 @@ export interface Context {
   epoch: number;
   /** Policy `hold` after a fork: silent until a new private key is set. */
   held: boolean;
+  /** The interface is down: nobody is called. */
+  paused: boolean;
 }

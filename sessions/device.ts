@@ -182,6 +182,7 @@ export class Device {
       mtu,
       epoch: vmgenid.epoch,
       held: false,
+      paused: false,
     };
     this.#unregister = [
       vmgenid.register('sessions', () => respondToFork(this.#context, vmgenid.epoch), {
@@ -237,6 +238,16 @@ export class Device {
   /** A copy of a peer's preshared key, 32 bytes, zeros for none; it is the caller's to erase. Throws `ERR_UNKNOWN_PEER`. */
   exportPresharedKey(publicKey: Uint8Array): Uint8Array {
     return new Uint8Array(this.#peer(publicKey).presharedKey);
+  }
+
+  /** While true no handshake is begun: for whoever has nowhere to send to, as an interface that is down. Default false. */
+  get paused(): boolean {
+    return this.#context.paused;
+  }
+
+  set paused(paused: boolean) {
+    this.#context.paused = paused;
+    if (paused) this.#context.waiting.clear();
   }
 
   get mtu(): number {

@@ -49,7 +49,8 @@ export function initiateHandshake(context: Context, peer: Peer, isRetry = false)
   // First of all, since a fork changes what the next lines look at: who we are, who is known, who may speak.
   const epoch = enter(context);
   const { local, clock, gate } = context;
-  if (!local || context.held || !peer.endpoint || !hasStaticShared(context, local, peer)) return;
+  if (!local || context.held || context.paused || !peer.endpoint) return;
+  if (!hasStaticShared(context, local, peer)) return;
   const now = clock.now();
   if (now - peer.lastSentHandshake < REKEY_TIMEOUT_MS) return;
   if (epoch === NO_EPOCH || !context.crng.isFresh()) return waitForFreshness(context, peer);
@@ -250,7 +251,7 @@ function endWaitingInitiation(peer: Peer): void {
 
 /** Has `retryWaiting` call this peer the next time that timers run. */
 export function callSoon(context: Context, peer: Peer): void {
-  if (!context.waiting.has(peer)) context.waiting.set(peer, false);
+  if (!context.paused && !context.waiting.has(peer)) context.waiting.set(peer, false);
 }
 
 /** Has `retryWaiting` look after this peer, when the generation can be read and the randomness is fresh. */

@@ -58,6 +58,23 @@ describe('a handshake', () => {
     expect(pair.a.events.filter(e => e.type === 'handshakeComplete')).toMatchObject([{ role: 'initiator' }]);
   });
 
+  it('is not begun while the device is paused, by a keepalive, a packet, a timer or a fork, and begun after', () => {
+    const pair = new Pair();
+    const { device } = pair.a;
+    device.paused = true;
+    device.setPeer({ publicKey: pair.b.publicKey, persistentKeepalive: 1 });
+    expect(pair.send(pair.a, 'waits')).toBe('staged');
+    device.wipe();
+    for (let second = 0; second < 30; second++) pair.advance(1_000);
+    expect(pair.a.take()).toEqual([]);
+    expect(device.peers()[0].txBytes).toBe(0);
+    // And nobody has to look every few milliseconds whether it may be begun.
+    expect(device.nextDeadline()).toBeGreaterThan(pair.clock.ms);
+    device.paused = false;
+    device.sendKeepalive(pair.b.publicKey);
+    expect(pair.a.types).toEqual([INITIATION]);
+  });
+
   it('is confirmed by a keepalive where nothing is staged', () => {
     const pair = new Pair();
     pair.a.device.initiateHandshake(pair.b.publicKey);

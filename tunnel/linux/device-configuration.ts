@@ -32,6 +32,7 @@ export class DeviceConfiguration {
     this.#device = device;
     this.#libc = libc;
     this.#socketOptions = socketOptions;
+    device.paused = true;
   }
 
   /** None while the interface is down. */
@@ -49,9 +50,11 @@ export class DeviceConfiguration {
     if (this.#socket) return;
     this.#socket = this.#bind(this.#listenPort, this.#fwMark);
     this.#listenPort = this.#socket.port;
+    this.#device.paused = false;
   }
 
   down(): void {
+    this.#device.paused = true;
     this.#socket?.close();
     this.#socket = undefined;
   }

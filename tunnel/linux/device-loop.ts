@@ -212,6 +212,8 @@ export class DeviceLoop {
 
   /** Takes a datagram that came another way than by UDP. `name`, `ip`, `port` and `text`: see `RelayEndpoint`. */
   receiveRelayed(datagram: Uint8Array, name: string, ip: Uint8Array, port: number, text: string): void {
+    // While the interface is down nothing is taken, whichever way it comes.
+    if (!this.#configuration.socket) return;
     this.device.receiveDatagram(datagram, this.#configuration.relays.from(name, ip, port, text));
     this.#tunIo.flush();
   }
