@@ -222,11 +222,8 @@ describe('wg-quick', () => {
     const text = `[Interface]\nPrivateKey = ${key}\nAddress = 10.8.0.1/24, fd08::1/64\nListenPort = 51874\n`;
     const peerText = `[Peer]\nPublicKey = ${peer}\nAllowedIPs = 10.8.0.2/32, 10.9.0.0/16\nEndpoint = 192.0.2.9:7\n`;
     writeFileSync(file, `${text}${peerText}`, { mode: 0o600 });
-    const quick = (what: string) =>
-      run('ip', [
-        ...['netns', 'exec', ns, 'env', `PATH=${bin}:${process.env['PATH']}`],
-        ...['WG_QUICK_USERSPACE_IMPLEMENTATION=wireonce', 'wg-quick', what, file],
-      ]);
+    const env = [`PATH=${bin}:${process.env['PATH']}`, 'WG_QUICK_USERSPACE_IMPLEMENTATION=wireonce'];
+    const quick = (what: string) => run('ip', ['netns', 'exec', ns, 'env', ...env, 'wg-quick', what, file]);
     atEnd(() => quick('down').catch(() => undefined));
     const state = async () => ({
       links: await run('ip', ['-n', ns, '-o', 'link', 'show']),
