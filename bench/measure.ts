@@ -9,6 +9,8 @@ export interface Candidate {
   prepare?(times: number): void;
   /** The most that one round may do, where `prepare` has little room. */
   readonly maxTimes?: number;
+  /** It is run a multiple of so many times, where it cannot do less at once. Default 1. */
+  readonly step?: number;
 }
 
 export interface Effort {
@@ -37,14 +39,14 @@ export function measure(candidates: readonly Candidate[], effort: Effort): numbe
 
 /** Warms a candidate up, and finds how often it runs in one round. */
 function calibrate(candidate: Candidate, { roundMs, warmUpMs }: Effort): number {
-  const most = candidate.maxTimes ?? Number.MAX_SAFE_INTEGER;
-  let times = 1;
+  const { maxTimes: most = Number.MAX_SAFE_INTEGER, step = 1 } = candidate;
+  let times = step;
   let best = Number.POSITIVE_INFINITY;
   for (let spentMs = 0; spentMs < warmUpMs; ) {
     const elapsedMs = Math.max(time(candidate, times) / 1e6, 1e-4);
     spentMs += elapsedMs;
     best = Math.min(best, elapsedMs / times);
-    times = Math.min(most, Math.max(1, Math.round(roundMs / best)), 10 * times);
+    times = Math.min(most, step * Math.max(1, Math.round(roundMs / best / step)), 10 * times);
   }
   return times;
 }

@@ -4,9 +4,11 @@ import type { Suite } from '../../protocol/suite.js';
 import type { Effort } from '../measure.js';
 import type { Row } from '../row.js';
 import { crngSection } from './crng.js';
+import { floodSection } from './flood.js';
 import { handshakeSection } from './handshakes.js';
 import { releaseSection } from './release.js';
 import { sessionsSection } from './sessions.js';
+import { stagesSection } from './stages.js';
 import { transportSection } from './transport.js';
 import { tripwireSection } from './tripwire.js';
 
@@ -30,9 +32,11 @@ export const SECTIONS: Readonly<Record<string, Section>> = {
     suites: 'each',
     run: ({ suite, effort, isFastest }) => transportSection(suite, effort, isFastest),
   },
+  stages: { suites: 'fastest', run: ({ suite, effort }) => stagesSection(suite, effort) },
   release: { suites: 'fastest', run: ({ suite, effort }) => releaseSection(suite, effort) },
   handshakes: { suites: 'each', run: ({ suite, effort }) => handshakeSection(suite, effort) },
   tripwire: { suites: 'fastest', run: ({ suite, effort }) => tripwireSection(suite, effort) },
+  flood: { suites: 'each', run: ({ suite, effort }) => floodSection(suite, effort) },
   crng: { suites: 'fastest', run: ({ suite, effort }) => crngSection(suite, effort) },
   'sessions-10k': { suites: 'fastest', run: ({ suite, forks }) => sessionsSection(suite, 10_000, forks) },
   'sessions-100k': { suites: 'fastest', run: ({ suite, forks }) => sessionsSection(suite, 100_000, forks) },

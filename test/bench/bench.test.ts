@@ -5,9 +5,11 @@ import { describe, expect, test } from 'vitest';
 import { type Effort, measure } from '../../bench/measure.js';
 import { type Report, type Row, ratioRow, spread } from '../../bench/row.js';
 import { crngSection } from '../../bench/sections/crng.js';
+import { floodSection } from '../../bench/sections/flood.js';
 import { handshakeSection } from '../../bench/sections/handshakes.js';
 import { releaseSection } from '../../bench/sections/release.js';
 import { sessionsSection } from '../../bench/sections/sessions.js';
+import { stagesSection } from '../../bench/sections/stages.js';
 import { transportSection } from '../../bench/sections/transport.js';
 import { tripwireSection } from '../../bench/sections/tripwire.js';
 import { formatReport } from '../../bench/table.js';
@@ -48,12 +50,25 @@ describe.each(suites)('with suite $name', suite => {
   test('handshakes are measured beside their key agreement', async () => {
     expectShape(await handshakeSection(suite, { ...TINY, rounds: 1 }), 'handshakes');
   });
+
+  test('floods are measured by how far a datagram comes', async () => {
+    const rows = await floodSection(suite, { ...TINY, rounds: 1 });
+    expectShape(rows, 'flood');
+    expect(rows).toHaveLength(4);
+  });
 });
 
 test('the tripwire is measured beside receiving without it, and in bytes', async () => {
   const rows = await tripwireSection(suites[0], TINY);
   expectShape(rows, 'tripwire');
   expect(rows.map(row => row.unit)).toEqual(['ns', 'bytes', 'bytes', 'bytes']);
+});
+
+test('a packet is measured stage by stage, against the cipher in a long message', async () => {
+  const rows = await stagesSection(suites[0], TINY);
+  expectShape(rows, 'stages');
+  expect(rows).toHaveLength(8);
+  expect(new Set(rows.map(row => row.peer?.name)).size).toBe(1);
 });
 
 test('random bytes are measured beside those of OpenSSL', async () => {

@@ -1,0 +1,187 @@
+// One full packet through the stages of a device, each with all stages before it, against the physical limit: the
+// cipher alone, in the middle of a message so long that its beginning and end do not count.
+// Promises: what a stage adds is the difference to the row above it; all of them ran in turns in one process.
+// Read on: docs/performance.md.
+
+import { Keypair, KEYPAIR_BYTES } from '../../protocol/keypair.js';
+import { TRANSPORT } from '../../protocol/messages.js';
+import { type Suite, TAG_BYTES } from '../../protocol/suite.js';
+import { messageLength, openPacket, sealPacket } from '../../protocol/transport.js';
+import { Pair, innerPacket } from '../machine.js';
+import { type Candidate, type Effort, measure } from '../measure.js';
+import { type Row, ratioRow } from '../row.js';
+
+const PACKET_BYTES = 1420;
+const PADDED_BYTES = 1424;
+/** Packets that one reading of a TUN device with offloads brings. */
+export const BATCH = 45;
+/** Times the padded packet: the longest message that a datagram could be. */
+const LONG = 46;
+/** Sealed datagrams that one round of opening consumes. */
+const SLOTS = 8 * BATCH;
+
+export async function stagesSection(suite: Suite, effort: Effort): Promise<Row[]> {
+  // Room for the padding, which is never above the MTU.
+  const pair = new Pair(suite, { mtu: PADDED_BYTES });
+  pair.handshake();
+  const stages: [string, Candidate][] = [
+    ['limit', limit(suite)],
+    ['send: suite.seal', seal(suite)],
+    ['send: and copy, counter, header (sealPacket)', sealWhole(suite)],
+    [`send: and all of a device, batches of ${BATCH}`, send(pair, BATCH)],
+    ['send: and all of a device, one by one', send(pair, 1)],
+    ['receive: copy and suite.open', open(suite)],
+    ['receive: and header, replay window (openPacket)', openWhole(suite)],
+    [`receive: and all of a device, batches of ${BATCH}`, receive(pair, BATCH)],
+    ['receive: and all of a device, one by one', receive(pair, 1)],
+  ];
+  const [limits, ...samples] = measure(
+    stages.map(([, candidate]) => candidate),
+    effort,
+  );
+  await pair.close();
+  const peer = { name: 'the cipher in a long message', samples: limits };
+  return samples.map((ofStage, i) =>
+    ratioRow(
+      { section: 'stages', name: `${PACKET_BYTES} B ${stages[i + 1][0]}`, suite: suite.name },
+      ofStage,
+      peer,
+    ),
+  );
+}
+
+const key = () => new Uint8Array(new SharedArrayBuffer(32)).fill(7);
+
+function limit(suite: Suite): Candidate {
+  const buffer = new Uint8Array(LONG * PADDED_BYTES + TAG_BYTES);
+  const theKey = key();
+  return {
+    run(times) {
+      // Once for every so many packets; rounds are long enough for that to be many.
+      for (let i = 0; i < times; i += LONG) suite.seal(theKey, i, 0, buffer, 0, LONG * PADDED_BYTES);
+    },
+    step: LONG,
+  };
+}
+
+function seal(suite: Suite): Candidate {
+  const buffer = new Uint8Array(messageLength(PADDED_BYTES));
+  const theKey = key();
+  return {
+    run(times) {
+      for (let i = 0; i < times; i++) suite.seal(theKey, i, 0, buffer, TRANSPORT.packet, PADDED_BYTES);
+    },
+  };
+}
+
+function sealWhole(suite: Suite): Candidate {
+  const keypair = newKeypair();
+  const packet = innerPacket(PACKET_BYTES);
+  const out = new Uint8Array(messageLength(PADDED_BYTES));
+  return {
+    run(times) {
+      for (let i = 0; i < times; i++) sealPacket(suite, keypair, packet, PADDED_BYTES, out);
+    },
+  };
+}
+
+function send(pair: Pair, batch: number): Candidate {
+  const packet = innerPacket(PACKET_BYTES);
+  const { device } = pair.left;
+  return {
+    run(times) {
+      pair.divert = () => {};
+      inBatches(device, batch, times, () => device.sendPacket(packet));
+      pair.divert = undefined;
+    },
+  };
+}
+
+function open(suite: Suite): Candidate {
+  const theKey = key();
+  const slots = sealedSlots();
+  for (const [i, slot] of slots.entries()) suite.seal(theKey, i, 0, slot, TRANSPORT.packet, PADDED_BYTES);
+  const buffer = new Uint8Array(messageLength(PADDED_BYTES));
+  return {
+    maxTimes: SLOTS,
+    run(times) {
+      for (let i = 0; i < times; i++) {
+        buffer.set(slots[i]);
+        if (!suite.open(theKey, i, 0, buffer, TRANSPORT.packet, PADDED_BYTES + TAG_BYTES)) throw refused();
+      }
+    },
+  };
+}
+
+function openWhole(suite: Suite): Candidate {
+  const keypair = newKeypair();
+  const packet = innerPacket(PACKET_BYTES);
+  const slots = sealedSlots();
+  const buffer = new Uint8Array(messageLength(PADDED_BYTES));
+  return {
+    maxTimes: SLOTS,
+    prepare(times) {
+      for (let i = 0; i < times; i++) sealPacket(suite, keypair, packet, PADDED_BYTES, slots[i]);
+    },
+    run(times) {
+      for (let i = 0; i < times; i++) {
+        buffer.set(slots[i]);
+        if (openPacket(suite, keypair, buffer) < 0) throw refused();
+      }
+    },
+  };
+}
+
+function receive(pair: Pair, batch: number): Candidate {
+  const packet = innerPacket(PACKET_BYTES);
+  const slots = sealedSlots();
+  const buffer = new Uint8Array(messageLength(PADDED_BYTES));
+  const { device } = pair.right;
+  return {
+    maxTimes: SLOTS,
+    prepare(times) {
+      let slot = 0;
+      pair.divert = datagram => slots[slot++].set(datagram);
+      for (let i = 0; i < times; i++) pair.left.device.sendPacket(packet);
+      pair.divert = undefined;
+    },
+    run(times) {
+      const before = pair.delivered;
+      inBatches(device, batch, times, i => {
+        buffer.set(slots[i]);
+        device.receiveDatagram(buffer, pair.leftAt);
+      });
+      if (pair.delivered - before !== times) throw refused();
+    },
+  };
+}
+
+function inBatches(
+  device: { cork(): void; uncork(): void },
+  batch: number,
+  times: number,
+  each: (i: number) => void,
+): void {
+  if (batch === 1) {
+    for (let i = 0; i < times; i++) each(i);
+    return;
+  }
+  for (let i = 0; i < times; ) {
+    device.cork();
+    for (const end = Math.min(i + batch, times); i < end; i++) each(i);
+    device.uncork();
+  }
+}
+
+/** Its two keys are the same, so that it opens what it seals. */
+function newKeypair(): Keypair {
+  const storage = new Uint8Array(new SharedArrayBuffer(KEYPAIR_BYTES));
+  storage.fill(7, 0, 64);
+  return new Keypair(storage, { createdAt: 0, epoch: 1, localIndex: 1, remoteIndex: 2, isInitiator: true });
+}
+
+function sealedSlots(): Uint8Array[] {
+  return Array.from({ length: SLOTS }, () => new Uint8Array(messageLength(PADDED_BYTES)));
+}
+
+const refused = () => new Error('a datagram did not open');
