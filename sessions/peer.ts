@@ -78,6 +78,8 @@ export class Peer implements RemoteIdentity {
   retransmitAt = OFF;
   keepaliveAt = OFF;
   newHandshakeAt = OFF;
+  /** Spreads new handshakes of many peers; drawn with each keypair. */
+  newHandshakeJitterMs = 0;
   eraseAt = OFF;
   persistentAt = OFF;
   needsAnotherKeepalive = false;

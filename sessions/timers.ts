@@ -20,8 +20,7 @@ const OFF = Number.POSITIVE_INFINITY;
 /** Call after a data packet that is not a keepalive was sent. */
 export function dataSent(context: Context, peer: Peer, now: number): void {
   if (peer.newHandshakeAt !== OFF) return;
-  peer.newHandshakeAt =
-    now + KEEPALIVE_TIMEOUT_MS + REKEY_TIMEOUT_MS + drawJitter(context, REKEY_TIMEOUT_JITTER_MS);
+  peer.newHandshakeAt = now + KEEPALIVE_TIMEOUT_MS + REKEY_TIMEOUT_MS + peer.newHandshakeJitterMs;
   context.deadlines.schedule(peer, peer.newHandshakeAt);
 }
 
@@ -64,6 +63,8 @@ export function handshakeComplete(context: Context, peer: Peer): void {
 /** Call when new transport keys were derived, on either side. */
 export function sessionDerived(context: Context, peer: Peer, now: number): void {
   peer.eraseAt = now + ERASE_AFTER_TIME_MS;
+  // Linux draws it for each packet that follows an answer, which costs half as much as to seal the packet.
+  peer.newHandshakeJitterMs = drawJitter(context, REKEY_TIMEOUT_JITTER_MS);
   context.deadlines.schedule(peer, peer.eraseAt);
 }
 

@@ -6,6 +6,7 @@ import type { Row } from '../row.js';
 import { crngSection } from './crng.js';
 import { floodSection } from './flood.js';
 import { handshakeSection } from './handshakes.js';
+import { peersSection } from './peers.js';
 import { releaseSection } from './release.js';
 import { sessionsSection } from './sessions.js';
 import { stagesSection } from './stages.js';
@@ -38,6 +39,7 @@ export const SECTIONS: Readonly<Record<string, Section>> = {
   tripwire: { suites: 'fastest', run: ({ suite, effort }) => tripwireSection(suite, effort) },
   flood: { suites: 'each', run: ({ suite, effort }) => floodSection(suite, effort) },
   crng: { suites: 'fastest', run: ({ suite, effort }) => crngSection(suite, effort) },
+  peers: { suites: 'fastest', run: ({ suite, effort }) => peersSection(suite, 50_000, effort) },
   'sessions-10k': { suites: 'fastest', run: ({ suite, forks }) => sessionsSection(suite, 10_000, forks) },
   'sessions-100k': { suites: 'fastest', run: ({ suite, forks }) => sessionsSection(suite, 100_000, forks) },
 };

@@ -1,15 +1,21 @@
 // Where the bytes of an array lie, remembered: asking koffi costs more than all other work around a short message.
 // Promises: right as long as the array is not detached, which its length tells (0 then); the last array asked for is
 // kept alive, so that its address holds through the native call that follows.
-
-import type { Koffi } from '../../../vmgenid/koffi.js';
+// Read on: docs/performance.md.
 
 /*
  * Memory behind an array never moves, once it was asked for: a small array that the engine still keeps in its own heap
- * then gets memory outside. The key is the array itself: looking at its `buffer` and `byteOffset` would cost more than
- * the look-up. Whoever uses the same few hundred arrays again and again pays a few nanoseconds.
+ * then gets memory outside.
  */
-export class Addresses {
+
+import type { Koffi } from '../../../vmgenid/koffi.js';
+
+interface Addresses {
+  of(bytes: Uint8Array): number;
+}
+
+/** For a few hundred arrays that are used again and again, such as the buffers of packets: a few nanoseconds each. */
+export class ArrayAddresses implements Addresses {
   readonly #koffi: Koffi;
   readonly #known = new WeakMap<Uint8Array, number>();
   #bytes: Uint8Array | undefined;
@@ -31,5 +37,35 @@ export class Addresses {
     const address = Number(this.#koffi.address(bytes));
     this.#known.set(bytes, address);
     return address;
+  }
+}
+
+/**
+ * For very many arrays on a few pieces of memory, such as the keys of 50,000 peers: looking at an array's `buffer` and
+ * `byteOffset` costs 22 ns more, but so many entries would be a burden for the collector of garbage.
+ */
+export class MemoryAddresses implements Addresses {
+  readonly #koffi: Koffi;
+  readonly #known = new WeakMap<ArrayBufferLike, number>();
+  #bytes: Uint8Array | undefined;
+  #address = 0;
+
+  constructor(koffi: Koffi) {
+    this.#koffi = koffi;
+  }
+
+  of(bytes: Uint8Array): number {
+    if (bytes !== this.#bytes) {
+      const start = this.#known.get(bytes.buffer) ?? this.#find(bytes);
+      this.#address = start + bytes.byteOffset;
+      this.#bytes = bytes;
+    }
+    return this.#address;
+  }
+
+  #find(bytes: Uint8Array): number {
+    const start = Number(this.#koffi.address(bytes)) - bytes.byteOffset;
+    this.#known.set(bytes.buffer, start);
+    return start;
   }
 }

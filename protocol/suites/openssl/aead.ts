@@ -6,7 +6,7 @@ import type { Koffi } from '../../../vmgenid/koffi.js';
 import { ProtocolError } from '../../errors.js';
 import { type Suite, TAG_BYTES } from '../../suite.js';
 import { expectCounter, expectKey, expectRange, expectTag } from '../lengths.js';
-import { Addresses } from './addresses.js';
+import { ArrayAddresses, MemoryAddresses } from './addresses.js';
 import {
   NativeMemory,
   type OpenSsl,
@@ -28,9 +28,9 @@ export function opensslAead(koffi: Koffi, ssl: OpenSsl): Aead {
   const cipher = required(ssl.EVP_CIPHER_fetch(0, name.address, 0), 'ChaCha20-Poly1305');
   const sealing = required(ssl.EVP_CIPHER_CTX_new(), 'memory');
   const opening = required(ssl.EVP_CIPHER_CTX_new(), 'memory');
-  const keys = new Addresses(koffi);
-  const buffers = new Addresses(koffi);
-  const associated = new Addresses(koffi);
+  const keys = new MemoryAddresses(koffi);
+  const buffers = new ArrayAddresses(koffi);
+  const associated = new ArrayAddresses(koffi);
   // The first four bytes stay zero. Each call writes the other eight before the library reads any.
   const nonce = new NativeMemory(koffi, NONCE_BYTES);
   const nonceWords = new Uint32Array(nonce.bytes.buffer);
