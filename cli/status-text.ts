@@ -43,7 +43,12 @@ function deviceRows(status: DeviceStatus, now: number): Row[] {
     ['dropped', counts(status.drops)],
     ['dropped in transport', counts(status.transportDrops)],
     ['nonce headroom', headroom(status.nonceHeadroom)],
-    lastTripwire ? ['last tripwire', `peer ${lastTripwire.peer}, ${ago(lastTripwire.at, now)}`] : undefined,
+    lastTripwire
+      ? [
+          'last tripwire',
+          `peer ${lastTripwire.peer}, ${ago(lastTripwire.at, now)} (${status.clonedPeers} in all)`,
+        ]
+      : undefined,
     ['primitives', status.suite],
     ['offloads', status.offloads.join(', ') || '(none)'],
     status.waitingForFreshness > 0

@@ -205,6 +205,7 @@ function describeDevice(metrics: Metrics, status: DeviceStatus): void {
     'The fewest messages that a current keypair may still seal',
     nonceHeadroom === null ? [] : Number(nonceHeadroom),
   );
+  metrics.counter('peers_cloned_total', 'How often a peer proved that it was cloned', status.clonedPeers);
   metrics.gauge(
     'tripwire_last_timestamp_seconds',
     'When a peer last proved that it was cloned',

@@ -68,6 +68,8 @@ export interface DeviceStatus {
    * exceed 2^53. Null without a keypair.
    */
   readonly nonceHeadroom: string | null;
+  /** How often a peer was found to be cloned. */
+  readonly clonedPeers: number;
   readonly lastTripwire: TripwireStatus | null;
   /** The primitives, such as `sodium`. */
   readonly suite: string;
@@ -186,6 +188,7 @@ const CHECKS: Checks<DeviceStatus> = {
   drops: counts,
   transportDrops: counts,
   nonceHeadroom: value => value === null || (typeof value === 'string' && /^\d+$/.test(value)),
+  clonedPeers: isNumber,
   lastTripwire: orNull(shape({ peer: isString, at: isNumber } satisfies Checks<TripwireStatus>)),
   suite: isString,
   offloads: each(isString),

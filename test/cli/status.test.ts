@@ -72,6 +72,7 @@ test('prints everything of a device that has seen forks, aligned', async () => {
       handshakes: { completed: 6, initiatedSinceFork: 1, completedSinceFork: 1 },
       drops: { ...noDrops(), badTag: 2, staleEpoch: 1 },
       nonceHeadroom: '18446744073709543421',
+      clonedPeers: 2,
       lastTripwire: { peer: keyText(2), at: NOW - 61_000 },
       offloads: ['UDP_GRO', 'TSO4'],
       waitingForFreshness: 1,
@@ -106,7 +107,7 @@ test('prints everything of a device that has seen forks, aligned', async () => {
   dropped:                      2 badTag, 1 staleEpoch
   dropped in transport:         0
   nonce headroom:               over 2^63 messages
-  last tripwire:                peer ${keyText(2)}, 1 minute, 1 second ago
+  last tripwire:                peer ${keyText(2)}, 1 minute, 1 second ago (2 in all)
   primitives:                   sodium
   offloads:                     UDP_GRO, TSO4
   waiting for fresh randomness: 1 peer

@@ -50,6 +50,7 @@ describe('formatMetrics', () => {
     drops: { ...noDrops(), badTag: 5 },
     nonceHeadroom: '18446744073709543423',
     lastTripwire: { peer: keyText(9), at: 1_700_000_000_500 },
+    clonedPeers: 2,
     held: true,
     peers: [
       peerStatus({ rxBytes: 2 ** 45, txBytes: 92, lastHandshakeAt: 1_700_000_000_000, hasSession: true }),
@@ -72,6 +73,7 @@ describe('formatMetrics', () => {
     'wireonce_transport_drops_total{reason="queueFull",interface="wg0"} 0',
     'wireonce_nonce_headroom{interface="wg0"} 18446744073709543000',
     `wireonce_tripwire_last_timestamp_seconds{peer="${keyText(9)}",interface="wg0"} 1700000000.5`,
+    'wireonce_peers_cloned_total{interface="wg0"} 2',
     'wireonce_held{interface="wg0"} 1',
     `wireonce_peer_received_bytes_total{peer="${keyText(2)}",interface="wg0"} 35184372088832`,
     `wireonce_peer_sent_bytes_total{peer="${keyText(2)}",interface="wg0"} 92`,

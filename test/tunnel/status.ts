@@ -48,6 +48,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     drops: noDrops(),
     transportDrops: noTransportDrops(),
     nonceHeadroom: null,
+    clonedPeers: 0,
     lastTripwire: null,
     suite: 'sodium',
     offloads: [],

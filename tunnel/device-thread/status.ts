@@ -81,6 +81,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     drops: device.drops,
     transportDrops: dropped,
     nonceHeadroom: report.nonceHeadroom,
+    clonedPeers: device.clonedPeers,
     lastTripwire: tally.lastTripwire,
     suite: report.suite,
     offloads: report.offloads,

@@ -128,6 +128,27 @@ PersistentKeepalive = 25
     expect(await machine.show('allowed-ips', two)).toBe('10.2.0.0/16');
   });
 
+  test('public keys of low order are taken, shown, never called, and harm nobody', async () => {
+    const { a, b } = await startPair();
+    const points = [
+      '00'.repeat(32),
+      `01${'00'.repeat(31)}`,
+      'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800',
+      '5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157',
+      `ec${'ff'.repeat(30)}7f`,
+      `ed${'ff'.repeat(30)}7f`,
+    ].map(hex => Buffer.from(hex, 'hex').toString('base64'));
+    for (const [i, point] of points.entries()) {
+      const at = ['endpoint', '127.0.0.1:9', 'persistent-keepalive', '1', 'allowed-ips', `10.66.${i}.0/24`];
+      await a.wg('set', a.name, 'peer', point, ...at);
+    }
+    await a.ip('route', 'add', '10.66.0.0/16', 'dev', a.name);
+    for (const i of points.keys()) expect(await a.ping(`10.66.${i}.1`, { count: 1, waitS: 1 })).toBe(0);
+    for (const point of points) expect(await a.show('transfer', point)).toBe('0\t0');
+    expect(await a.ping(INNER.b4)).toBe(3);
+    expect(await b.show('transfer', a.publicKey)).not.toBe('0\t0');
+  });
+
   test('a taken port is refused with "Address already in use", and nothing of the request is done', async () => {
     const first = await Machine.start();
     const other = await Machine.start({ namespace: first.namespace });
