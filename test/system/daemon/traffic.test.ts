@@ -1,7 +1,7 @@
 // Traffic between daemons: ours on both sides, and ours with Debian's wireguard-go on either.
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { closeMachines, INNER, type Kind, type Pair, startPair } from './support/machine.js';
+import { closeMachines, endpoint, INNER, type Kind, type Pair, startPair } from './support/machine.js';
 
 afterEach(closeMachines);
 
@@ -21,6 +21,22 @@ describe.each(KINDS)('%s calls %s', (a, b) => {
     expect(await a.ping(INNER.b6)).toBe(3);
     expect(await b.ping(INNER.a4)).toBe(3);
     expect(await b.ping(INNER.a6)).toBe(3);
+  });
+
+  test.each([4, 6] as const)('answers come from the address that was called, over IPv%d', async outer => {
+    const { a, b, ports } = await pair({ outer });
+    const second = outer === 4 ? '192.168.77.22' : 'fd99::22';
+    const link = JSON.parse(await b.ip('-j', 'link', 'show', 'type', 'veth'))[0].ifname as string;
+    const nodad = outer === 6 ? ['nodad'] : [];
+    await b.ip('address', 'add', `${second}/${outer === 4 ? 24 : 64}`, 'dev', link, ...nodad);
+    await a.wg('set', a.name, 'peer', b.publicKey, 'endpoint', endpoint(second, ports.b));
+    expect(await a.ping(INNER.b4)).toBe(3);
+    expect(await a.show('endpoints', b.publicKey)).toBe(endpoint(second, ports.b));
+    // That address goes: the way is forgotten, and the tunnel goes on by another. (wireguard-go may go on trying.)
+    if (b.kind === 'wireguard-go') return;
+    await b.ip('address', 'del', `${second}/${outer === 4 ? 24 : 64}`, 'dev', link);
+    expect(await b.ping(INNER.a4)).toBe(3);
+    expect(await a.show('endpoints', b.publicKey)).not.toBe(endpoint(second, ports.b));
   });
 
   test('wg show transfer counts every byte, padding included', async () => {

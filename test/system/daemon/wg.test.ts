@@ -206,6 +206,20 @@ describe('live changes', () => {
     expect(await a.ping(INNER.b6)).toBe(3);
   });
 
+  test('the mark keeps the tunnel’s own datagrams out of a default route into the tunnel', async () => {
+    const { a, b } = await startPair();
+    await b.ip('address', 'add', '10.200.0.1/32', 'dev', 'lo');
+    await a.wg('set', a.name, 'peer', b.publicKey, 'allowed-ips', '0.0.0.0/0');
+    await a.ip('route', 'add', 'default', 'dev', a.name, 'table', '51820');
+    await a.ip('rule', 'add', 'not', 'fwmark', '51820', 'table', '51820');
+    // Without it (control) the initiation itself goes into the tunnel, and waits there for the handshake.
+    expect(await a.ping('10.200.0.1', { count: 1, waitS: 1 })).toBe(0);
+    // On the socket that is bound already.
+    await a.wg('set', a.name, 'fwmark', '51820');
+    expect(await a.ping('10.200.0.1', { waitS: 10 })).toBeGreaterThan(0);
+    expect(await a.ping('10.200.0.1')).toBe(3);
+  });
+
   test('an endpoint that moves is followed, by hand and by itself', async () => {
     const { a, b, outer, ports } = await startPair();
     expect(await a.ping(INNER.b4)).toBe(3);
