@@ -181,7 +181,7 @@ export class DeviceThread implements UapiBackend {
       vmgenid: this.#options.vmgenid,
       tally: this.#tally,
       version: this.#options.version,
-      uptimeMs: systemClock.now() - this.#startedAt,
+      uptimeMs: Math.round(systemClock.now() - this.#startedAt),
       forkPolicy,
       strict,
       holdBackMs,

@@ -10,7 +10,7 @@ import { MetricsServer } from '../../tunnel/metrics.js';
 import { openCrng } from '../../tunnel/open-crng.js';
 import { resolveEndpoints } from '../../tunnel/resolve.js';
 import { UapiServer, socketPath } from '../../tunnel/uapi/index.js';
-import { type SourceSelection, openVmGenId } from '../../vmgenid/index.js';
+import { type SourceSelection, openVmGenId, VmGenIdError } from '../../vmgenid/index.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
 import { describeProtection } from '../protection.js';
@@ -93,6 +93,10 @@ async function start(
     onEvent: event => logVmGenIdEvent(logger, event),
   });
   closers.push(() => vmgenid.close());
+  // It would start, and send nothing until that source works, which a hook never would.
+  const broken = vmgenid.sources.find(({ readable }) => !readable);
+  if (broken)
+    throw new VmGenIdError('ERR_SOURCE_UNREADABLE', broken.reason ?? `${broken.name} does not work`);
   const opened = await openCrng({ vmgenid, onEvent: event => logCrngEvent(logger, event) });
   closers.push(() => opened.close());
   if (opened.openssl.reason !== undefined) {
@@ -162,9 +166,6 @@ async function start(
     { event: 'started', protection, sources: sources.map(({ name }) => name) },
     `wireonce ${packageVersion()} serves ${thread.name}; protection against forks: ${describeProtection(protection, sources)}`,
   );
-  for (const { name, readable, reason } of sources) {
-    if (!readable) logger.error({ event: 'sourceFailed', source: name }, `${name} does not work: ${reason}`);
-  }
   return thread;
 }
 

@@ -80,7 +80,9 @@ describe('in the background', () => {
     for (const args of [
       ['--metrics', '192.0.2.1:9'],
       ['--listen-websocket', '192.0.2.1:9'],
-      ['--hook', '/nonexistent/hook', '--strict'],
+      ['--hook', '/nonexistent/hook'],
+      ['--generation-file', '/nonexistent/generation'],
+      ['--strict', '--no-vmclock', '--no-acpi'],
       ['--fork-policy', 'panic'],
       ['--config', '/nonexistent.conf'],
     ]) {
