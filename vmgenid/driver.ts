@@ -118,6 +118,7 @@ class Evidence implements ForkEvidence {
   vmGenId: Uint8Array | undefined;
   seed: Uint8Array | undefined;
   #serial = 0;
+  #seeded = false;
   #reseeded = false;
   #unsureSince = Number.POSITIVE_INFINITY;
   readonly #now: () => number;
@@ -136,10 +137,16 @@ class Evidence implements ForkEvidence {
     return this.#reseeded;
   }
 
+  /** Whether any of it parts this clone from its siblings. */
+  get parts(): boolean {
+    return this.vmGenId !== undefined || this.#seeded || this.kernelReseeded;
+  }
+
   restart(): void {
     this.forgetSeed();
     this.#serial++;
     this.vmGenId = undefined;
+    this.#seeded = false;
     this.#reseeded = false;
     this.#unsureSince = Number.POSITIVE_INFINITY;
   }
@@ -150,6 +157,7 @@ class Evidence implements ForkEvidence {
     if (seed) {
       this.forgetSeed();
       this.seed = seed;
+      this.#seeded = true;
     }
     if (kernelReseeded && unsure) this.#unsureSince = Math.min(this.#unsureSince, this.#now());
     else if (kernelReseeded) this.#reseeded = true;
@@ -415,6 +423,11 @@ export class VmGenId implements ForkGuard {
         tracked.recovering = tracked.failure !== undefined;
         tracked.failure = undefined;
         this.#recovered(tracked);
+      },
+      look: () => {
+        this.#readImmediate();
+        if (this.#closed) return { epoch: NO_EPOCH, parted: false };
+        return { epoch: this.epoch, parted: this.epoch === FIRST_EPOCH || this.#evidence.parts };
       },
       settled: () => this.settled(),
     };
