@@ -1,0 +1,210 @@
+// One virtual machine: a QEMU process with a generation ID, a cable, a way to talk to its guest.
+// Promises: it ends with `close`, and at the latest with the process that started it.
+// Read on: QEMU docs/specs/vmgenid.rst; docs/devel/migration.rst (a state is a migration into a file).
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { CONTROL_PORT } from '../guest/protocol.js';
+import { AgentClient } from './agent-client.js';
+import { Calls } from './calls.js';
+import { GUEST_MAC } from './frames.js';
+import { Link } from './link.js';
+import { LocalServer } from './local-server.js';
+import { Qmp, shellQuoted } from './qmp.js';
+
+/** What a machine is made of. A state fits only the machine that it was taken from. */
+export interface MachineHardware {
+  readonly vmlinuz: string;
+  readonly initrd: string;
+  /** QEMU's name for a processor and its features. */
+  readonly cpu: string;
+  /** More for the kernel's command line. */
+  readonly kernelOptions: string;
+}
+
+export interface MachineStart {
+  readonly hardware: MachineHardware;
+  /** A folder for this machine alone; removed with it. */
+  readonly folder: string;
+  /** `00112233-4455-6677-8899-aabbccddeeff`. */
+  readonly generationId: string;
+  /** A file with the state to go on from; without it the machine boots. */
+  readonly state?: string;
+}
+
+const MEMORY_MB = 512;
+const NICENESS = 10;
+/** How much of the guest's console an error shows. */
+const SHOWN_CONSOLE = 2_000;
+
+export class Machine {
+  readonly link: Link;
+  readonly agent: AgentClient;
+  readonly hardware: MachineHardware;
+  readonly generationId: string;
+  /** When the processors last began to run, in milliseconds on the host's monotonic clock. */
+  resumedAt = performance.now();
+  onClosed: () => void = () => {};
+  readonly #process: ChildProcess;
+  readonly #exited: Promise<void>;
+  readonly #qmp: Qmp;
+  readonly #folder: string;
+  readonly #servers: readonly LocalServer[];
+
+  private constructor(
+    { hardware, generationId, folder }: MachineStart,
+    parts: {
+      process: ChildProcess;
+      exited: Promise<void>;
+      qmp: Qmp;
+      link: Link;
+      agent: AgentClient;
+      servers: readonly LocalServer[];
+    },
+  ) {
+    this.hardware = hardware;
+    this.generationId = generationId;
+    this.#folder = folder;
+    this.#process = parts.process;
+    this.#exited = parts.exited;
+    this.#qmp = parts.qmp;
+    this.link = parts.link;
+    this.agent = parts.agent;
+    this.#servers = parts.servers;
+  }
+
+  /** Boots, or takes in a state and stands still until `resume`. */
+  static async start(options: MachineStart): Promise<Machine> {
+    const { folder, state } = options;
+    mkdirSync(folder, { recursive: true });
+    const servers = await Promise.all(
+      ['qmp', 'net', 'control'].map(name => LocalServer.listen(join(folder, name))),
+    );
+    // If the process that runs this is killed, so is the machine.
+    const niced = ['--pdeathsig', 'KILL', 'nice', '-n', String(NICENESS), 'qemu-system-x86_64'];
+    const child = spawn('setpriv', [...niced, ...qemuArguments(options)], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let complaint = '';
+    child.stderr.on('data', (text: Buffer) => (complaint += text.toString()));
+    const [qmpCalls, agentCalls] = [new Calls(), new Calls()];
+    const exited = new Promise<void>(resolve => {
+      child.once('error', error => {
+        complaint = error.message;
+        resolve();
+      });
+      child.once('exit', () => resolve());
+    });
+    let ended = false;
+    const death = exited.then(() => {
+      ended = true;
+      const error = new Error(`the machine has ended: ${complaint.trim() || consoleOf(folder)}`);
+      qmpCalls.end(error);
+      agentCalls.end(error);
+      return error;
+    });
+    const orDeath = <T>(promise: Promise<T>) =>
+      Promise.race([
+        promise,
+        death.then(error => {
+          throw error;
+        }),
+      ]);
+    try {
+      const [qmpSocket, netSocket, controlSocket] = await orDeath(
+        Promise.all(servers.map(server => server.caller)),
+      );
+      const link = new Link(netSocket);
+      const agent = new AgentClient(controlSocket, agentCalls);
+      const qmp = await Qmp.open(qmpSocket, qmpCalls);
+      const machine = new Machine(options, { process: child, exited, qmp, link, agent, servers });
+      if (state) await qmp.loaded();
+      return machine;
+    } catch (error) {
+      if (!ended) child.kill('SIGKILL');
+      await exited;
+      for (const server of servers) server.close();
+      throw error;
+    }
+  }
+
+  /** Stops the processors between two instructions. */
+  async pause(): Promise<void> {
+    await this.#qmp.execute('stop');
+  }
+
+  async resume(): Promise<void> {
+    this.resumedAt = performance.now();
+    await this.#qmp.execute('cont');
+  }
+
+  /** Writes the state of a machine that stands still. It can go on after. */
+  async save(file: string): Promise<void> {
+    await this.#qmp.save(file);
+  }
+
+  /** What the guest's kernel has said. */
+  console(): string {
+    return readConsole(this.#folder);
+  }
+
+  async close(): Promise<void> {
+    this.#process.kill('SIGKILL');
+    await this.#exited;
+    for (const server of this.#servers) server.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+    this.onClosed();
+  }
+}
+
+function qemuArguments({ hardware, folder, generationId, state }: MachineStart): string[] {
+  const socket = (name: string) => join(folder, name);
+  const mac = Array.from(GUEST_MAC, byte => byte.toString(16).padStart(2, '0')).join(':');
+  const options = {
+    display: 'none',
+    M: 'q35',
+    accel: 'tcg',
+    cpu: hardware.cpu,
+    m: String(MEMORY_MB),
+    smp: '1',
+    kernel: hardware.vmlinuz,
+    initrd: hardware.initrd,
+    // With init_on_free what nobody uses is zero, and takes no room in a state.
+    append: `console=ttyS0 loglevel=5 panic=-1 init_on_free=1 ${hardware.kernelOptions}`,
+    serial: 'chardev:console',
+    qmp: `unix:${socket('qmp')},server=off`,
+    netdev: `stream,id=net,server=off,addr.type=unix,addr.path=${socket('net')}`,
+    ...(state && { incoming: `exec:cat ${shellQuoted(state)}` }),
+  };
+  const characterDevices = [
+    `file,id=console,path=${socket('console')}`,
+    `socket,id=control,path=${socket('control')},server=off`,
+  ];
+  const devices = [
+    `vmgenid,guid=${generationId}`,
+    `virtio-net-pci,netdev=net,mac=${mac}`,
+    'virtio-serial-pci',
+    `virtserialport,chardev=control,name=${CONTROL_PORT}`,
+  ];
+  return [
+    '-nodefaults',
+    '-no-user-config',
+    '-no-reboot',
+    ...Object.entries(options).flatMap(([name, value]) => [`-${name}`, value]),
+    ...characterDevices.flatMap(device => ['-chardev', device]),
+    ...devices.flatMap(device => ['-device', device]),
+  ];
+}
+
+function readConsole(folder: string): string {
+  try {
+    return readFileSync(join(folder, 'console'), 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function consoleOf(folder: string): string {
+  return readConsole(folder).slice(-SHOWN_CONSOLE) || 'its console is empty';
+}

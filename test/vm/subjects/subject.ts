@@ -1,0 +1,23 @@
+// A WireGuard in the guest, whose machine is cloned: what the harness must be able to ask of it.
+// Promises: stateless on the host, so that a clone is asked in the same way as the machine it was made of.
+
+import type { LoadOptions } from '../guest/load.js';
+import type { Identity } from '../harness/identity.js';
+import type { Machine } from '../harness/machine.js';
+
+export interface Keys {
+  readonly guest: Identity;
+  readonly host: Identity;
+}
+
+export interface Subject {
+  readonly name: string;
+  /** All that `start` does, as a text. */
+  readonly recipe: string;
+  /** Sets it up in a machine that has just booted. */
+  start(machine: Machine, keys: Keys): Promise<void>;
+  /** Sends through the tunnel like this from now on. */
+  load(machine: Machine, options: LoadOptions): Promise<void>;
+  /** Forgets the sessions with the host, so that the next packet starts a handshake. */
+  restart(machine: Machine, keys: Keys): Promise<void>;
+}

@@ -1,0 +1,67 @@
+// WireGuards behind an interface of the guest, all set up by `wg`: the kernel's own, wireguard-go, and this one.
+
+import { encodeKey } from '../../../tunnel/keys.js';
+import type { Machine } from '../harness/machine.js';
+import type { Keys, Subject } from './subject.js';
+
+const INTERFACE = 'wg0';
+const MTU = 1420;
+const LOAD = 'udp-load';
+
+export const kernelWireguard = wgInterface('kernel WireGuard', `ip link add ${INTERFACE} type wireguard`);
+
+export const wireguardGo = wgInterface('wireguard-go', `wireguard-go ${INTERFACE} >/tmp/wireguard-go 2>&1`);
+
+export interface WireonceOptions {
+  /** `WIREONCE_...` without the prefix, as docs/configuration.md has them. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Modules of the product that are replaced, by their path: controls, see ../guest/replace.ts. */
+  readonly replaced?: Readonly<Record<string, string>>;
+}
+
+/** The daemon, `wireonce wg0`: by default with the best sources of the machine, which is the generation-ID page. */
+export function wireonce(name: string, options: WireonceOptions = {}): Subject {
+  const environment = Object.entries(options.settings ?? {}).map(
+    ([key, value]) => `WIREONCE_${key}=${value}`,
+  );
+  if (options.replaced) {
+    environment.push(
+      'NODE_OPTIONS=--import=/app/dist/test/vm/guest/replace.js',
+      `REPLACED=${Object.entries(options.replaced).flat().join(',')}`,
+    );
+  }
+  const command = [...environment, 'node', '/app/dist/cli/main.js', INTERFACE].join(' ');
+  return wgInterface(
+    name,
+    `LOG_LEVEL=verbose ${command} >/tmp/wireonce 2>&1 || (cat /tmp/wireonce >&2; exit 1)`,
+  );
+}
+
+function wgInterface(name: string, create: string): Subject {
+  return {
+    name,
+    recipe: create,
+    async start(machine, keys) {
+      const { agent } = machine;
+      await agent.shell(create);
+      await agent.shell(`echo '${encodeKey(keys.guest.privateKey)}' >/tmp/key`);
+      await agent.shell(`wg set ${INTERFACE} listen-port 51820 private-key /tmp/key`);
+      await addPeer(machine, keys);
+      await agent.shell(`ip addr add 10.77.0.2/24 dev ${INTERFACE}; ip link set ${INTERFACE} mtu ${MTU} up`);
+      await agent.start(LOAD);
+      await agent.call(LOAD, 'connect', '10.77.0.1');
+    },
+    async load({ agent }, options) {
+      await agent.call(LOAD, 'load', options);
+    },
+    async restart(machine, keys) {
+      await machine.agent.shell(`wg set ${INTERFACE} peer ${encodeKey(keys.host.publicKey)} remove`);
+      await addPeer(machine, keys);
+    },
+  };
+}
+
+async function addPeer({ agent }: Machine, { host }: Keys): Promise<void> {
+  const peer = encodeKey(host.publicKey);
+  await agent.shell(`wg set ${INTERFACE} peer ${peer} endpoint 10.0.2.2:51820 allowed-ips 10.77.0.1/32`);
+}
