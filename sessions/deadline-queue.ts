@@ -37,7 +37,8 @@ export class DeadlineQueue<T extends Deadlined> {
       this.remove(item);
       return;
     }
-    const slot = item.deadlineSlot === -1 ? this.#heap.length : item.deadlineSlot;
+    const known = item.deadlineSlot;
+    const slot = known >= 0 && this.#heap[known] === item ? known : this.#heap.length;
     item.scheduledFor = at;
     this.#settle(item, slot);
   }
@@ -67,6 +68,14 @@ export class DeadlineQueue<T extends Deadlined> {
 
   clear(): void {
     for (const item of this.#heap) release(item);
+    this.#heap.length = 0;
+  }
+
+  /**
+   * Empties the queue without a look at its items, for who is about to go through all of them anyway: each that is to
+   * have a deadline again must be given to `release` first.
+   */
+  abandon(): void {
     this.#heap.length = 0;
   }
 
@@ -111,7 +120,8 @@ export class DeadlineQueue<T extends Deadlined> {
   }
 }
 
-function release(item: Deadlined): void {
+/** Makes an item of an abandoned queue one that is in none. */
+export function release(item: Deadlined): void {
   item.deadlineSlot = -1;
   item.scheduledFor = Number.POSITIVE_INFINITY;
 }

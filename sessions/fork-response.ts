@@ -5,6 +5,7 @@
 import { KEEPALIVE_TIMEOUT_MS, REKEY_TIMEOUT_MS } from '../protocol/constants.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
+import { release } from './deadline-queue.js';
 import { callSoon, endHandshakes } from './handshakes.js';
 import type { Peer } from './peer.js';
 
@@ -47,8 +48,9 @@ export function wipeSessions(context: Context): Ended {
   const now = context.clock.now();
   context.cookies.wipe();
   context.indices.clear();
-  context.deadlines.clear();
+  context.deadlines.abandon();
   for (const peer of context.peers.values()) {
+    release(peer);
     count(ended, peer);
     const isTalking = peer.keypairs.size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
     peer.keypairs.forget();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { DeadlineQueue } from '../../sessions/deadline-queue.js';
+import { DeadlineQueue, release } from '../../sessions/deadline-queue.js';
 
 interface Item {
   readonly id: number;
@@ -65,6 +65,25 @@ describe('DeadlineQueue', () => {
     expect(() => queue.schedule(a, Number.NaN)).toThrow(refusal);
     expect(() => queue.reschedule(a, Number.NaN)).toThrow(refusal);
     expect([queue.size, queue.nextDeadline(), a.scheduledFor]).toEqual([1, 10, 10]);
+  });
+
+  test('an abandoned queue takes its items anew, and one that was not released harms no other', () => {
+    const queue = new DeadlineQueue<Item>();
+    const all = items(20);
+    for (const each of all) queue.schedule(each, 100 + each.id);
+    queue.abandon();
+    expect([queue.size, queue.nextDeadline(), queue.popDue(NEVER)]).toEqual([0, NEVER, undefined]);
+    const [stale, ...others] = all;
+    for (const each of others) {
+      release(each);
+      queue.schedule(each, 50 - each.id);
+    }
+    // Earlier than it was: the queue looks where it believes the item to be.
+    queue.schedule(stale, 1);
+    const popped: Item[] = [];
+    for (let next = queue.popDue(NEVER); next; next = queue.popDue(NEVER)) popped.push(next);
+    expect(popped).toEqual([stale, ...others.toReversed()]);
+    expect(all.map(each => each.deadlineSlot)).toEqual(all.map(() => -1));
   });
 
   test('remove takes out that item alone, from any place, and only from its own queue', () => {

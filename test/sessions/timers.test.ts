@@ -322,6 +322,28 @@ describe('silence after data', () => {
   });
 });
 
+describe('a session that has fallen silent', () => {
+  it('wakes its device a few times until its keys are erased, and then never again', () => {
+    const pair = new Pair().connect();
+    for (let i = 0; i < 100; i++) {
+      pair.send(i % 2 ? pair.a : pair.b, `${i}`);
+      pair.clock.ms += 100;
+    }
+    pair.settle();
+    const devices = [pair.a.device, pair.b.device];
+    const earliest = () => Math.min(...devices.map(device => device.nextDeadline()));
+    let wakes = 0;
+    for (; earliest() !== Number.POSITIVE_INFINITY && wakes < 100; wakes++) {
+      pair.clock.ms = earliest();
+      for (const device of devices) device.runTimers();
+      pair.settle();
+    }
+    expect(wakes).toBeLessThanOrEqual(10);
+    expect([pair.a.count('keysErased'), pair.b.count('keysErased')]).toEqual([1, 1]);
+    expect(earliest()).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
 describe('the end of keys', () => {
   it('540 s after the last handshake all keys are erased', () => {
     const pair = new Pair().connect();
