@@ -4,11 +4,14 @@ import { execFile } from 'node:child_process';
 
 const COMMAND_TIMEOUT_MS = 30_000;
 const POLL_MS = 5;
+/** A hundred thousand address ranges are a few. */
+const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /** Runs a program to its end and returns what it printed. Throws with its complaint when it fails. */
 export function run(command: string, args: readonly string[], input?: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = execFile(command, args, { timeout: COMMAND_TIMEOUT_MS }, (error, stdout, stderr) => {
+    const options = { timeout: COMMAND_TIMEOUT_MS, maxBuffer: MAX_OUTPUT_BYTES };
+    const child = execFile(command, args, options, (error, stdout, stderr) => {
       if (!error) return resolve(stdout);
       reject(new Error(`${command} ${args.join(' ')}: ${stderr.trim() || stdout.trim() || error.message}`));
     });
