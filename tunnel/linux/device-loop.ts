@@ -118,7 +118,7 @@ export class DeviceLoop {
     const { libc, tun, wake, guard, crng, suite, clock } = options;
     this.#options = options;
     this.#tun = tun;
-    this.#tunIo = new TunIo({ libc, tun, onGone: () => (this.#lookAt = 0) });
+    this.#tunIo = new TunIo({ tun, onGone: () => (this.#lookAt = 0) });
     const pool = new DatagramPool(libc);
     this.#sleep = new SleepDetector(libc);
     this.#poller = new Poller(libc);

@@ -52,6 +52,8 @@ import { ViewCache } from './view-cache.js';
 
 /** Holds the longest datagram. Not a power of two: slots that far apart would all compete for the same cache lines. */
 export const SLOT_BYTES = 65_600;
+/** Datagrams of a full batch, and more: each is to find its view again. */
+const VIEWS = 4_096;
 /** Room for the address that a datagram came to, and for the size of the segments that were put together. */
 const CONTROL_BYTES = 128;
 
@@ -94,7 +96,7 @@ export class ReceiveBatch {
     this.#headers = headers;
     this.#names = names / WORD;
     this.#controls = controls / WORD;
-    this.#views = new ViewCache(slots.bytes);
+    this.#views = new ViewCache(slots.bytes, VIEWS);
     this.#used = count;
   }
 

@@ -2,14 +2,14 @@
 // Promises: nothing is copied and nothing allocated for usual traffic; packets of one flow are written in their order.
 // Read on: offload/segmenter.ts, offload/coalescer.ts.
 
-import type { Libc } from './libc.js';
 import { Coalescer, type TunWrite } from './offload/coalescer.js';
+import { packetMemory } from './offload/packet-memory.js';
 import { Segmenter } from './offload/segmenter.js';
 import { type LinuxTun, tunOutcome } from './tun.js';
 import { ViewCache } from './view-cache.js';
 
 /** A packet of 64 KiB and what the kernel puts in front. */
-const BUFFER_BYTES = 65_536 + 64;
+const MAX_READ_BYTES = 65_536 + 64;
 /** Where a read begins. With the 10 bytes of a virtio-net header packets begin at a multiple of 8, where sums are fast. */
 const READ_AT = 6;
 
@@ -27,7 +27,6 @@ export interface TunCounters {
 }
 
 export interface TunIoOptions {
-  readonly libc: Libc;
   readonly tun: LinuxTun;
   /** A write found the interface gone. */
   readonly onGone: () => void;
@@ -50,13 +49,14 @@ export class TunIo {
   readonly #coalescer: Coalescer | undefined;
 
   constructor(options: TunIoOptions) {
-    const { libc, tun } = options;
+    const { tun } = options;
     this.#options = options;
     this.#tun = tun;
-    this.#buffer = libc.alloc(BUFFER_BYTES).bytes;
-    this.#views = new ViewCache(this.#buffer);
+    const memory = packetMemory();
+    this.#buffer = memory.bytes;
+    this.#views = new ViewCache(memory.bytes);
     if (tun.vnetHeaderBytes === 0) return;
-    this.#segmenter = new Segmenter(this.#buffer);
+    this.#segmenter = new Segmenter(memory);
     this.#coalescer = new Coalescer({
       // A kernel that gives us datagrams to split takes joined ones, and no other does.
       udp: tun.offloads.includes('TUN_USO'),
@@ -69,7 +69,7 @@ export class TunIo {
    * or `-errno`.
    */
   read(handle: (packet: Uint8Array) => void): number {
-    const length = this.#tun.read(this.#buffer, READ_AT, BUFFER_BYTES - READ_AT);
+    const length = this.#tun.read(this.#buffer, READ_AT, MAX_READ_BYTES);
     if (length <= 0) return length;
     const { counters } = this;
     counters.reads++;

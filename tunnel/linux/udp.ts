@@ -52,7 +52,7 @@ import { EndpointTable, type LinuxUdpEndpoint, swapPort } from './udp-endpoint.j
 
 /** What wireguard-go asks for, in bytes. Root gets it, others as much as the system allows. */
 const SOCKET_BUFFER_BYTES = 7 * 1024 * 1024;
-const BATCH = 64;
+const BATCH = 32;
 const BIND_ATTEMPTS = 16;
 /** Errors that wait on a socket are taken one a call; a flood of them must not hold the loop. */
 const MAX_WAITING_ERRORS = 64;
@@ -69,7 +69,7 @@ export interface LinuxUdpOptions {
   /** The IPv6 address to bind to, or `false` for none. Default `::`. */
   readonly ipv6?: string | false;
   readonly socketBufferBytes?: number;
-  /** Messages in one system call. Default 64. */
+  /** Messages in one system call. Default 32. */
   readonly batch?: number;
   /** Where datagrams to be sent lie. Default: a pool of this socket's own. */
   readonly pool?: DatagramPool;

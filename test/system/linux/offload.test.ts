@@ -17,7 +17,7 @@ import { atEnd, freshName, ip, libc, namespace, tun } from './network.js';
 const bytesOf = (address: string) => parseIp(address)!.ip;
 
 function ioOf(device: LinuxTun): TunIo {
-  return new TunIo({ libc, tun: device, onGone: () => {} });
+  return new TunIo({ tun: device, onGone: () => {} });
 }
 
 /** A TUN device inside a namespace, with addresses, up. */

@@ -3,6 +3,8 @@
 // memory, little-endian like all of tunnel/linux, in which they come out right without turning a word around.
 // Read on: RFC 1071 (section 2.B: why byte order does not matter), RFC 1624.
 
+import { IPV4_CHECKSUM } from './ip-fields.js';
+
 let lastBuffer: ArrayBufferLike = new ArrayBuffer(0);
 let lastWords: Uint16Array = new Uint16Array(lastBuffer);
 const views = new WeakMap<ArrayBufferLike, Uint16Array>();
@@ -57,17 +59,17 @@ export function putWord(bytes: Uint8Array, at: number, word: number): void {
 }
 
 /**
- * Turns the partial checksum at `field`, which holds the sum of the pseudo-header, into the whole one over
- * `bytes[start, end)`. It is never 0, which in UDP would mean that there is none (RFC 768; to TCP both are the same).
+ * Puts the checksum of what adds up to `sum` at `field`. It is never 0, which in UDP would mean that there is none
+ * (RFC 768; to TCP both are the same).
  */
-export function completeChecksum(bytes: Uint8Array, start: number, end: number, field: number): void {
-  putWord(bytes, field, ~sumWords(bytes, start, end) & 0xffff || 0xffff);
+export function putChecksum(bytes: Uint8Array, field: number, sum: number): void {
+  putWord(bytes, field, ~sum & 0xffff || 0xffff);
 }
 
 /** Writes the checksum of the IPv4 header in `bytes[start, end)`. */
 export function putIpv4Checksum(bytes: Uint8Array, start: number, end: number): void {
-  putWord(bytes, start + 10, 0);
-  putWord(bytes, start + 10, ~sumWords(bytes, start, end) & 0xffff);
+  putWord(bytes, start + IPV4_CHECKSUM, 0);
+  putWord(bytes, start + IPV4_CHECKSUM, ~sumWords(bytes, start, end) & 0xffff);
 }
 
 function wordsOf(buffer: ArrayBufferLike): Uint16Array {

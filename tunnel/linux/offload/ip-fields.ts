@@ -12,6 +12,7 @@ export const IPV4_ID = 4;
 export const IPV4_FRAGMENT = 6;
 export const IPV4_TTL = 8;
 export const IPV4_PROTOCOL = 9;
+export const IPV4_CHECKSUM = 10;
 export const IPV4_SOURCE = 12;
 /** In the first byte at `IPV4_FRAGMENT`: do not fragment. */
 export const IPV4_DF = 0x40;

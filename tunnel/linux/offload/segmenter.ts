@@ -4,8 +4,9 @@
 // Read on: Linux net/ipv4/tcp_offload.c tcp_gso_segment, udp_offload.c __udp_gso_segment, af_inet.c inet_gso_segment.
 
 import { ViewCache } from '../view-cache.js';
-import { completeChecksum, fold, putIpv4Checksum, putWord, sumWords, swap16, wordAt } from './checksum.js';
+import { fold, putChecksum, putWord, sumWords, swap16, wordAt } from './checksum.js';
 import {
+  IPV4_CHECKSUM,
   IPV4_HEADER_BYTES,
   IPV4_ID,
   IPV4_PROTOCOL,
@@ -33,6 +34,7 @@ import {
   u16be,
   u32be,
 } from './ip-fields.js';
+import type { PacketMemory } from './packet-memory.js';
 import {
   VNET_GSO_ECN,
   VNET_GSO_NONE,
@@ -48,6 +50,7 @@ import {
 const MAX_HEADERS_BYTES = 1024;
 
 export class Segmenter {
+  readonly #memory: PacketMemory;
   readonly #bytes: Uint8Array;
   readonly #views: ViewCache;
   readonly #vnet = new VnetHeader();
@@ -60,7 +63,8 @@ export class Segmenter {
   #transport = 0;
   #sequence = 0;
   #id = 0;
-  /** The sum of the pseudo-header but for the length. */
+  /** The sum of the IPv4 header but for length and ID, and that of the pseudo-header but for the length. */
+  #ipv4 = 0;
   #pseudo = 0;
   #segmentBytes = 0;
   /** In the memory: the payload that no segment has yet. */
@@ -68,10 +72,11 @@ export class Segmenter {
   #end = 0;
   #isFirst = false;
 
-  /** `bytes`: what the TUN device is read into. */
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#views = new ViewCache(bytes);
+  /** `memory`: what the TUN device is read into. */
+  constructor(memory: PacketMemory) {
+    this.#memory = memory;
+    this.#bytes = memory.bytes;
+    this.#views = new ViewCache(memory.bytes);
   }
 
   /**
@@ -109,15 +114,15 @@ export class Segmenter {
     if (this.#isIpv4) {
       putU16be(bytes, start + IPV4_TOTAL_LENGTH, length);
       putU16be(bytes, start + IPV4_ID, this.#id);
+      putWord(bytes, start + IPV4_CHECKSUM, ~fold(this.#ipv4 + swap16(length) + swap16(this.#id)) & 0xffff);
       this.#id = (this.#id + 1) & 0xffff;
-      putIpv4Checksum(bytes, start, transport);
     } else putU16be(bytes, start + IPV6_PAYLOAD_LENGTH, length - IPV6_HEADER_BYTES);
     if (this.#isTcp) this.#putTcp(transport, payloadLength);
     else putU16be(bytes, transport + UDP_LENGTH, UDP_HEADER_BYTES + payloadLength);
     const field = transport + (this.#isTcp ? TCP_CHECKSUM : UDP_CHECKSUM);
     const transportLength = length - this.#transport;
     putWord(bytes, field, fold(this.#pseudo + swap16(transportLength)));
-    completeChecksum(bytes, transport, start + length, field);
+    putChecksum(bytes, field, this.#memory.sum(transport, start + length));
     this.#isFirst = false;
     return this.#views.get(start, length);
   }
@@ -134,7 +139,8 @@ export class Segmenter {
     const { checksumStart, checksumOffset } = this.#vnet;
     const field = checksumStart + checksumOffset;
     if (field + 2 > length) return false;
-    completeChecksum(this.#bytes, packet + checksumStart, packet + length, packet + field);
+    // What stands in the field, the sum of the pseudo-header, is a part of the sum.
+    putChecksum(this.#bytes, packet + field, this.#memory.sum(packet + checksumStart, packet + length));
     return true;
   }
 
@@ -163,6 +169,7 @@ export class Segmenter {
     this.#transport = transport;
     this.#sequence = isTcp ? u32be(bytes, packet + transport + TCP_SEQUENCE) : 0;
     this.#id = isIpv4 ? u16be(bytes, packet + IPV4_ID) : 0;
+    this.#ipv4 = isIpv4 ? this.#ipv4Sum(transport) : 0;
     this.#pseudo = this.#pseudoSum(packet, length);
     this.#segmentBytes = gsoSize;
     this.#next = packet + headersLength;
@@ -178,6 +185,14 @@ export class Segmenter {
     const protocol = this.#bytes[packet + (isIpv4 ? IPV4_PROTOCOL : IPV6_NEXT_HEADER)];
     if (protocol !== (isTcp ? PROTOCOL_TCP : PROTOCOL_UDP)) return -1;
     return isIpv4 ? (this.#bytes[packet] & 0x0f) * 4 : IPV6_HEADER_BYTES;
+  }
+
+  #ipv4Sum(headerLength: number): number {
+    const headers = this.#headers;
+    putWord(headers, IPV4_TOTAL_LENGTH, 0);
+    putWord(headers, IPV4_ID, 0);
+    putWord(headers, IPV4_CHECKSUM, 0);
+    return sumWords(headers, 0, headerLength);
   }
 
   #pseudoSum(packet: number, length: number): number {

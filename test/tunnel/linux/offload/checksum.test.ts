@@ -1,12 +1,14 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
-  completeChecksum,
   fold,
+  putChecksum,
   putIpv4Checksum,
   sumWords,
   swap16,
+  wordAt,
 } from '../../../../tunnel/linux/offload/checksum.js';
+import { packetMemory, vectorMemory } from '../../../../tunnel/linux/offload/packet-memory.js';
 import { slowChecksum } from './packets.js';
 
 /** 0 and 0xffff are one number there. */
@@ -52,25 +54,61 @@ describe('the internet checksum', () => {
     }
   });
 
-  it('completed, makes the sum of everything all ones, and is never none', () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ minLength: 8, maxLength: 100 }), fc.nat(3), (bytes, half) => {
-        const field = half * 2;
-        const before = bytes.slice();
-        completeChecksum(bytes, 0, bytes.length, field);
-        expect(bytes[field] | bytes[field + 1]).not.toBe(0);
-        // What stood in the field counts as a part of the sum.
-        expect(slowChecksum(before.subarray(field, field + 2), bytes)).toBe(0);
-      }),
-    );
-    const zeros = new Uint8Array(8).fill(0xff, 0, 2);
-    completeChecksum(zeros, 0, 8, 4);
-    expect([...zeros.subarray(4, 6)]).toEqual([0xff, 0xff]);
+  it('is never written as none', () => {
+    for (const sum of [0, 1, 0x1234, 0xfffe, 0xffff]) {
+      const field = new Uint8Array(4);
+      putChecksum(field, 1, sum);
+      expect([field[0], field[3]]).toEqual([0, 0]);
+      expect(same(wordAt(field, 1) + sum)).toBe(0);
+      expect(wordAt(field, 1)).not.toBe(0);
+    }
   });
 
   it('of an IPv4 header makes it sum up', () => {
     const header = Uint8Array.from({ length: 24 }, (_, i) => i * 11);
     putIpv4Checksum(header, 4, 24);
     expect(slowChecksum(header.subarray(4))).toBe(0);
+  });
+});
+
+describe('the sum by vectors', () => {
+  it('is that of the words, wherever they lie', () => {
+    const memory = vectorMemory()!;
+    const { bytes } = memory;
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(70), fc.nat(200), (content, start, skip) => {
+        bytes.fill(0xa5, 0, 600);
+        bytes.set(content, start);
+        const from = start + Math.min(skip, content.length);
+        const end = start + content.length;
+        expect(same(memory.sum(from, end))).toBe(same(sumWords(bytes, from, end)));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('holds for the longest packets of the highest bytes', () => {
+    const memory = vectorMemory()!;
+    const random = memory.bytes.map((_, i) => Math.imul(i, 0x9e37_79b1) >>> 24);
+    for (const content of [memory.bytes.slice().fill(0xff), random]) {
+      memory.bytes.set(content);
+      for (const start of [0, 1, 17]) {
+        for (const end of [65_535, 65_536, 131_000]) {
+          expect(same(memory.sum(start, end))).toBe(same(sumWords(content, start, end)));
+        }
+      }
+    }
+  });
+
+  it('is left to JavaScript where the engine has no WebAssembly', () => {
+    vi.stubGlobal('WebAssembly', undefined);
+    try {
+      expect(vectorMemory()).toBeUndefined();
+      const memory = packetMemory();
+      memory.bytes.set([1, 2, 3]);
+      expect(memory.sum(0, 3)).toBe(sumWords(Uint8Array.of(1, 2, 3), 0, 3));
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 });

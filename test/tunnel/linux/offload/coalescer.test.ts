@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Coalescer, MAX_JOINED } from '../../../../tunnel/linux/offload/coalescer.js';
+import { plainMemory } from '../../../../tunnel/linux/offload/packet-memory.js';
 import { Segmenter } from '../../../../tunnel/linux/offload/segmenter.js';
 import {
   ACK,
@@ -36,7 +37,7 @@ function join(packets: readonly Uint8Array[], udp = true): Uint8Array[] {
 }
 
 function split(write: Uint8Array): Uint8Array[] {
-  const segmenter = new Segmenter(write.slice());
+  const segmenter = new Segmenter(plainMemory(write.slice()));
   const packets: Uint8Array[] = [];
   for (let next = segmenter.first(0, write.length); next; next = segmenter.next()) packets.push(next.slice());
   return packets;
