@@ -14,6 +14,7 @@ import { EndpointRefresher } from './endpoint-refresher.js';
 import type { UdpEndpoint } from './endpoint.js';
 import type { TunnelError } from './errors.js';
 import { EventLoopTunnel } from './event-loop.js';
+import { ForkClock } from './fork-clock.js';
 import { openCrng } from './open-crng.js';
 import { resolveEndpoints } from './resolve.js';
 import type { Transport } from './transport.js';
@@ -69,6 +70,8 @@ export async function createTunnel(options: CreateTunnelOptions): Promise<Create
     const opened = await openCrng({ vmgenid: given, onEvent: onCrngEvent });
     const { crng, vmgenid } = opened;
     closers.push(() => opened.close());
+    const clock = new ForkClock({ vmgenid });
+    closers.push(() => clock.close());
 
     const udp = await UdpTransport.open({ port: config.interface.listenPort ?? 0 });
     closers.push(() => udp.close());
@@ -95,6 +98,7 @@ export async function createTunnel(options: CreateTunnelOptions): Promise<Create
       suite: suite ?? (await fastestSuite(systemClock)),
       crng,
       vmgenid,
+      clock,
       transports,
       peers,
       onPacket,

@@ -3,7 +3,7 @@
 // Read on: sessions/device.ts; transport.ts.
 
 import { Device, type DeviceOptions, type PeerOptions } from '../sessions/device.js';
-import type { Endpoint } from '../sessions/ports.js';
+import type { Clock, Endpoint } from '../sessions/ports.js';
 import type { SendResult } from '../sessions/send.js';
 import type { VmGenId } from '../vmgenid/driver.js';
 import { systemClock } from './clock.js';
@@ -18,6 +18,8 @@ export interface EventLoopTunnelOptions extends Omit<DeviceOptions, 'clock' | 's
   /** Each datagram goes by the first that owns its endpoint. Closed by `close`. */
   readonly transports: readonly Transport[];
   readonly peers?: readonly PeerOptions[];
+  /** Default: the system's. */
+  readonly clock?: Clock;
   /** Called for each packet that comes out of the tunnel. The bytes are the caller's. */
   readonly onPacket: (packet: Uint8Array, peerPublicKey: Uint8Array) => void;
   readonly onTransportError?: (error: TunnelError) => void;
@@ -36,12 +38,19 @@ export class EventLoopTunnel {
   #closed = false;
 
   constructor(options: EventLoopTunnelOptions) {
-    const { transports, peers = [], onPacket, onTransportError, ...deviceOptions } = options;
+    const {
+      transports,
+      peers = [],
+      clock = systemClock,
+      onPacket,
+      onTransportError,
+      ...deviceOptions
+    } = options;
     this.#onTransportError = onTransportError ?? (() => {});
     this.#transports = [];
     this.device = new Device({
       ...deviceOptions,
-      clock: systemClock,
+      clock,
       sink: {
         sendDatagram: (datagram, to) => this.#transport(to)?.send(datagram, to),
         deliverPacket: (packet, peer) => onPacket(new Uint8Array(packet), peer),

@@ -11,6 +11,7 @@ export {
 export { UdpEndpoint, WebSocketEndpoint } from './endpoint.js';
 export { type ConfigPlace, TunnelError, type TunnelErrorCode } from './errors.js';
 export { EventLoopTunnel, type EventLoopTunnelOptions } from './event-loop.js';
+export { ForkClock, type ForkClockOptions, readRtc } from './fork-clock.js';
 export { decodeKey, encodeKey } from './keys.js';
 export { type OpenCrng, type OpenCrngOptions, openCrng } from './open-crng.js';
 export { resolveEndpoint, resolveEndpoints } from './resolve.js';

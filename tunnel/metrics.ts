@@ -216,6 +216,11 @@ function describeDevice(metrics: Metrics, status: DeviceStatus): void {
     'Peers whose handshake waits for fresh randomness',
     status.waitingForFreshness,
   );
+  metrics.gauge(
+    'clock_behind_seconds',
+    'How far a fork left the clock behind the hardware clock',
+    status.clockBehindMs / MS_PER_S,
+  );
   metrics.gauge('held', 'Whether the device is silent until a new private key is set', Number(status.held));
   metrics.gauge('mtu_bytes', 'The largest inner packet', status.mtu);
   metrics.gauge('peers', 'Peers configured', status.peers.length);

@@ -44,6 +44,8 @@ export interface DeviceStatus {
   /** Where WebSocket peers may connect, as `address:port`. */
   readonly webSockets: readonly string[];
   readonly protection: Protection;
+  /** By how much the system's clock was left behind by a fork, as far as the hardware clock tells. */
+  readonly clockBehindMs: number;
   readonly sources: readonly SourceStatus[];
   readonly forkPolicy: ForkPolicy;
   readonly strict: boolean;
@@ -102,6 +104,12 @@ export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
     hints.push('nothing tells of a fork: a clone of this machine uses keys and nonces twice');
   } else if (status.protection === 'delayed' && status.holdBackMs === 0) {
     hints.push('a fork is seen late: HoldBackMs above the delay of the source closes the window');
+  }
+  if (status.clockBehindMs > 0) {
+    const seconds = Math.round(status.clockBehindMs / 1_000);
+    hints.push(
+      `a fork left the clock ${seconds} s behind: handshakes take the hardware clock's time; set the system's from it`,
+    );
   }
   const { initiatedSinceFork, completedSinceFork } = status.handshakes;
   if (status.forks > 0 && completedSinceFork === 0 && initiatedSinceFork >= UNANSWERED_INITIATIONS) {
@@ -164,6 +172,7 @@ const CHECKS: Checks<DeviceStatus> = {
   listenPort: isNumber,
   webSockets: each(isString),
   protection: isString,
+  clockBehindMs: isNumber,
   sources: each(
     shape({
       name: isString,

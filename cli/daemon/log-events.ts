@@ -215,6 +215,41 @@ export class TransportErrorLog {
   }
 }
 
+/** Attempts of five seconds each: an answer that was lost on the way would have come by then. */
+const SILENT_ATTEMPT = 3;
+
+/** Says of each peer, once after each fork, that it has answered no handshake since, and what may be behind it. */
+export class SilenceLog {
+  readonly #logger: Logger;
+  readonly #answered = new Set<string>();
+  #forked = false;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  hear(event: DeviceEvent | ThreadDeviceEvent): void {
+    if (event.type === 'vmFork') {
+      this.#forked = true;
+      this.#answered.clear();
+    } else if (event.type === 'handshakeComplete' && this.#forked) {
+      this.#answered.add(encodeKey(event.peer));
+    } else if (event.type === 'handshakeInitiated' && this.#forked && event.attempt === SILENT_ATTEMPT) {
+      this.#say(encodeKey(event.peer), peerName(event.peer));
+    }
+  }
+
+  #say(peer: string, name: string): void {
+    if (this.#answered.has(peer)) return;
+    this.#answered.add(peer);
+    this.#logger.warn(
+      { event: 'silentSinceFork', peer },
+      `${name} - No answer to a handshake since this machine was forked. If its clock stayed behind, the peer takes ` +
+        'what we send for replays until the clock has caught up: compare date and hwclock',
+    );
+  }
+}
+
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

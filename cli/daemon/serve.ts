@@ -21,6 +21,7 @@ import {
   logDeviceEvent,
   logLinkEvent,
   logVmGenIdEvent,
+  SilenceLog,
   TransportErrorLog,
 } from './log-events.js';
 import type { DaemonOptions } from './options.js';
@@ -84,6 +85,7 @@ async function start(
   closers: Closers,
   onSocketRemoved: () => void,
 ): Promise<DeviceThread> {
+  const silence = new SilenceLog(logger);
   const troubles = new TransportErrorLog(logger, systemClock.now);
   const selection = sourcesOf(settings);
   const vmgenid = await openVmGenId({
@@ -121,6 +123,7 @@ async function start(
     ...(listenWebSocket && { listenWebSocket }),
     onDeviceEvent: event => {
       logDeviceEvent(logger, event);
+      silence.hear(event);
       if ('peer' in event) later.endpoints?.hear(event);
     },
     onLinkEvent: event => logLinkEvent(logger, event),

@@ -44,6 +44,7 @@ describe('hintsFor', () => {
     expect(hints({ protection: 'none' })).toContain('nothing tells of a fork');
     expect(hints({ protection: 'delayed' })).toContain('HoldBackMs');
     expect(hints({ protection: 'delayed', holdBackMs: 300 })).toBe('');
+    expect(hints({ clockBehindMs: 3_599_600 })).toContain('left the clock 3600 s behind');
     expect(hints({ waitingForFreshness: 1 })).toContain('handshakes wait');
     expect(hints({ lastTripwire: { peer: keyText(9), at: 1 } })).toContain(keyText(9));
     const broken = {

@@ -36,6 +36,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     listenPort: 51820,
     webSockets: [],
     protection: 'immediate',
+    clockBehindMs: 0,
     sources: [{ name: 'acpi', timing: 'immediate', uniqueness: 'unique', readable: true }],
     forkPolicy: 'wipe',
     strict: false,

@@ -69,6 +69,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     listenPort: report.listenPort,
     webSockets: parts.webSockets,
     protection: report.protection,
+    clockBehindMs: report.clockBehindMs,
     sources: vmgenid.sources,
     forkPolicy: parts.forkPolicy,
     strict: parts.strict,

@@ -8,6 +8,7 @@ import type { Suite } from '../../protocol/suite.js';
 import { suiteNamed } from '../../protocol/suites/fastest.js';
 import { openImmediateSources } from '../../vmgenid/index.js';
 import { systemClock } from '../clock.js';
+import { ForkClock } from '../fork-clock.js';
 import { DeviceLoop } from '../linux/device-loop.js';
 import { KernelLog } from '../linux/kernel-log.js';
 import { type Libc, requireLibc } from '../linux/libc.js';
@@ -52,6 +53,8 @@ class DeviceWorker {
         onLocalFork: () => this.#tell({ localFork: true }),
       });
       this.#closers.push(() => void this.#guard.close());
+      const clock = new ForkClock({ vmgenid: this.#guard });
+      this.#closers.push(() => clock.close());
       const entropy = kernelEntropy();
       this.#closers.push(() => entropy.close());
       const { hardware } = hardwareEntropy();
@@ -65,7 +68,7 @@ class DeviceWorker {
         guard: this.#guard,
         crng,
         suite,
-        clock: systemClock,
+        clock,
         forkPolicy,
         strict,
         holdBackMs,

@@ -37,7 +37,8 @@ export interface DeviceLoopOptions {
   readonly guard: ForkGuard;
   readonly crng: Randomness;
   readonly suite: Suite;
-  readonly clock: Clock;
+  /** `behindMs`: see `ForkClock`. */
+  readonly clock: Clock & { readonly behindMs?: number };
   readonly forkPolicy?: ForkPolicy;
   readonly strict?: boolean;
   /** Let the kernel split and join datagrams, as far as it can; the TUN device has been asked by whoever made it. */
@@ -71,6 +72,7 @@ export interface LoopReport {
   readonly home: boolean;
   /** As the thread has it that runs the device. */
   readonly protection: Protection;
+  readonly clockBehindMs: number;
   /** Base64; null without a private key. */
   readonly publicKey: string | null;
   readonly listenPort: number;
@@ -234,6 +236,7 @@ export class DeviceLoop {
       linkState: state,
       home,
       protection: this.#options.guard.protection,
+      clockBehindMs: this.#options.clock.behindMs ?? 0,
       publicKey: device.publicKey ? encodeKey(device.publicKey) : null,
       listenPort: this.#configuration.listenPort,
       suite: this.#options.suite.name,

@@ -8,6 +8,7 @@ import {
   logLinkEvent,
   logVmGenIdEvent,
   peerName,
+  SilenceLog,
   TransportErrorLog,
 } from '../../../cli/daemon/log-events.js';
 import type { CrngEvent } from '../../../crng/index.js';
@@ -197,6 +198,35 @@ describe('every event has a sentence, a level and its fields', () => {
     logCrngEvent(logger, event);
     expect(entries()).toEqual([expect.objectContaining({ level, event: event.type })]);
     expect(entries()[0]['msg']).toMatch(sentence);
+  });
+});
+
+describe('SilenceLog', () => {
+  const fork = {
+    type: 'vmFork',
+    epoch: 2,
+    policy: 'wipe',
+    wipedKeypairs: 1,
+    wipedHandshakes: 0,
+  } as const;
+  const called = (attempt: number) => ({ type: 'handshakeInitiated', peer: PEER, attempt }) as const;
+  const answered = { type: 'handshakeComplete', peer: PEER, role: 'initiator' } as const;
+
+  test('says once after each fork that a peer does not answer, and that the clock may be why', () => {
+    const { logger, entries } = recorder();
+    const log = new SilenceLog(logger);
+    for (const event of [fork, called(1), called(2), called(3), called(4), called(3)]) log.hear(event);
+    expect(entries()).toMatchObject([{ level: 'warn', event: 'silentSinceFork' }]);
+    expect(entries()[0]['msg']).toMatch(/since this machine was forked.*clock stayed behind.*replays/);
+    for (const event of [fork, called(3)]) log.hear(event);
+    expect(entries()).toHaveLength(2);
+  });
+
+  test('says nothing without a fork, nor when the peer has answered since', () => {
+    const { logger, entries } = recorder();
+    const log = new SilenceLog(logger);
+    for (const event of [called(3), fork, called(1), answered, called(3)]) log.hear(event);
+    expect(entries()).toEqual([]);
   });
 });
 

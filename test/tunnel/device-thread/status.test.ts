@@ -15,6 +15,7 @@ const report: LoopReport = {
   linkState: 'up',
   home: true,
   protection: 'immediate',
+  clockBehindMs: 0,
   publicKey: encodeKey(peer),
   listenPort: 51_820,
   suite: 'noble',
