@@ -30,6 +30,7 @@ export function opensslAead(koffi: Koffi, ssl: OpenSsl): Aead {
   const opening = required(ssl.EVP_CIPHER_CTX_new(), 'memory');
   const keys = new MemoryAddresses(koffi);
   const buffers = new ArrayAddresses(koffi);
+  const received = new MemoryAddresses(koffi);
   const associated = new ArrayAddresses(koffi);
   // The first four bytes stay zero. Each call writes the other eight before the library reads any.
   const nonce = new NativeMemory(koffi, NONCE_BYTES);
@@ -103,7 +104,7 @@ export function opensslAead(koffi: Koffi, ssl: OpenSsl): Aead {
       expectRange(buffer, offset, length, 0);
       setNonce(counterLow, counterHigh);
       used = true;
-      const at = buffers.of(buffer) + offset;
+      const at = received.of(buffer) + offset;
       const plain = length - TAG_BYTES;
       setTag(at + plain);
       const isDecrypted =
