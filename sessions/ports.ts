@@ -28,16 +28,22 @@ export interface Sink {
   readonly outbox?: Outbox;
 }
 
+/** Room for one datagram in an outbox. An outbox has slots of its own class, and gets them back. */
+export interface OutboxSlot {
+  /** As long as was asked for. */
+  readonly bytes: Uint8Array;
+}
+
 /**
- * Memory of a sink's own, for datagrams to be sealed where they are sent from. It is the device's from `take` to `send`
- * or `discard`: until then nobody else may read it, let alone send any of it. What is sent has passed the release gate;
- * what is discarded has not.
+ * Memory of a sink's own, for datagrams to be sealed where they are sent from. A slot is the device's from `take` to
+ * `send` or `discard`: until then nobody else may read it, let alone send any of it. What is sent has passed the
+ * release gate; what is discarded has not.
  */
 export interface Outbox {
-  /** Room for one datagram of `length` bytes, exactly; `undefined` when none is left for this endpoint. */
-  take(length: number, to: Endpoint): Uint8Array | undefined;
-  /** What was taken holds a datagram that passed the gate. It is not copied: the bytes are the sink's again. */
-  send(datagram: Uint8Array, to: Endpoint): void;
-  /** Takes bytes back that are not to be sent. They have been zeroed. */
-  discard(bytes: Uint8Array): void;
+  /** A slot for one datagram of `length` bytes; `undefined` when none is left for this endpoint. */
+  take(length: number, to: Endpoint): OutboxSlot | undefined;
+  /** The slot holds a datagram that passed the gate. It is not copied: the slot is the sink's again. */
+  send(slot: OutboxSlot, to: Endpoint): void;
+  /** Takes a slot back that is not to be sent. Its bytes have been zeroed. */
+  discard(slot: OutboxSlot): void;
 }

@@ -12,7 +12,7 @@
 import type { ForkGuard } from '../vmgenid/driver.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Peer } from './peer.js';
-import type { Clock, Endpoint, Sink } from './ports.js';
+import type { Clock, Endpoint, OutboxSlot, Sink } from './ports.js';
 
 export type OutputKind = 'data' | 'keepalive' | 'initiation' | 'response' | 'cookie';
 
@@ -20,8 +20,10 @@ export type OutputKind = 'data' | 'keepalive' | 'initiation' | 'response' | 'coo
 export interface Output {
   /** The datagram: as many bytes as were asked for. */
   bytes: Uint8Array;
-  /** What `bytes` is a view of; empty if that is the sink's (`Outbox`). */
+  /** What `bytes` is a view of; empty if they are those of the slot. */
   readonly memory: Uint8Array;
+  /** Of the sink's outbox. */
+  slot: OutboxSlot | undefined;
   to: Endpoint | undefined;
   peer: Peer | undefined;
   kind: OutputKind;
@@ -45,14 +47,14 @@ export interface ReleaseOptions {
 const FIRST_POOLED_BYTES = 2048;
 /** A queue that is never quite empty, as while datagrams are held back, is cut when so many in it are finished. */
 const COMPACT_AT = 1024;
-const BORROWED = new Uint8Array(0);
+const NONE = new Uint8Array(0);
 
 export class ReleaseGate {
   readonly #options: ReleaseOptions;
   #pooledBytes = FIRST_POOLED_BYTES;
   readonly #spare: Output[] = [];
-  /** Outputs whose bytes are the sink's, without any. */
-  readonly #spareBorrowed: Output[] = [];
+  /** Outputs for slots of the sink's outbox, without any. */
+  readonly #spareSlotless: Output[] = [];
   readonly #queue: Output[] = [];
   #head = 0;
   #corks = 0;
@@ -67,10 +69,11 @@ export class ReleaseGate {
    * certain; then it may be sealed in memory of the sink's own.
    */
   output(length: number, to?: Endpoint): Output {
-    const borrowed = to && this.#options.sink.outbox?.take(length, to);
-    if (borrowed) {
-      const output = this.#spareBorrowed.pop() ?? emptyOutput(BORROWED);
-      output.bytes = borrowed;
+    const slot = to && this.#options.sink.outbox?.take(length, to);
+    if (slot) {
+      const output = this.#spareSlotless.pop() ?? emptyOutput(NONE);
+      output.slot = slot;
+      output.bytes = slot.bytes;
       return output;
     }
     if (length > this.#pooledBytes) {
@@ -105,7 +108,7 @@ export class ReleaseGate {
   /** Takes back an output that is not to be pushed, whatever is in it. */
   abandon(output: Output): void {
     output.bytes.fill(0);
-    if (output.memory === BORROWED) this.#options.sink.outbox?.discard(output.bytes);
+    if (output.slot) this.#options.sink.outbox?.discard(output.slot);
     this.#recycle(output);
   }
 
@@ -182,7 +185,7 @@ export class ReleaseGate {
     if (released) {
       const { sink } = this.#options;
       const to = output.to as Endpoint;
-      if (output.memory === BORROWED) sink.outbox?.send(output.bytes, to);
+      if (output.slot) sink.outbox?.send(output.slot, to);
       else sink.sendDatagram(output.bytes, to);
       this.#options.onReleased(output);
       this.#recycle(output);
@@ -197,9 +200,10 @@ export class ReleaseGate {
   #recycle(output: Output): void {
     output.to = undefined;
     output.peer = undefined;
-    if (output.memory === BORROWED) {
-      output.bytes = BORROWED;
-      this.#spareBorrowed.push(output);
+    if (output.slot) {
+      output.slot = undefined;
+      output.bytes = NONE;
+      this.#spareSlotless.push(output);
     } else if (output.memory.length === this.#pooledBytes) this.#spare.push(output);
   }
 }
@@ -208,6 +212,7 @@ function emptyOutput(memory: Uint8Array): Output {
   return {
     bytes: memory,
     memory,
+    slot: undefined,
     to: undefined,
     peer: undefined,
     kind: 'data',

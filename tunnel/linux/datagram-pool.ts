@@ -1,8 +1,9 @@
 // Buffers for datagrams on their way out: sealed where the kernel takes them from, so that nothing is copied in between.
-// Promises: taking and giving back allocate nothing; a buffer never moves; no two holders have the same one.
+// Promises: taking and giving back allocate nothing; a slot never moves; no two holders have the same one.
 // Read on: send-batch.ts (who lets the kernel read them); sessions/ports.ts (Outbox).
 
-import type { Libc, NativeMemory } from './libc.js';
+import type { OutboxSlot } from '../../sessions/ports.js';
+import type { Libc } from './libc.js';
 
 /** Holds what a tunnel over Ethernet sends. Not a power of two: such buffers would compete for the same cache lines. */
 const SMALL_BYTES = 2_112;
@@ -10,38 +11,57 @@ const SMALL_COUNT = 256;
 /** Holds the longest datagram. Its memory is fetched when the first such comes along. */
 const LARGE_BYTES = 65_600;
 const LARGE_COUNT = 64;
+const HIGH = 2 ** 32;
+
+/**
+ * Room for one datagram. Its address is kept here, not asked of the view: a view's `buffer` and `byteOffset` are calls
+ * into the engine, which cost more than all else that is done here.
+ */
+export class DatagramSlot implements OutboxSlot {
+  readonly slab: Slab;
+  /** Where it lies, as two words. */
+  readonly addressLow: number;
+  readonly addressHigh: number;
+  readonly #memory: Uint8Array;
+  #bytes: Uint8Array;
+
+  constructor(slab: Slab, memory: Uint8Array, address: number) {
+    this.slab = slab;
+    this.#memory = memory;
+    this.#bytes = memory;
+    this.addressLow = address % HIGH;
+    this.addressHigh = Math.floor(address / HIGH);
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Datagrams of one length tend to follow each other: the view of the last one mostly fits. */
+  resize(length: number): this {
+    if (this.#bytes.length !== length) this.#bytes = this.#memory.subarray(0, length);
+    return this;
+  }
+}
 
 class Slab {
-  readonly #memory: NativeMemory;
-  /** The buffers that nobody holds, as views of the length that each had last. */
-  readonly #free: Uint8Array[] = [];
+  readonly #free: DatagramSlot[] = [];
 
   constructor(libc: Libc, bufferBytes: number, count: number) {
-    this.#memory = libc.alloc(bufferBytes * count);
+    const { bytes, address } = libc.alloc(bufferBytes * count);
     // The last one put here is the first one taken, and the likeliest to be in a cache: so backwards.
-    for (let i = count - 1; i >= 0; i--) this.#free.push(this.#view(i * bufferBytes, bufferBytes));
+    for (let i = count - 1; i >= 0; i--) {
+      const start = i * bufferBytes;
+      this.#free.push(new DatagramSlot(this, bytes.subarray(start, start + bufferBytes), address + start));
+    }
   }
 
-  owns(bytes: Uint8Array): boolean {
-    return bytes.buffer === this.#memory.bytes.buffer;
+  take(length: number): DatagramSlot | undefined {
+    return this.#free.pop()?.resize(length);
   }
 
-  take(length: number): Uint8Array | undefined {
-    const last = this.#free.pop();
-    // Datagrams of one length tend to follow each other: the view of the last one mostly fits.
-    return last === undefined || last.length === length ? last : this.#view(last.byteOffset, length);
-  }
-
-  give(bytes: Uint8Array): void {
-    this.#free.push(bytes);
-  }
-
-  addressOf(bytes: Uint8Array): number {
-    return this.#memory.address + bytes.byteOffset;
-  }
-
-  #view(start: number, length: number): Uint8Array {
-    return this.#memory.bytes.subarray(start, start + length);
+  give(slot: DatagramSlot): void {
+    this.#free.push(slot);
   }
 }
 
@@ -56,7 +76,7 @@ export class DatagramPool {
   }
 
   /** Room for `length` bytes, the taker's until it is given back; `undefined` when all of it is out. */
-  take(length: number): Uint8Array | undefined {
+  take(length: number): DatagramSlot | undefined {
     if (length <= SMALL_BYTES) return this.#small.take(length);
     if (length > LARGE_BYTES) return undefined;
     this.#large ??= new Slab(this.#libc, LARGE_BYTES, LARGE_COUNT);
@@ -64,16 +84,7 @@ export class DatagramPool {
   }
 
   /** Takes back what `take` has returned, once. */
-  give(bytes: Uint8Array): void {
-    this.#slab(bytes).give(bytes);
-  }
-
-  /** Where something lies that `take` has returned. */
-  addressOf(bytes: Uint8Array): number {
-    return this.#slab(bytes).addressOf(bytes);
-  }
-
-  #slab(bytes: Uint8Array): Slab {
-    return this.#small.owns(bytes) ? this.#small : (this.#large as Slab);
+  give(slot: DatagramSlot): void {
+    slot.slab.give(slot);
   }
 }

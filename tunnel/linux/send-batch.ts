@@ -3,7 +3,7 @@
 // the kernel refuses can be sent again datagram by datagram.
 // Read on: man 7 udp (UDP_SEGMENT); Linux net/ipv4/udp.c udp_send_skb() (what is refused, and how).
 
-import type { DatagramPool } from './datagram-pool.js';
+import type { DatagramPool, DatagramSlot } from './datagram-pool.js';
 import {
   AF_INET,
   AF_INET6,
@@ -80,7 +80,7 @@ export class SendBatch {
   readonly #iovecs: number;
   readonly #singles: number;
   /** What the iovecs of each message point to. */
-  readonly #datagrams: (Uint8Array | undefined)[];
+  readonly #slots: (DatagramSlot | undefined)[];
   readonly #targets: (LinuxUdpEndpoint | undefined)[];
   /** Of each message: datagrams, bytes of the first one, and of the control message that tells the source. */
   readonly #lengths: Uint32Array;
@@ -113,7 +113,7 @@ export class SendBatch {
       this.#headers.setU64(header + NAME_POINTER * WORD, address + this.#names + i * NAME_BYTES);
       this.#headers.setU64(header + IOVECS_POINTER * WORD, this.#iovecAddress(i, 0));
     }
-    this.#datagrams = Array.from<Uint8Array | undefined>({ length: count * MAX_RUN }).fill(undefined);
+    this.#slots = Array.from<DatagramSlot | undefined>({ length: count * MAX_RUN }).fill(undefined);
     this.#targets = Array.from<LinuxUdpEndpoint | undefined>({ length: count }).fill(undefined);
     this.#lengths = new Uint32Array(count);
     this.#segments = new Uint32Array(count);
@@ -136,19 +136,19 @@ export class SendBatch {
   }
 
   /**
-   * Takes a datagram in memory of the pool, which goes back there when it has been sent or dropped. `sticky`: by the way on which the target's own datagrams came. Not when full.
+   * Takes a datagram in a slot of the pool, which goes back there when it has been sent or dropped. `sticky`: by the way on which the target's own datagrams came. Not when full.
    */
-  push(datagram: Uint8Array, to: LinuxUdpEndpoint, sticky: boolean): void {
-    const { length } = datagram;
+  push(slot: DatagramSlot, to: LinuxUdpEndpoint, sticky: boolean): void {
+    const { length } = slot.bytes;
     this.#pending++;
-    if (this.#growing && this.#grow(datagram, to, sticky)) return;
+    if (this.#growing && this.#grow(slot, to, sticky)) return;
     const i = (this.#head + this.#messages++) % this.#count;
     this.#targets[i] = to;
     this.#lengths[i] = 1;
     this.#segments[i] = length;
     this.#headers.u32[i * MESSAGE_WORDS + IOVECS_COUNT] = 1;
     this.#headers.u32[i * MESSAGE_WORDS + FLAGS] = 0;
-    this.#putIovec(i, 0, datagram);
+    this.#putIovec(i, 0, slot);
     this.#putTarget(i, to, sticky);
     this.#putControl(i);
     this.#growing = length <= this.segmentLimit;
@@ -189,7 +189,7 @@ export class SendBatch {
     return 1;
   }
 
-  /** Gives up everything that waits, and its memory back. */
+  /** Gives up everything that waits, and its slots back. */
   clear(): void {
     while (this.#messages > 0) this.#finish();
   }
@@ -201,14 +201,14 @@ export class SendBatch {
     );
   }
 
-  #grow(datagram: Uint8Array, to: LinuxUdpEndpoint, sticky: boolean): boolean {
-    const { length } = datagram;
+  #grow(slot: DatagramSlot, to: LinuxUdpEndpoint, sticky: boolean): boolean {
+    const { length } = slot.bytes;
     const i = (this.#head + this.#messages - 1) % this.#count;
     const segment = this.#segments[i];
     if (to !== this.#targets[i] || sticky !== this.#runSticky) return false;
     if (length > segment || this.#runBytes + length > MAX_RUN_BYTES) return false;
     const k = this.#lengths[i]++;
-    this.#putIovec(i, k, datagram);
+    this.#putIovec(i, k, slot);
     this.#runBytes += length;
     this.#headers.u32[i * MESSAGE_WORDS + IOVECS_COUNT] = k + 1;
     if (k === 1) this.#putControl(i);
@@ -235,8 +235,8 @@ export class SendBatch {
 
   #giveBack(i: number, k: number): void {
     const place = i * MAX_RUN + k;
-    this.#pool.give(this.#datagrams[place] as Uint8Array);
-    this.#datagrams[place] = undefined;
+    this.#pool.give(this.#slots[place] as DatagramSlot);
+    this.#slots[place] = undefined;
   }
 
   #sendSingles(fd: number): number {
@@ -275,11 +275,14 @@ export class SendBatch {
     }
   }
 
-  #putIovec(i: number, k: number, datagram: Uint8Array): void {
-    const at = this.#iovecs + (i * MAX_RUN + k) * IOVEC_BYTES;
-    this.#headers.setU64(at, this.#pool.addressOf(datagram));
-    this.#headers.u32[at / WORD + 2] = datagram.length;
-    this.#datagrams[i * MAX_RUN + k] = datagram;
+  #putIovec(i: number, k: number, slot: DatagramSlot): void {
+    const place = i * MAX_RUN + k;
+    const { u32 } = this.#headers;
+    const at = (this.#iovecs + place * IOVEC_BYTES) / WORD;
+    u32[at] = slot.addressLow;
+    u32[at + 1] = slot.addressHigh;
+    u32[at + 2] = slot.bytes.length;
+    this.#slots[place] = slot;
   }
 
   /** Points to the control messages that count: the segment size for a run, the source if there is one. */

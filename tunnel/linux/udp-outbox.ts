@@ -1,9 +1,9 @@
 // Where a device seals what goes by UDP: in the buffers that the kernel is then told to send.
-// Promises: a buffer is in the pool, with the device, or with the socket, and the kernel reads it only in the last case.
+// Promises: a slot is in the pool, with the device, or with the socket, and the kernel reads it only in the last case.
 // Read on: sessions/ports.ts (Outbox), sessions/release.ts (who decides), send-batch.ts (who sends).
 
-import type { Endpoint, Outbox } from '../../sessions/ports.js';
-import type { DatagramPool } from './datagram-pool.js';
+import type { Endpoint, Outbox, OutboxSlot } from '../../sessions/ports.js';
+import type { DatagramPool, DatagramSlot } from './datagram-pool.js';
 import type { LinuxUdpSocket } from './udp.js';
 import { LinuxUdpEndpoint } from './udp-endpoint.js';
 
@@ -22,12 +22,13 @@ export class UdpOutbox implements Outbox {
     this.#options = options;
   }
 
-  take(length: number, to: Endpoint): Uint8Array | undefined {
+  take(length: number, to: Endpoint): DatagramSlot | undefined {
     return to instanceof LinuxUdpEndpoint ? this.#options.pool.take(length) : undefined;
   }
 
-  send(datagram: Uint8Array, to: Endpoint): void {
+  send(slot: OutboxSlot, to: Endpoint): void {
     const socket = this.#options.socket();
+    const datagram = slot as DatagramSlot;
     if (socket) socket.queueTaken(datagram, to as LinuxUdpEndpoint);
     else {
       this.#options.pool.give(datagram);
@@ -35,7 +36,7 @@ export class UdpOutbox implements Outbox {
     }
   }
 
-  discard(bytes: Uint8Array): void {
-    this.#options.pool.give(bytes);
+  discard(slot: OutboxSlot): void {
+    this.#options.pool.give(slot as DatagramSlot);
   }
 }

@@ -45,7 +45,7 @@ import {
   UDP_SEGMENT,
   checked,
 } from './libc.js';
-import { DatagramPool } from './datagram-pool.js';
+import { DatagramPool, type DatagramSlot } from './datagram-pool.js';
 import { ReceiveBatch } from './receive-batch.js';
 import { SendBatch } from './send-batch.js';
 import { EndpointTable, type LinuxUdpEndpoint, swapPort } from './udp-endpoint.js';
@@ -240,20 +240,20 @@ export class LinuxUdpSocket {
   queue(datagram: Uint8Array, to: LinuxUdpEndpoint): boolean {
     const family = this.#familyFor(datagram.length, to);
     if (!family) return false;
-    const copy = this.#pool.take(datagram.length) ?? this.#flushAndTake(datagram.length);
-    if (!copy) {
+    const slot = this.#pool.take(datagram.length) ?? this.#flushAndTake(datagram.length);
+    if (!slot) {
       this.counters.queueFull++;
       return false;
     }
-    copy.set(datagram);
-    return this.#push(family, copy, to);
+    slot.bytes.set(datagram);
+    return this.#push(family, slot, to);
   }
 
-  /** Like `queue`, for a datagram that already lies in memory of the pool, which is this socket's from here on. */
-  queueTaken(datagram: Uint8Array, to: LinuxUdpEndpoint): boolean {
-    const family = this.#familyFor(datagram.length, to);
-    if (family) return this.#push(family, datagram, to);
-    this.#pool.give(datagram);
+  /** Like `queue`, for a datagram that already lies in a slot of the pool, which is this socket's from here on. */
+  queueTaken(slot: DatagramSlot, to: LinuxUdpEndpoint): boolean {
+    const family = this.#familyFor(slot.bytes.length, to);
+    if (family) return this.#push(family, slot, to);
+    this.#pool.give(slot);
     return false;
   }
 
@@ -294,18 +294,18 @@ export class LinuxUdpSocket {
     return undefined;
   }
 
-  #push(family: Family, datagram: Uint8Array, to: LinuxUdpEndpoint): boolean {
+  #push(family: Family, slot: DatagramSlot, to: LinuxUdpEndpoint): boolean {
     if (family.out.full) this.#flush(family);
     if (family.out.full) {
-      this.#pool.give(datagram);
+      this.#pool.give(slot);
       this.counters.queueFull++;
       return false;
     }
-    family.out.push(datagram, to, to.sourceEpoch === this.#epoch);
+    family.out.push(slot, to, to.sourceEpoch === this.#epoch);
     return true;
   }
 
-  #flushAndTake(length: number): Uint8Array | undefined {
+  #flushAndTake(length: number): DatagramSlot | undefined {
     this.flush();
     return this.#pool.take(length);
   }

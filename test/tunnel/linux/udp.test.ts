@@ -212,9 +212,9 @@ describe('SendBatch', () => {
     const pool = new DatagramPool(libc);
     const batch = new SendBatch(libc, pool, 8);
     const push = (i: number) => {
-      const datagram = pool.take(40 + i)!;
-      datagram.set(numbered(i, 40 + i));
-      batch.push(datagram, target, false);
+      const slot = pool.take(40 + i)!;
+      slot.bytes.set(numbered(i, 40 + i));
+      batch.push(slot, target, false);
     };
     for (let i = 0; i < 8; i++) push(i);
     expect(batch.full).toBe(true);
