@@ -283,17 +283,18 @@ export class DeviceLoop {
     const v6 = this.#v6Place >= 0 && (poller.happened(this.#v6Place) & ~POLLOUT) !== 0;
     if (!v4 && !v6) return;
     for (let batch = 0; batch < MAX_UDP_BATCHES; batch++) {
-      const received =
-        (v4 ? this.#receive(socket, socket.fd4) : 0) + (v6 ? this.#receive(socket, socket.fd6) : 0);
+      const more4 = v4 && this.#receive(socket, socket.fd4);
+      const more6 = v6 && this.#receive(socket, socket.fd6);
       // A handler may have closed it: a fork policy, a word of another thread.
-      if (received === 0 || socket !== this.#configuration.socket) return;
+      if (!(more4 || more6) || socket !== this.#configuration.socket) return;
     }
   }
 
-  #receive(socket: LinuxUdpSocket, fd: number): number {
+  /** One batch of datagrams. Returns whether there may be more. */
+  #receive(socket: LinuxUdpSocket, fd: number): boolean {
     this.device.cork();
     try {
-      return socket.receive(fd, this.#handle);
+      return socket.receive(fd, this.#handle) > 0 && !socket.isDrained;
     } finally {
       this.device.uncork();
       // What was delivered lies where the next batch will.

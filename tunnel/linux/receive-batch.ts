@@ -54,6 +54,13 @@ import { ViewCache } from './view-cache.js';
 export const SLOT_BYTES = 65_600;
 /** Datagrams of a full batch, and more: each is to find its view again. */
 const VIEWS = 4_096;
+/**
+ * Bytes that are asked for at a time, as far as the last batch tells. More of them, opened, would not lie in a
+ * processor's second cache any more when they are written: docs/performance.md.
+ */
+const BATCH_BYTES = 256 * 1024;
+/** Messages that are asked for however long the last ones were. */
+const MIN_MESSAGES = 4;
 /** Room for the address that a datagram came to, and for the size of the segments that were put together. */
 const CONTROL_BYTES = 128;
 
@@ -71,6 +78,9 @@ export class ReceiveBatch {
   readonly #views: ViewCache;
   readonly #v4 = new Uint32Array(V4_WORDS);
   readonly #v6 = new Uint32Array(V6_WORDS);
+  /** Messages to ask for next. */
+  #wanted: number;
+  #isFull = false;
   /** The headers that the kernel wrote to last time. */
   #used: number;
 
@@ -97,6 +107,7 @@ export class ReceiveBatch {
     this.#names = names / WORD;
     this.#controls = controls / WORD;
     this.#views = new ViewCache(slots.bytes, VIEWS);
+    this.#wanted = count;
     this.#used = count;
   }
 
@@ -114,9 +125,23 @@ export class ReceiveBatch {
       u32[at + CONTROL_LENGTH] = CONTROL_BYTES;
       u32[at + FLAGS] = 0;
     }
-    const received = this.#libc.recvmmsg(fd, address, this.#count, MSG_DONTWAIT);
+    const received = this.#libc.recvmmsg(fd, address, this.#wanted, MSG_DONTWAIT);
     this.#used = Math.max(received, 1);
+    this.#isFull = received === this.#wanted;
+    if (received > 0) this.#adapt(received);
     return received;
+  }
+
+  /** Whether there may be more: the last batch had as many messages as were asked for. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  #adapt(received: number): void {
+    let bytes = 0;
+    for (let i = 0; i < received; i++) bytes += this.length(i);
+    const fitting = Math.ceil((BATCH_BYTES * received) / bytes);
+    this.#wanted = Math.max(Math.min(fitting, this.#count), Math.min(MIN_MESSAGES, this.#count));
   }
 
   /** Bytes of a message. */

@@ -213,7 +213,7 @@ export class LinuxUdpSocket {
 
   /**
    * Reads one batch from one of the two sockets and hands each datagram on. The bytes may be changed, and are good
-   * until the next call. Returns how many messages came, 0 when none waits: there may be more behind a full batch.
+   * until the next call. Returns how many messages came, 0 when none waits; `isDrained` tells whether there may be more.
    */
   receive(fd: number, handle: (datagram: Uint8Array, from: LinuxUdpEndpoint) => void): number {
     const received = this.#receive(fd);
@@ -255,6 +255,11 @@ export class LinuxUdpSocket {
     if (family) return this.#push(family, slot, to);
     this.#pool.give(slot);
     return false;
+  }
+
+  /** Whether the last `receive` got all that waited. */
+  get isDrained(): boolean {
+    return !this.#in.isFull;
   }
 
   /** Sends what waits. Returns how many datagrams still do. */

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { DatagramPool } from '../../../tunnel/linux/datagram-pool.js';
 import { IPPROTO_IP } from '../../../tunnel/linux/libc.js';
+import { EAGAIN } from '../../../tunnel/linux/errno.js';
 import { ReceiveBatch } from '../../../tunnel/linux/receive-batch.js';
 import { SendBatch } from '../../../tunnel/linux/send-batch.js';
 import type { LinuxUdpSocket } from '../../../tunnel/linux/udp.js';
@@ -202,6 +203,32 @@ describe('ReceiveBatch', () => {
     expect(batch.receive(b.fd4)).toBe(2);
     expect([batch.truncated(0), batch.truncated(1)]).toEqual([true, false]);
     expect(batch.bytes(1, 0, 200)).toEqual(numbered(2, 200));
+  });
+
+  it('asks for fewer messages while they are long, for more again when they are short, and tells when that was all', () => {
+    const [a, b] = [socket({ offloads: false }), socket({ offloads: false })];
+    const batch = new ReceiveBatch(libc, 16);
+    const send = (count: number, length: number) => {
+      for (let i = 0; i < count; i++) a.queue(numbered(i, length), to('127.0.0.1', b.port));
+      a.flush();
+    };
+    const receive = () => [batch.receive(b.fd4), batch.isFull];
+    send(20, 60_000);
+    expect([receive(), receive(), receive()]).toEqual([
+      [16, true],
+      [4, false],
+      [-EAGAIN, false],
+    ]);
+    send(6, 60_000);
+    expect([receive(), receive()]).toEqual([
+      [5, true],
+      [1, false],
+    ]);
+    send(20, 100);
+    expect([receive(), receive()]).toEqual([
+      [5, true],
+      [15, false],
+    ]);
   });
 });
 
