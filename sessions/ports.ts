@@ -22,8 +22,11 @@ export interface Clock {
 export interface Sink {
   /** A datagram that passed the release gate. */
   sendDatagram(datagram: Uint8Array, to: Endpoint): void;
-  /** A decrypted inner packet (padding removed) whose source address belongs to the peer. */
-  deliverPacket(packet: Uint8Array, peerPublicKey: Uint8Array): void;
+  /**
+   * A decrypted inner packet (padding removed) whose source address belongs to the peer. It lies where it was received:
+   * `at` bytes into the datagram that `receiveDatagram` was given.
+   */
+  deliverPacket(packet: Uint8Array, peerPublicKey: Uint8Array, at: number): void;
   /** Buffers that datagrams may be sealed in. Without it each is sealed in one of the device's, and copied by the sink. */
   readonly outbox?: Outbox;
 }

@@ -111,6 +111,7 @@ function deliver(context: Context, peer: Peer, datagram: Uint8Array, length: num
   context.sink.deliverPacket(
     datagram.subarray(TRANSPORT.packet, TRANSPORT.packet + packetLength),
     peer.publicKey,
+    TRANSPORT.packet,
   );
   return 'data';
 }

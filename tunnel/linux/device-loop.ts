@@ -112,6 +112,8 @@ export class DeviceLoop {
   #v4Place = -1;
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
+  /** The address of the datagram that the device is being given. */
+  #receivedAt = 0;
   #lookAt = 0;
   #ended = false;
   #closed = false;
@@ -133,7 +135,7 @@ export class DeviceLoop {
       mtu: this.#monitor.status.mtu ?? DEFAULT_MTU,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
-        deliverPacket: packet => this.#tunIo.write(packet),
+        deliverPacket: (packet, _, at) => this.#tunIo.write(packet, this.#receivedAt + at),
         outbox: new UdpOutbox({
           pool,
           socket: () => this.#configuration.socket,
@@ -216,6 +218,7 @@ export class DeviceLoop {
   receiveRelayed(datagram: Uint8Array, name: string, ip: Uint8Array, port: number, text: string): void {
     // While the interface is down nothing is taken, whichever way it comes.
     if (!this.#configuration.socket) return;
+    this.#receivedAt = this.#options.libc.addressOf(datagram);
     this.device.receiveDatagram(datagram, this.#configuration.relays.from(name, ip, port, text));
     this.#tunIo.flush();
   }
@@ -302,7 +305,8 @@ export class DeviceLoop {
     }
   }
 
-  readonly #handle = (datagram: Uint8Array, from: LinuxUdpEndpoint): void => {
+  readonly #handle = (datagram: Uint8Array, from: LinuxUdpEndpoint, address: number): void => {
+    this.#receivedAt = address;
     this.device.receiveDatagram(datagram, from);
   };
 

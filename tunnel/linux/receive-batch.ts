@@ -76,6 +76,7 @@ export class ReceiveBatch {
   readonly #controls: number;
   /** Of the slots. */
   readonly #views: ViewCache;
+  readonly #slotsAddress: number;
   readonly #v4 = new Uint32Array(V4_WORDS);
   readonly #v6 = new Uint32Array(V6_WORDS);
   /** Messages to ask for next. */
@@ -106,6 +107,7 @@ export class ReceiveBatch {
     this.#headers = headers;
     this.#names = names / WORD;
     this.#controls = controls / WORD;
+    this.#slotsAddress = slots.address;
     this.#views = new ViewCache(slots.bytes, VIEWS);
     this.#wanted = count;
     this.#used = count;
@@ -164,6 +166,11 @@ export class ReceiveBatch {
   /** A piece of a message, which may be changed. */
   bytes(i: number, start: number, length: number): Uint8Array {
     return this.#views.get(i * this.#slotBytes + start, length);
+  }
+
+  /** Where a piece of a message lies. */
+  address(i: number, start: number): number {
+    return this.#slotsAddress + i * this.#slotBytes + start;
   }
 
   /** Where it came from and which way; `undefined` for an address of another family than IP. */

@@ -90,9 +90,12 @@ export class TunIo {
     return packets;
   }
 
-  /** Takes a packet to write. With offloads it must stay as it is until `flush`, and its headers may be changed. */
-  write(packet: Uint8Array): void {
-    if (this.#coalescer) this.#coalescer.push(packet);
+  /**
+   * Takes a packet to write, which lies at `address`. With offloads it must stay as it is until `flush`, and its headers
+   * may be changed.
+   */
+  write(packet: Uint8Array, address: number): void {
+    if (this.#coalescer) this.#coalescer.push(packet, address);
     else this.#written(this.#tun.write(packet, 0, packet.length), 1);
   }
 

@@ -188,16 +188,15 @@ export class LinuxTun implements TunDevice {
   }
 
   /** One packet in pieces, which the kernel takes as they lie: the bytes written, or `-errno`. Only with a virtio-net header. */
-  writeJoined({ vnetHeader, packets, count, headersLength }: TunWrite): number {
+  writeJoined({ vnetHeader, packets, addresses, count, headersLength }: TunWrite): number {
     const memory = this.#write;
     for (let i = 0; i < VNET_HEADER_BYTES; i++) memory.bytes[i] = vnetHeader[i];
     memory.setU64(IOVECS_AT, memory.address);
     memory.u32[IOVECS_AT / 4 + 2] = VNET_HEADER_BYTES;
     for (let i = 0, at = IOVECS_AT + IOVEC_BYTES; i < count; i++, at += IOVEC_BYTES) {
-      const packet = packets[i];
       const skip = i === 0 ? 0 : headersLength;
-      memory.setU64(at, this.#libc.addressOf(packet) + skip);
-      memory.u32[at / 4 + 2] = packet.length - skip;
+      memory.setU64(at, addresses[i] + skip);
+      memory.u32[at / 4 + 2] = packets[i].length - skip;
     }
     return this.#libc.writev(this.fd, memory.address + IOVECS_AT, 1 + count);
   }

@@ -98,6 +98,8 @@ export interface LinuxUdpCounters {
   runsRefused: number;
 }
 
+export type DatagramHandler = (datagram: Uint8Array, from: LinuxUdpEndpoint, address: number) => void;
+
 interface Family {
   readonly fd: number;
   readonly out: SendBatch;
@@ -212,10 +214,10 @@ export class LinuxUdpSocket {
   }
 
   /**
-   * Reads one batch from one of the two sockets and hands each datagram on. The bytes may be changed, and are good
-   * until the next call. Returns how many messages came, 0 when none waits; `isDrained` tells whether there may be more.
+   * Reads one batch from one of the two sockets and hands each datagram on, with the address where it lies. The bytes
+   * may be changed, and are good until the next call. Returns how many messages came, 0 when none waits; `isDrained` tells whether there may be more.
    */
-  receive(fd: number, handle: (datagram: Uint8Array, from: LinuxUdpEndpoint) => void): number {
+  receive(fd: number, handle: DatagramHandler): number {
     const received = this.#receive(fd);
     const batch = this.#in;
     for (let i = 0; i < received; i++) {
@@ -229,7 +231,8 @@ export class LinuxUdpSocket {
       let start = 0;
       do {
         this.counters.received++;
-        handle(batch.bytes(i, start, Math.min(segmentBytes, length - start)), from);
+        const bytes = batch.bytes(i, start, Math.min(segmentBytes, length - start));
+        handle(bytes, from, batch.address(i, start));
         start += segmentBytes;
       } while (start < length);
     }

@@ -76,6 +76,8 @@ export interface TunWrite {
   readonly vnetHeader: Uint8Array;
   /** The whole first packet comes first; of each of the others, what lies behind `headersLength`. */
   readonly packets: readonly Uint8Array[];
+  /** Where each of them lies. */
+  readonly addresses: readonly number[];
   /** How many of `packets` count. */
   readonly count: number;
   readonly headersLength: number;
@@ -85,6 +87,7 @@ export interface TunWrite {
 class Run implements TunWrite {
   readonly vnetHeader = new Uint8Array(VNET_HEADER_BYTES);
   readonly packets: Uint8Array[] = [];
+  readonly addresses: number[] = [];
   count = 0;
   headersLength = 0;
   length = 0;
@@ -134,25 +137,28 @@ export class Coalescer {
     return this.#count === 0;
   }
 
-  /** Takes a packet, whose headers may be changed. A packet of another length than it claims is written as it is. */
-  push(packet: Uint8Array): void {
+  /**
+   * Takes a packet, whose headers may be changed; `address`, where it lies, is handed on. A packet of another length than
+   * it claims is written as it is.
+   */
+  push(packet: Uint8Array, address: number): void {
     if (!this.#parse(packet)) {
       // A fragment or something unknown might belong to any flow: none may pass it.
       this.#openCount = 0;
-      this.#add(packet);
+      this.#add(packet, address);
       return;
     }
     const place = this.#find(packet);
     if (place >= 0) {
       const run = this.#open[place];
       if (this.#joinable && this.#continues(run, packet)) {
-        this.#join(run, packet);
+        this.#join(run, packet, address);
         if (this.#ends(run, packet)) this.#close(place);
         return;
       }
       this.#close(place);
     }
-    const run = this.#add(packet);
+    const run = this.#add(packet, address);
     if (!this.#joinable) return;
     this.#describe(run, packet);
     if ((this.#flags & TCP_ENDS) !== 0) return;
@@ -173,10 +179,11 @@ export class Coalescer {
     this.#count = 0;
   }
 
-  #add(packet: Uint8Array): Run {
+  #add(packet: Uint8Array, address: number): Run {
     if (this.#count === this.#runs.length) this.#runs.push(new Run());
     const run = this.#runs[this.#count++];
     run.packets[0] = packet;
+    run.addresses[0] = address;
     run.count = 1;
     run.headersLength = 0;
     return run;
@@ -315,8 +322,9 @@ export class Coalescer {
     return true;
   }
 
-  #join(run: Run, packet: Uint8Array): void {
+  #join(run: Run, packet: Uint8Array, address: number): void {
     const payload = packet.length - run.headersLength;
+    run.addresses[run.count] = address;
     run.packets[run.count++] = packet;
     run.length += payload;
     run.nextSequence = (run.nextSequence + payload) >>> 0;

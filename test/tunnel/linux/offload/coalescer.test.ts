@@ -23,13 +23,14 @@ function join(packets: readonly Uint8Array[], udp = true): Uint8Array[] {
   const writes: Uint8Array[] = [];
   const coalescer = new Coalescer({
     udp,
-    write: ({ vnetHeader, packets: parts, count, headersLength }) => {
+    write: ({ vnetHeader, packets: parts, addresses, count, headersLength }) => {
+      for (let i = 0; i < count; i++) expect(parts[i].length).toBe(packets[addresses[i]].length);
       const pieces = parts.slice(0, count).map((part, i) => (i === 0 ? part : part.subarray(headersLength)));
       writes.push(new Uint8Array(Buffer.concat([vnetHeader, ...pieces])));
     },
   });
   expect(coalescer.isEmpty).toBe(true);
-  for (const each of packets) coalescer.push(each.slice());
+  for (const [i, each] of packets.entries()) coalescer.push(each.slice(), i);
   expect(coalescer.isEmpty).toBe(packets.length === 0);
   coalescer.flush();
   expect(coalescer.isEmpty).toBe(true);
