@@ -23,7 +23,7 @@ import { IndexTable } from './index-table.js';
 import { KeySlab } from './key-slab.js';
 import { DEFAULT_UNDER_LOAD_THRESHOLD, LoadMeter } from './load-meter.js';
 import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, Peer } from './peer.js';
-import type { Clock, Endpoint, Sink } from './ports.js';
+import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
 import { type ReceiveResult, receiveDatagram } from './receive.js';
 import { type Output, ReleaseGate } from './release.js';
 import { type SendResult, flushStaged, sendKeepalive, sendPacket } from './send.js';
@@ -38,6 +38,8 @@ export interface DeviceOptions {
   readonly sink: Sink;
   /** Default: the noble suite, which runs everywhere. */
   readonly suite?: Suite;
+  /** Default: plain shared memory. Elsewhere it may be locked, see `LockedKeyMemory`. */
+  readonly keyMemory?: KeyMemory;
   /** Bytes of the largest inner packet; bounds the padding. Default 1420. */
   readonly mtu?: number;
   /** Default `wipe`. */
@@ -122,8 +124,8 @@ const MAX_PERSISTENT_KEEPALIVE_S = 65_535;
 
 export class Device {
   readonly #context: Context;
-  readonly #identitySlab = new KeySlab(PEER_IDENTITY_BYTES);
-  readonly #sessionSlab = new KeySlab(PEER_SESSION_BYTES);
+  readonly #identitySlab: KeySlab;
+  readonly #sessionSlab: KeySlab;
   readonly #identityBlock: Uint8Array;
   readonly #unregister: (() => void)[];
   readonly #onEvent: (event: DeviceEvent) => void;
@@ -156,6 +158,8 @@ export class Device {
       onReleased: output => this.#released(output),
       onDiscarded: output => this.#discarded(output),
     });
+    this.#identitySlab = new KeySlab(PEER_IDENTITY_BYTES, options.keyMemory);
+    this.#sessionSlab = new KeySlab(PEER_SESSION_BYTES, options.keyMemory);
     this.#identityBlock = this.#identitySlab.allocate();
     this.#context = {
       suite: options.suite ?? nobleSuite,
@@ -411,7 +415,8 @@ export class Device {
     for (const unregister of this.#unregister.splice(0)) unregister();
     for (const { publicKey } of this.peers()) this.removePeer(publicKey);
     this.setPrivateKey();
-    this.#identitySlab.eraseAll();
+    this.#identitySlab.release();
+    this.#sessionSlab.release();
   }
 
   #addPeer(id: string, publicKey: Uint8Array): Peer {

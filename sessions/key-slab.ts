@@ -1,16 +1,26 @@
 // Shared memory for key material: fixed blocks, one per peer, in large pieces.
 // Promises: erasing every session of a device is one fill per piece; a freed block is zero. No key has a second home.
 
+import type { KeyMemory } from './ports.js';
+
 /** Blocks in one piece of shared memory. A piece is never given back, but for the end of the slab. */
 const BLOCKS_PER_PIECE = 1024;
 
+/** Shared memory as the engine gives it: it may be swapped out, and stands in a core dump. */
+const plainMemory: KeyMemory = {
+  allocate: byteLength => new Uint8Array(new SharedArrayBuffer(byteLength)),
+  release: () => {},
+};
+
 export class KeySlab {
   readonly #blockBytes: number;
-  readonly #pieces: SharedArrayBuffer[] = [];
+  readonly #memory: KeyMemory;
+  readonly #pieces: Uint8Array<SharedArrayBuffer>[] = [];
   readonly #free: Uint8Array[] = [];
 
-  constructor(blockBytes: number) {
+  constructor(blockBytes: number, memory: KeyMemory = plainMemory) {
     this.#blockBytes = blockBytes;
+    this.#memory = memory;
   }
 
   /** Bytes of shared memory held. */
@@ -22,10 +32,10 @@ export class KeySlab {
   allocate(): Uint8Array {
     const freed = this.#free.pop();
     if (freed) return freed;
-    const piece = new SharedArrayBuffer(BLOCKS_PER_PIECE * this.#blockBytes);
+    const piece = this.#memory.allocate(BLOCKS_PER_PIECE * this.#blockBytes);
     this.#pieces.push(piece);
     for (let i = BLOCKS_PER_PIECE - 1; i >= 0; i--) {
-      this.#free.push(new Uint8Array(piece, i * this.#blockBytes, this.#blockBytes));
+      this.#free.push(piece.subarray(i * this.#blockBytes, (i + 1) * this.#blockBytes));
     }
     return this.allocate();
   }
@@ -38,6 +48,15 @@ export class KeySlab {
   /** Zeroes every block, in use or not. */
   eraseAll(): void {
     // Shared memory is filled element by element: wide ones are four times as fast. A piece has 1024 blocks, so it divides.
-    for (const piece of this.#pieces) new BigUint64Array(piece).fill(0n);
+    for (const { buffer, byteOffset, length } of this.#pieces) {
+      new BigUint64Array(buffer, byteOffset, length / BigUint64Array.BYTES_PER_ELEMENT).fill(0n);
+    }
+  }
+
+  /** The end: zeroes every block, and gives all memory back. Blocks that are still held must not be used again. */
+  release(): void {
+    this.eraseAll();
+    this.#free.length = 0;
+    for (const piece of this.#pieces.splice(0)) this.#memory.release(piece);
   }
 }

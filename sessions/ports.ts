@@ -1,4 +1,4 @@
-// What a device needs from outside: time, the wire, the packets' other end. Everything comes through its constructor.
+// What a device needs from outside: time, memory for keys, the wire, the packets' other end. Everything comes through its constructor.
 
 /** Where a datagram came from or goes to. The device compares and copies endpoints, and never looks inside more. */
 export interface Endpoint {
@@ -16,6 +16,14 @@ export interface Clock {
   now(): number;
   /** Wall-clock milliseconds since 1970, for TAI64N timestamps and `last_handshake_time`. */
   wallClock(): number;
+}
+
+/** Where the keys of a device lie. Memory that can be kept out of swap and core dumps is of the system's making. */
+export interface KeyMemory {
+  /** Zeroed memory over a SharedArrayBuffer, from a multiple of 8 on, for the device alone. */
+  allocate(byteLength: number): Uint8Array<SharedArrayBuffer>;
+  /** The device is closed, and what it was given here is zero again. */
+  release(memory: Uint8Array<SharedArrayBuffer>): void;
 }
 
 /** Where a device's output goes. Buffers belong to the device again when the call returns: copy what must stay. */

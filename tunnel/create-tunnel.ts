@@ -15,6 +15,7 @@ import type { UdpEndpoint } from './endpoint.js';
 import type { TunnelError } from './errors.js';
 import { EventLoopTunnel } from './event-loop.js';
 import { ForkClock } from './fork-clock.js';
+import { type KeyMemoryReport, openKeyMemory } from './key-memory.js';
 import { openCrng } from './open-crng.js';
 import { resolveEndpoints } from './resolve.js';
 import type { Transport } from './transport.js';
@@ -45,6 +46,8 @@ export interface CreatedTunnel {
   readonly webSockets: WebSocketListener | undefined;
   readonly vmgenid: VmGenId;
   readonly crng: Crng;
+  /** Whether the keys lie in memory that is kept out of swap and core dumps, and if not, why. */
+  keyMemory(): KeyMemoryReport;
   /** Ends everything that was opened here. */
   close(): Promise<void>;
 }
@@ -70,6 +73,7 @@ export async function createTunnel(options: CreateTunnelOptions): Promise<Create
     const opened = await openCrng({ vmgenid: given, onEvent: onCrngEvent });
     const { crng, vmgenid } = opened;
     closers.push(() => opened.close());
+    const { keyMemory, report } = openKeyMemory();
     const clock = new ForkClock({ vmgenid });
     closers.push(() => clock.close());
 
@@ -99,6 +103,7 @@ export async function createTunnel(options: CreateTunnelOptions): Promise<Create
       crng,
       vmgenid,
       clock,
+      ...(keyMemory && { keyMemory }),
       transports,
       peers,
       onPacket,
@@ -114,7 +119,7 @@ export async function createTunnel(options: CreateTunnelOptions): Promise<Create
       if (endpoint && 'host' in endpoint) names.watchResolved(publicKey, endpoint);
     }
     for (const dialer of dialers.values()) dialer.start();
-    return { tunnel, udp, webSockets, vmgenid, crng, close };
+    return { tunnel, udp, webSockets, vmgenid, crng, keyMemory: report, close };
   } catch (error) {
     await close();
     throw error;

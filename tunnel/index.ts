@@ -12,6 +12,7 @@ export { UdpEndpoint, WebSocketEndpoint } from './endpoint.js';
 export { type ConfigPlace, TunnelError, type TunnelErrorCode } from './errors.js';
 export { EventLoopTunnel, type EventLoopTunnelOptions } from './event-loop.js';
 export { ForkClock, type ForkClockOptions, readRtc } from './fork-clock.js';
+export { type KeyMemoryReport, type OpenedKeyMemory, openKeyMemory } from './key-memory.js';
 export { decodeKey, encodeKey } from './keys.js';
 export { type OpenCrng, type OpenCrngOptions, openCrng } from './open-crng.js';
 export { resolveEndpoint, resolveEndpoints } from './resolve.js';

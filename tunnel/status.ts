@@ -5,6 +5,7 @@
 import type { DropReason } from '../sessions/drops.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { Protection, SourceStatus } from '../vmgenid/index.js';
+import type { KeyMemoryReport } from './key-memory.js';
 import type { TransportDrop } from './transport.js';
 
 export interface PeerStatus {
@@ -46,6 +47,8 @@ export interface DeviceStatus {
   readonly protection: Protection;
   /** By how much the system's clock was left behind by a fork, as far as the hardware clock tells. */
   readonly clockBehindMs: number;
+  /** Whether the keys lie in memory that is kept out of swap and core dumps. */
+  readonly keyMemory: KeyMemoryReport;
   readonly sources: readonly SourceStatus[];
   readonly forkPolicy: ForkPolicy;
   readonly strict: boolean;
@@ -111,6 +114,8 @@ export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
       `a fork left the clock ${seconds} s behind: handshakes take the hardware clock's time; set the system's from it`,
     );
   }
+  const { refused } = status.keyMemory;
+  if (refused !== null) hints.push(`keys are not kept out of swap and core dumps: ${refused}`);
   const { initiatedSinceFork, completedSinceFork } = status.handshakes;
   if (status.forks > 0 && completedSinceFork === 0 && initiatedSinceFork >= UNANSWERED_INITIATIONS) {
     hints.push(
@@ -173,6 +178,7 @@ const CHECKS: Checks<DeviceStatus> = {
   webSockets: each(isString),
   protection: isString,
   clockBehindMs: isNumber,
+  keyMemory: shape({ bytes: isNumber, lockedBytes: isNumber, refused: orNull(isString) }),
   sources: each(
     shape({
       name: isString,

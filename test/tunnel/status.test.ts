@@ -45,6 +45,8 @@ describe('hintsFor', () => {
     expect(hints({ protection: 'delayed' })).toContain('HoldBackMs');
     expect(hints({ protection: 'delayed', holdBackMs: 300 })).toBe('');
     expect(hints({ clockBehindMs: 3_599_600 })).toContain('left the clock 3600 s behind');
+    const keyMemory = { bytes: 4_096, lockedBytes: 0, refused: 'mlock: ENOMEM' };
+    expect(hints({ keyMemory })).toContain('kept out of swap and core dumps: mlock: ENOMEM');
     expect(hints({ waitingForFreshness: 1 })).toContain('handshakes wait');
     expect(hints({ lastTripwire: { peer: keyText(9), at: 1 } })).toContain(keyText(9));
     const broken = {

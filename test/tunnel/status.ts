@@ -37,6 +37,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     webSockets: [],
     protection: 'immediate',
     clockBehindMs: 0,
+    keyMemory: { bytes: 4_096, lockedBytes: 4_096, refused: null },
     sources: [{ name: 'acpi', timing: 'immediate', uniqueness: 'unique', readable: true }],
     forkPolicy: 'wipe',
     strict: false,

@@ -70,6 +70,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     webSockets: parts.webSockets,
     protection: report.protection,
     clockBehindMs: report.clockBehindMs,
+    keyMemory: report.keyMemory,
     sources: vmgenid.sources,
     forkPolicy: parts.forkPolicy,
     strict: parts.strict,

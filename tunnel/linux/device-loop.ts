@@ -18,6 +18,7 @@ import type { UapiChanges, UapiState } from '../uapi/types.js';
 import { DeviceConfiguration } from './device-configuration.js';
 import { DatagramPool } from './datagram-pool.js';
 import type { KernelLog } from './kernel-log.js';
+import { type KeyMemoryReport, LockedKeyMemory } from './key-memory.js';
 import { type Libc, POLLIN, POLLOUT } from './libc.js';
 import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './link-monitor.js';
 import { type EventFd, Poller } from './poller.js';
@@ -73,6 +74,7 @@ export interface LoopReport {
   /** As the thread has it that runs the device. */
   readonly protection: Protection;
   readonly clockBehindMs: number;
+  readonly keyMemory: KeyMemoryReport;
   /** Base64; null without a private key. */
   readonly publicKey: string | null;
   readonly listenPort: number;
@@ -99,6 +101,7 @@ export class DeviceLoop {
   #noSocket = 0;
   #turns = 0;
   readonly #options: DeviceLoopOptions;
+  readonly #keyMemory: LockedKeyMemory;
   readonly #tun: LinuxTun;
   readonly #tunIo: TunIo;
   readonly #monitor: LinkMonitor;
@@ -124,6 +127,7 @@ export class DeviceLoop {
     this.#tun = tun;
     this.#tunIo = new TunIo({ tun, onGone: () => (this.#lookAt = 0) });
     const pool = new DatagramPool(libc);
+    this.#keyMemory = new LockedKeyMemory(libc);
     this.#sleep = new SleepDetector(libc);
     this.#poller = new Poller(libc);
     this.#monitor = new LinkMonitor(libc, tun);
@@ -132,6 +136,7 @@ export class DeviceLoop {
       vmgenid: guard,
       clock,
       suite,
+      keyMemory: this.#keyMemory,
       mtu: this.#monitor.status.mtu ?? DEFAULT_MTU,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
@@ -240,6 +245,7 @@ export class DeviceLoop {
       home,
       protection: this.#options.guard.protection,
       clockBehindMs: this.#options.clock.behindMs ?? 0,
+      keyMemory: this.#keyMemory.report,
       publicKey: device.publicKey ? encodeKey(device.publicKey) : null,
       listenPort: this.#configuration.listenPort,
       suite: this.#options.suite.name,

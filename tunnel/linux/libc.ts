@@ -52,6 +52,9 @@ export const MMSGHDR_BYTES = 64;
 export const CMSGHDR_BYTES = 16;
 export const SOCKADDR_IN_BYTES = 16;
 export const SOCKADDR_IN6_BYTES = 28;
+export const MADV_DONTDUMP = 16;
+export const MADV_DODUMP = 17;
+const SC_PAGESIZE = 30;
 
 const WORD = 4;
 const HIGH = 2 ** 32;
@@ -122,6 +125,11 @@ export class Libc {
   readonly #recvmmsg;
   readonly #eventfd;
   readonly #ifNameToIndex;
+  readonly #mlock;
+  readonly #munlock;
+  readonly #madvise;
+  /** Bytes of a page of memory. */
+  readonly pageBytes: number;
   readonly #clockGettime;
   readonly #scratch: NativeMemory;
   // A ring of buffers is read into again and again: the last answer mostly serves.
@@ -157,6 +165,10 @@ export class Libc {
     this.#recvmmsg = call('recvmmsg', 'int', 'uintptr_t', 'uint', 'int', 'uintptr_t');
     this.#eventfd = call('eventfd', 'uint', 'int');
     this.#ifNameToIndex = call('if_nametoindex', 'str');
+    this.#mlock = call('mlock', 'uintptr_t', 'size_t');
+    this.#munlock = call('munlock', 'uintptr_t', 'size_t');
+    this.#madvise = call('madvise', 'uintptr_t', 'size_t', 'int');
+    this.pageBytes = transfer('sysconf', 'int')(SC_PAGESIZE);
     this.#clockGettime = call('clock_gettime', 'int', 'uintptr_t');
     this.#scratch = this.alloc(16);
   }
@@ -296,6 +308,20 @@ export class Libc {
     const { u32, address } = this.#scratch;
     this.#clockGettime(clock, address);
     return (u32[0] + u32[1] * HIGH) * 1_000 + u32[2] / 1_000_000;
+  }
+
+  /** Keeps pages out of swap. Counts against RLIMIT_MEMLOCK, unless CAP_IPC_LOCK is there. */
+  mlock(address: number, length: number): number {
+    return this.#result(this.#mlock(address, length));
+  }
+
+  munlock(address: number, length: number): number {
+    return this.#result(this.#munlock(address, length));
+  }
+
+  /** `address`: where a page begins. */
+  madvise(address: number, length: number, advice: number): number {
+    return this.#result(this.#madvise(address, length, advice));
   }
 
   #result(result: number): number {

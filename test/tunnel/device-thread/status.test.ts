@@ -16,6 +16,7 @@ const report: LoopReport = {
   home: true,
   protection: 'immediate',
   clockBehindMs: 0,
+  keyMemory: { bytes: 4_096, lockedBytes: 4_096, refused: null },
   publicKey: encodeKey(peer),
   listenPort: 51_820,
   suite: 'noble',
