@@ -44,7 +44,9 @@ describe('WebSocket peers', () => {
     await c.wg('set', c.name, 'peer', hub.publicKey, 'allowed-ips', `${INNER.b4}/32`);
     await c.ip('route', 'add', `${INNER.b4}/32`, 'dev', c.name, 'src', '10.77.1.3', 'table', '77');
     await c.ip('rule', 'add', 'from', '10.77.1.3', 'table', '77');
-    expect(await c.exec('ping', '-n', '-q', '-c', '3', '-I', '10.77.1.3', INNER.b4)).toContain(' 3 received');
+    expect(await c.exec('ping', '-n', '-q', '-c', '1', '-W', '20', '-I', '10.77.1.3', INNER.b4)).toContain(
+      ' 1 received',
+    );
     expect(await a.ping(INNER.b4)).toBe(3);
 
     const { peers, webSockets } = await hub.status();

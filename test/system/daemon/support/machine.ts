@@ -187,18 +187,25 @@ export class Machine {
     return new UapiClient(socketPath(this.name)).status();
   }
 
-  /** Replies to so many echo requests. */
+  /**
+   * Replies to so many echo requests, each waited for before the next is sent: after the last of several `ping` waits
+   * for two round trips alone, which a busy machine may miss.
+   */
   async ping(
     address: string,
     options: { count?: number; size?: number; waitS?: number } = {},
   ): Promise<number> {
     const { count = 3, size = 56, waitS = 5 } = options;
-    const args = ['-n', '-q', '-c', `${count}`, '-i', '0.05', '-W', `${waitS}`, '-s', `${size}`, address];
-    // `ping` exits with 1 when nothing came back: that is a result, not a failure.
-    const output = await this.exec('ping', ...args).catch((error: Error) => error.message);
-    const numbers = /transmitted, (\d+) received/.exec(output);
-    if (!numbers) throw new Error(`no summary from ping: ${output}`);
-    return Number(numbers[1]);
+    let received = 0;
+    for (let i = 0; i < count; i++) {
+      const args = ['-n', '-q', '-c', '1', '-W', `${waitS}`, '-s', `${size}`, address];
+      // `ping` exits with 1 when nothing came back: that is a result, not a failure.
+      const output = await this.exec('ping', ...args).catch((error: Error) => error.message);
+      const numbers = /transmitted, (\d+) received/.exec(output);
+      if (!numbers) throw new Error(`no summary from ping: ${output}`);
+      received += Number(numbers[1]);
+    }
+    return received;
   }
 }
 
