@@ -14,7 +14,6 @@ import {
   forwardedArguments,
   readDaemonOptions,
 } from './daemon/options.js';
-import { serve } from './daemon/serve.js';
 import type { CliIo, Finish } from './io.js';
 import { isNearMiss } from './near-miss.js';
 
@@ -40,6 +39,8 @@ export async function daemon(io: CliIo, name: string, flags: DaemonFlags): Promi
       throw new TunnelError('ERR_UAPI_IN_USE', `${name} is served already: something answers at its socket`);
     }
     if (options.foreground || io.env['WG_PROCESS_FOREGROUND'] === '1') {
+      // Loaded here alone: the other commands, and the one that starts this one, need none of it.
+      const { serve } = await import('./daemon/serve.js');
       return await serve(io, name, options, () => ready.ready());
     }
     const { env } = io;

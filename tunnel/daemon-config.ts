@@ -18,7 +18,7 @@ import {
   readListen,
   readNumber,
 } from './config-values.js';
-import { parseMetricsAddress } from './metrics.js';
+import { parseMetricsAddress } from './metrics-address.js';
 
 /** What is absent has its default. */
 export interface DaemonSettings {

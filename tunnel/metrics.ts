@@ -4,8 +4,8 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Counter, Gauge, Registry } from 'prom-client';
-import { formatIp, parseIp } from './ip.js';
 import { TunnelError } from './errors.js';
+import { parseMetricsAddress } from './metrics-address.js';
 import type { DeviceStatus } from './status.js';
 
 export interface MetricsOptions {
@@ -16,8 +16,6 @@ export interface MetricsOptions {
   readonly log?: (message: string) => void;
 }
 
-const LOOPBACK = '127.0.0.1';
-const LISTEN = /^(?:(?:\[([^\]]+)\]|([\d.]+)):)?(\d{1,5})$/;
 const MAX_CONNECTIONS = 32;
 const REQUEST_TIMEOUT_MS = 10_000;
 const MS_PER_S = 1_000;
@@ -102,19 +100,6 @@ export class MetricsServer {
 function end(response: ServerResponse, code: number, text: string): void {
   response.statusCode = code;
   response.end(text);
-}
-
-/** Reads `9586`, `192.0.2.1:9586`, `[::1]:9586`. Throws `ERR_METRICS_LISTEN`. Names are not resolved. */
-export function parseMetricsAddress(text: string): { readonly host: string; readonly port: number } {
-  const match = LISTEN.exec(text);
-  const parsed = parseIp(match?.[1] ?? match?.[2] ?? LOOPBACK);
-  const port = Number(match?.[3]);
-  const bracketed = match?.[1] !== undefined;
-  if (!match || !parsed || (parsed.ip.length === 16) !== bracketed || port > 0xffff) {
-    const message = `not an address for metrics (port, address:port or [address]:port): ${JSON.stringify(text)}`;
-    throw new TunnelError('ERR_METRICS_LISTEN', message);
-  }
-  return { host: formatIp(parsed.ip, parsed.zone), port };
 }
 
 /** One status in the text format of Prometheus. */

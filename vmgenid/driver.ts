@@ -102,9 +102,13 @@ interface Tracked {
   /** The latest generation ID it told of, and the epoch in which that was first heard from any source. */
   id: Uint8Array | undefined;
   idEpoch: number;
-  /** Until then a change shown by this source is a fork that another has already shown. */
+  /** Until then a change shown by this source is a fork that another has already shown. PAID: it has spoken of it. */
   owesUntil: number;
+  /** It had not spoken of the fork before when this one was noticed: its next word may be about either. */
+  owesOlder: boolean;
 }
+
+const PAID = Number.NEGATIVE_INFINITY;
 
 /** Where `sharedEpoch` has the epoch, and whether it is vouched for. */
 export const EPOCH_WORD = 0;
@@ -114,6 +118,7 @@ class Evidence implements ForkEvidence {
   vmGenId: Uint8Array | undefined;
   seed: Uint8Array | undefined;
   #serial = 0;
+  #seeded = false;
   #reseeded = false;
   #unsureSince = Number.POSITIVE_INFINITY;
   readonly #now: () => number;
@@ -132,10 +137,16 @@ class Evidence implements ForkEvidence {
     return this.#reseeded;
   }
 
+  /** Whether any of it parts this clone from its siblings. */
+  get parts(): boolean {
+    return this.vmGenId !== undefined || this.#seeded || this.kernelReseeded;
+  }
+
   restart(): void {
     this.forgetSeed();
     this.#serial++;
     this.vmGenId = undefined;
+    this.#seeded = false;
     this.#reseeded = false;
     this.#unsureSince = Number.POSITIVE_INFINITY;
   }
@@ -146,6 +157,7 @@ class Evidence implements ForkEvidence {
     if (seed) {
       this.forgetSeed();
       this.seed = seed;
+      this.#seeded = true;
     }
     if (kernelReseeded && unsure) this.#unsureSince = Math.min(this.#unsureSince, this.#now());
     else if (kernelReseeded) this.#reseeded = true;
@@ -203,7 +215,8 @@ export class VmGenId implements ForkGuard {
       blind: false,
       id: undefined,
       idEpoch: NO_EPOCH,
-      owesUntil: Number.NEGATIVE_INFINITY,
+      owesUntil: PAID,
+      owesOlder: false,
     }));
     this.#immediate = this.#tracked.filter(
       ({ source }) => source.timing === 'immediate' && source.read !== undefined,
@@ -395,11 +408,12 @@ export class VmGenId implements ForkGuard {
   #listener(tracked: Tracked): SourceListener {
     return {
       changed: () => {
+        const before = this.epoch;
         this.#readImmediate();
-        this.#changed(tracked, this.#draining);
+        this.#changed(tracked, this.#draining || this.epoch !== before);
       },
       announce: announcement => {
-        // If the page shows a fork only now, the line in hand may have been written before the snapshot.
+        // If the page shows a fork only now, what is in hand may have been written before the snapshot.
         const before = this.epoch;
         this.#readImmediate();
         return this.#announced(tracked, announcement, this.#draining || this.epoch !== before);
@@ -409,6 +423,11 @@ export class VmGenId implements ForkGuard {
         tracked.recovering = tracked.failure !== undefined;
         tracked.failure = undefined;
         this.#recovered(tracked);
+      },
+      look: () => {
+        this.#readImmediate();
+        if (this.#closed) return { epoch: NO_EPOCH, parted: false };
+        return { epoch: this.epoch, parted: this.epoch === FIRST_EPOCH || this.#evidence.parts };
       },
       settled: () => this.settled(),
     };
@@ -426,22 +445,30 @@ export class VmGenId implements ForkGuard {
     const owed = this.#now() <= tracked.owesUntil;
     const same = owed || repeated || heardIn === this.epoch;
     const epoch = same ? this.epoch : this.#raise();
+    // What was found when the fork was, unread in a socket or a file, may have been there when the snapshot was taken,
+    // unless an immediate source has parted the siblings already.
+    const found = unsure && same && this.#evidence.vmGenId === undefined;
     if (vmGenId && !repeated) {
       tracked.id = new Uint8Array(vmGenId);
-      tracked.idEpoch = heardIn ?? epoch;
+      tracked.idEpoch = heardIn ?? (found ? epoch - 1 : epoch);
     }
 
-    // What was first heard in an older epoch was in memory when the snapshot was taken: every sibling has it.
-    const stale = heardIn !== undefined && heardIn !== epoch;
+    // So was what was first heard in an older epoch. Every sibling has it then.
+    const stale = found || (heardIn !== undefined && heardIn !== epoch);
     if (stale) announcement.seed?.fill(0);
     const { kernelReseeded = false } = announcement;
     const news = stale ? { kernelReseeded } : announcement;
+    // The kernel may have been copied between its reseed for the fork before and its word on that one.
+    const unsureLine = unsure || tracked.owesOlder;
     if (!same) {
-      this.#fork(tracked, epoch, news, unsure);
+      this.#fork(tracked, epoch, news, unsureLine);
       return epoch;
     }
-    if (!unsure) tracked.owesUntil = Number.NEGATIVE_INFINITY;
-    this.#learn(news, unsure);
+    if (!unsure) {
+      if (!tracked.owesOlder) tracked.owesUntil = PAID;
+      tracked.owesOlder = false;
+    }
+    this.#learn(news, unsureLine);
     this.#emit({ type: 'sameFork', source: tracked.source.name, epoch });
     this.#news = true;
     this.#runChain();
@@ -474,11 +501,17 @@ export class VmGenId implements ForkGuard {
 
     // The others still owe their word on this fork. What already waits in a log is read now, but with suspicion.
     for (const other of this.#tracked) {
-      if (other !== first && other.source.timing === 'delayed') other.owesUntil = this.#now() + SAME_FORK_MS;
+      if (other === first || other.source.timing === 'immediate') continue;
+      other.owesOlder = other.owesUntil !== PAID;
+      other.owesUntil = this.#now() + SAME_FORK_MS;
     }
     const outer = this.#draining;
     this.#draining = true;
-    for (const other of this.#tracked) if (other !== first) this.#pollSource(other);
+    for (const other of this.#tracked) {
+      if (other === first || other.source.timing === 'immediate') continue;
+      this.#pollSource(other);
+      this.#changed(other, true);
+    }
     this.#draining = outer;
     this.#runChain();
   }

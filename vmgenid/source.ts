@@ -21,6 +21,13 @@ export interface Announcement {
   readonly kernelReseeded?: boolean;
 }
 
+export interface Standing {
+  /** NO_EPOCH once the driver is closed. */
+  readonly epoch: number;
+  /** Whether the machine was never forked, or something is known that this clone has and its siblings lack. */
+  readonly parted: boolean;
+}
+
 /** The driver's side of a source. Every call is synchronous; a wipe has been done when it returns. */
 export interface SourceListener {
   /** The value may have changed: the driver reads the source again. */
@@ -34,6 +41,8 @@ export interface SourceListener {
   failed(error: Error): void;
   /** It can again. A source that may have missed a fork meanwhile announces one first. */
   recovered(): void;
+  /** Reads the immediate sources, and tells how things stand. */
+  look(): Standing;
   /** Resolves when the asynchronous subscribers of all forks announced so far are done. */
   settled(): Promise<void>;
 }

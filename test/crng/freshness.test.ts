@@ -1,6 +1,9 @@
-import { describe, expect, test } from 'vitest';
-import type { CrngEvent, HardwareEntropy } from 'wireonce/crng';
-import { UNSURE_RESEED_MS } from 'wireonce/vmgenid';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { Crng, type CrngEvent, type HardwareEntropy } from 'wireonce/crng';
+import { FileSource, MemorySource, UNSURE_RESEED_MS, VmGenId } from 'wireonce/vmgenid';
 import { HARDWARE_FACT_BYTES, HARDWARE_RETRY_MS } from '../../crng/freshness.js';
 import { ID_A, ID_B, type Machine, type MachineOptions, RepeatingEntropy, hex, machine } from './machine.js';
 
@@ -113,6 +116,74 @@ describe('the barrier', () => {
       drawn.push(hex(m.crng.bytes(32)));
     }
     expect(drawn[0]).not.toBe(drawn[1]);
+  });
+
+  test('stays closed for an ID and a seed that were under way when the machine was copied', async () => {
+    const drawn: string[] = [];
+    for (const by of [1, 2]) {
+      const { source, announcer, crng } = await machine(COUNTER);
+      source.fork(ONE);
+      // The call waited unread, in every sibling: it is what wakes the program, which only then sees the fork.
+      announcer.announce({ vmGenId: ID_A, seed: new Uint8Array(32).fill(9) });
+      expect(crng.isFresh()).toBe(false);
+      // A caller that was copied too may call again.
+      announcer.announce({ vmGenId: ID_A });
+      expect(crng.isFresh()).toBe(false);
+      announcer.announce({ seed: new Uint8Array(32).fill(by) });
+      drawn.push(hex(crng.bytes(32)));
+    }
+    expect(drawn[0]).not.toBe(drawn[1]);
+  });
+
+  test('stays closed for an ID that stood in a file, unread, when the machine was copied', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'wireonce-fresh-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'generation');
+    writeFileSync(path, new Uint8Array(16).fill(0xf0));
+    const page = new MemorySource({ uniqueness: 'counter' });
+    const vmgenid = new VmGenId([page, new FileSource(path)], { now: () => 0 });
+    const crng = new Crng({ entropy: new RepeatingEntropy(7), vmgenid, now: () => 0 });
+    writeFileSync(path, ID_A);
+    page.fork(ONE);
+    // The page is looked at for a packet; a moment later the file's watcher looks too.
+    expect(crng.isFresh()).toBe(false);
+    vmgenid.poll();
+    expect(crng.isFresh()).toBe(false);
+    writeFileSync(path, ID_B);
+    vmgenid.poll();
+    expect(crng.isFresh()).toBe(true);
+    await vmgenid.close();
+  });
+
+  test('stays closed for a line that the kernel owed for the fork before', async () => {
+    const { source, announcer, crng, clock } = await machine(COUNTER);
+    const line = () => announcer.announce({ kernelReseeded: true });
+    source.fork(ONE);
+    expect(crng.isFresh()).toBe(false);
+    // Copied again before the kernel has spoken: it may have been in the middle of it.
+    source.fork(new Uint8Array(16).fill(2));
+    expect(crng.isFresh()).toBe(false);
+    line();
+    expect(crng.isFresh()).toBe(false);
+    line();
+    expect(crng.isFresh()).toBe(true);
+    // Control: where nothing is owed the first line counts.
+    clock.ms += 10;
+    source.fork(new Uint8Array(16).fill(3));
+    expect(crng.isFresh()).toBe(false);
+    line();
+    expect(crng.isFresh()).toBe(true);
+  });
+
+  test('opens a second after such a line, when the kernel has had time for the newer fork too', async () => {
+    const { source, announcer, crng, clock } = await machine(COUNTER);
+    for (const fill of [1, 2]) {
+      source.fork(new Uint8Array(16).fill(fill));
+      expect(crng.isFresh()).toBe(false);
+    }
+    announcer.announce({ kernelReseeded: true });
+    clock.ms += UNSURE_RESEED_MS;
+    expect(crng.isFresh()).toBe(true);
   });
 
   test('opens for an ID that the application brings', async () => {

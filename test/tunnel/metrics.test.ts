@@ -1,12 +1,8 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import {
-  formatMetrics,
-  type MetricsOptions,
-  MetricsServer,
-  parseMetricsAddress,
-} from '../../tunnel/metrics.js';
+import { formatMetrics, type MetricsOptions, MetricsServer } from '../../tunnel/metrics.js';
+import { parseMetricsAddress } from '../../tunnel/metrics-address.js';
 import type { DeviceStatus } from '../../tunnel/status.js';
 import { deviceStatus, keyText, noDrops, peerStatus } from './status.js';
 

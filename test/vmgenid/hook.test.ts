@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { VmGenId } from '../../vmgenid/driver.js';
 import { NO_EPOCH, parseGuid } from '../../vmgenid/generation.js';
 import { HOOK_BODY_MAX, HookSource, type HookSourceOptions } from '../../vmgenid/sources/hook.js';
+import { MemorySource } from '../../vmgenid/sources/memory.js';
 
 const GUID = '00112233-4455-6677-8899-aabbccddeeff';
 const SEED = Buffer.alloc(32, 7);
@@ -41,7 +42,7 @@ interface Call {
 }
 interface Reply {
   status: number;
-  json: { epoch?: number; error?: string };
+  json: { epoch?: number; parted?: boolean; error?: string };
   headers: IncomingHttpHeaders;
 }
 
@@ -83,7 +84,7 @@ describe('hook: calls', () => {
     const seeds: (Uint8Array | undefined)[] = [];
     vm.register('randomness', () => void seeds.push(vm.evidence.seed?.slice()));
     const reply = await call({ body: JSON.stringify({ vmGenId: GUID, seed: SEED.toString('base64') }) });
-    expect([reply.status, reply.json]).toEqual([200, { epoch: 2 }]);
+    expect([reply.status, reply.json]).toEqual([200, { epoch: 2, parted: true }]);
     expect(vm.evidence.vmGenId).toEqual(parseGuid(GUID));
     expect(seeds).toEqual([new Uint8Array(SEED)]);
     expect(vm.evidence.seed).toBeUndefined();
@@ -128,7 +129,7 @@ describe('hook: calls', () => {
   it.each([
     [404, 'path', { url: '/' }],
     [404, 'path', { url: '/fork?x=1' }],
-    [405, 'method', { method: 'GET' }],
+    [405, 'method', { method: 'DELETE' }],
     [405, 'method', { method: 'PUT', body: '{}' }],
     [403, 'Origin', { headers: { origin: 'https://example.com' } }],
     [400, 'not JSON', { body: '{' }],
@@ -141,6 +142,8 @@ describe('hook: calls', () => {
     [400, 'vmGenId', { body: '{"vmGenId":7}' }],
     [400, 'vmGenId', { body: '{"vmGenId":null}' }],
     [400, 'vmGenId', { body: '{"vmGenId":"00112233"}' }],
+    [400, 'epoch', { body: '{"epoch":0}' }],
+    [400, 'epoch', { body: '{"epoch":"1"}' }],
     [400, 'seed: not a string', { body: '{"seed":[1]}' }],
     [400, 'seed: not base64', { body: '{"seed":"AAAA AAAA"}' }],
     [400, 'seed: not base64', { body: '{"seed":"AAAAA"}' }],
@@ -156,7 +159,7 @@ describe('hook: calls', () => {
       expect([reply.status, reply.json.error]).toEqual([status, expect.stringContaining(named)]);
       expect(vm.epoch).toBe(1);
       // It still serves.
-      expect((await call()).json).toEqual({ epoch: 2 });
+      expect((await call()).json).toEqual({ epoch: 2, parted: false });
     },
   );
 
@@ -202,8 +205,68 @@ describe('hook: calls', () => {
       });
       socket.on('close', () => resolve());
     });
-    expect((await call()).json).toEqual({ epoch: 2 });
+    expect((await call()).json).toEqual({ epoch: 2, parted: false });
     expect(vm.epoch).toBe(2);
+  });
+});
+
+describe('hook: an agent that can be copied in the middle of its call', () => {
+  /** A machine whose page shows forks at once, and the same to all siblings. */
+  async function underCounter() {
+    const page = new MemorySource({ uniqueness: 'counter' });
+    const vm = new VmGenId([page, new HookSource(path)]);
+    open.push(vm);
+    await vm.start();
+    return { page, vm };
+  }
+  const seeded = (fields: object = {}) => ({
+    body: JSON.stringify({ seed: SEED.toString('base64'), ...fields }),
+  });
+
+  it('learns how things stand, and brings what was made in that epoch', async () => {
+    const { page } = await underCounter();
+    expect((await call({ method: 'GET' })).json).toEqual({ epoch: 1, parted: true });
+    page.fork(parseGuid(GUID));
+    const { json } = await call({ method: 'GET' });
+    expect(json).toEqual({ epoch: 2, parted: false });
+    expect(await call(seeded({ epoch: json.epoch }))).toMatchObject({
+      status: 200,
+      json: { epoch: 2, parted: true },
+    });
+  });
+
+  it('is refused in another epoch than it names, and nothing is learnt of it', async () => {
+    const { page, vm } = await underCounter();
+    page.fork(parseGuid(GUID));
+    vm.check();
+    // The agent has its seed. Here it is copied, with the machine.
+    page.fork(new Uint8Array(16).fill(9));
+    const reply = await call(seeded({ epoch: 2 }));
+    expect([reply.status, reply.json.epoch]).toEqual([409, 3]);
+    expect((await call({ method: 'GET' })).json).toEqual({ epoch: 3, parted: false });
+  });
+
+  it('is told when its call may be older than the fork: it parts nobody then', async () => {
+    const { page } = await underCounter();
+    page.fork(parseGuid(GUID));
+    expect((await call(seeded())).json).toEqual({ epoch: 2, parted: false });
+    const fresh = Buffer.alloc(32, 1).toString('base64');
+    expect((await call({ body: JSON.stringify({ seed: fresh }) })).json).toEqual({ epoch: 2, parted: true });
+  });
+
+  it('control: one that names no epoch hands its siblings’ seed over unnoticed', async () => {
+    const { page, vm } = await underCounter();
+    page.fork(parseGuid(GUID));
+    vm.check();
+    page.fork(new Uint8Array(16).fill(9));
+    vm.check();
+    expect((await call(seeded())).json).toEqual({ epoch: 3, parted: true });
+  });
+
+  it('cannot repeat a call that was the fork itself, where nothing else shows forks', async () => {
+    await hooked();
+    expect((await call(seeded({ epoch: 1 }))).json).toEqual({ epoch: 2, parted: true });
+    expect((await call(seeded({ epoch: 1 }))).status).toBe(409);
   });
 });
 
@@ -270,7 +333,10 @@ describe('hook: where it listens', () => {
       }
       expect((await call({}, at)).status).toBe(401);
       expect(vm.epoch).toBe(1);
-      expect((await call({ headers: { authorization: `Bearer ${token}` } }, at)).json).toEqual({ epoch: 2 });
+      expect((await call({ headers: { authorization: `Bearer ${token}` } }, at)).json).toEqual({
+        epoch: 2,
+        parted: false,
+      });
     },
   );
 

@@ -6,31 +6,40 @@ import { VmGenIdError } from '../errors.js';
 import { parseGuid } from '../generation.js';
 import type { Announcement } from '../source.js';
 
+/** What a caller says: the announcement, and the epoch in which it learnt of it. */
+export interface HookCall {
+  readonly epoch?: number;
+  readonly announcement: Announcement;
+}
+
 export const SEED_BYTES_MIN = 16;
 export const SEED_BYTES_MAX = 1_024;
 
 /**
- * Reads `{"vmGenId": "<GUID>", "seed": "<base64>"}`, both optional; an empty body says neither. Throws
+ * Reads `{"vmGenId": "<GUID>", "seed": "<base64>", "epoch": n}`, all optional; an empty body says nothing. Throws
  * `ERR_HOOK_REQUEST`, with the field at fault in the message.
  */
-export function parseHookCall(body: Buffer): Announcement {
-  if (body.length === 0) return {};
+export function parseHookCall(body: Buffer): HookCall {
+  if (body.length === 0) return { announcement: {} };
   const call = parseObject(body);
   for (const field of Object.keys(call)) {
-    if (field !== 'vmGenId' && field !== 'seed') {
+    if (field !== 'vmGenId' && field !== 'seed' && field !== 'epoch') {
       throw refused(
-        `unknown field ${JSON.stringify(field.slice(0, 60))}: only vmGenId and seed are understood`,
+        `unknown field ${JSON.stringify(field.slice(0, 60))}: only vmGenId, seed and epoch are understood`,
       );
     }
   }
-  const { vmGenId, seed } = call;
+  const { vmGenId, seed, epoch } = call;
   return {
-    ...(vmGenId !== undefined && { vmGenId: parseId(vmGenId) }),
-    ...(seed !== undefined && { seed: parseSeed(seed) }),
+    ...(epoch !== undefined && { epoch: parseEpoch(epoch) }),
+    announcement: {
+      ...(vmGenId !== undefined && { vmGenId: parseId(vmGenId) }),
+      ...(seed !== undefined && { seed: parseSeed(seed) }),
+    },
   };
 }
 
-function parseObject(body: Buffer): { vmGenId?: unknown; seed?: unknown } {
+function parseObject(body: Buffer): { vmGenId?: unknown; seed?: unknown; epoch?: unknown } {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
@@ -42,6 +51,11 @@ function parseObject(body: Buffer): { vmGenId?: unknown; seed?: unknown } {
     throw refused('the body is not a JSON object');
   }
   return value;
+}
+
+function parseEpoch(value: unknown): number {
+  if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
+  throw refused('epoch: not a whole number above 0');
 }
 
 function parseId(value: unknown): Uint8Array {

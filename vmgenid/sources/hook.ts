@@ -9,7 +9,7 @@ import { VmGenIdError } from '../errors.js';
 import { NO_EPOCH } from '../generation.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 import { SOCKET_PATH_MAX, listenAt } from '../unix-socket.js';
-import { parseHookCall } from './hook-call.js';
+import { type HookCall, parseHookCall } from './hook-call.js';
 
 export interface HookSourceOptions {
   /**
@@ -38,8 +38,11 @@ type Answer = { status: number; body: object; headers?: Record<string, string> }
 
 /**
  * `POST /fork` with an optional JSON body `{"vmGenId": "<GUID>", "seed": "<base64>"}` is answered by
- * `{"epoch": n}`. Delayed: the clone runs before the agent speaks. Two calls with one GUID are one fork; calls
- * without a GUID cannot be told apart, and each counts.
+ * `{"epoch": n, "parted": true}`. Delayed: the clone runs before the agent speaks. Two calls with one GUID are one fork;
+ * calls without a GUID cannot be told apart, and each counts.
+ *
+ * An agent inside the machine can be copied between asking for a seed and handing it over: then every sibling has it. It
+ * asks `GET /fork` first, for the epoch, and names it in its call: in another epoch the call has no effect.
  */
 export class HookSource implements GenerationSource {
   readonly name: string;
@@ -168,7 +171,9 @@ export class HookSource implements GenerationSource {
       return no(401, 'Authorization: Bearer token missing or wrong', { 'www-authenticate': 'Bearer' });
     }
     if (url !== '/fork') return no(404, 'path: only /fork is served');
-    if (method !== 'POST') return no(405, 'method: only POST is served', { allow: 'POST' });
+    if (method !== 'POST' && method !== 'GET') {
+      return no(405, 'method: only GET and POST are served', { allow: 'GET, POST' });
+    }
     return undefined;
   }
 
@@ -182,23 +187,38 @@ export class HookSource implements GenerationSource {
   }
 
   async #take(request: IncomingMessage): Promise<Answer> {
+    if (request.method === 'GET') return this.#standing() ?? CLOSED;
     const body = await readBody(request);
     if (!body) return TOO_LARGE;
-    let announcement: ReturnType<typeof parseHookCall>;
+    let call: HookCall;
     try {
-      announcement = parseHookCall(body);
+      call = parseHookCall(body);
     } finally {
       body.fill(0);
     }
     const listener = this.#listener;
-    const epoch = listener?.announce(announcement) ?? NO_EPOCH;
-    if (!listener || epoch === NO_EPOCH) return { status: 503, body: { error: 'closed' } };
-    const settled = await within(this.#settleTimeoutMs, listener.settled());
-    if (settled) return { status: 200, body: { epoch } };
+    if (!listener) return CLOSED;
+    const { announcement } = call;
+    // From here to the announcement nothing else runs. Without an epoch the announcement itself is the first look: what it
+    // brings is not believed if that one shows a fork.
+    const now = call.epoch === undefined ? undefined : listener.look().epoch;
+    if (call.epoch !== now) {
+      announcement.seed?.fill(0);
+      return { status: 409, body: { error: `epoch: it is ${now} now; ask for all else again`, epoch: now } };
+    }
+    const epoch = listener.announce(announcement);
+    if (epoch === NO_EPOCH) return CLOSED;
+    if (await within(this.#settleTimeoutMs, listener.settled())) return this.#standing() ?? CLOSED;
     return { status: 504, body: { error: 'subscribers have not finished; sessions are wiped', epoch } };
+  }
+
+  #standing(): Answer | undefined {
+    const standing = this.#listener?.look();
+    return standing && standing.epoch !== NO_EPOCH ? { status: 200, body: standing } : undefined;
   }
 }
 
+const CLOSED: Answer = { status: 503, body: { error: 'closed' } };
 const TOO_LARGE: Answer = { status: 413, body: { error: `body: more than ${HOOK_BODY_MAX} bytes` } };
 
 async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
