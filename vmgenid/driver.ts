@@ -104,8 +104,10 @@ interface Tracked {
   idEpoch: number;
   /** Until then a change shown by this source is a fork that another has already shown. PAID: it has spoken of it. */
   owesUntil: number;
-  /** It had not spoken of the fork before when this one was noticed: its next word may be about either. */
+  /** It may not have spoken of the fork before when this one was noticed: its next word may be about either. */
   owesOlder: boolean;
+  /** A counter that moved by more than one at its last reading: forks passed of which nobody here has heard. */
+  leapt: boolean;
 }
 
 const PAID = Number.NEGATIVE_INFINITY;
@@ -217,6 +219,7 @@ export class VmGenId implements ForkGuard {
       idEpoch: NO_EPOCH,
       owesUntil: PAID,
       owesOlder: false,
+      leapt: false,
     }));
     this.#immediate = this.#tracked.filter(
       ({ source }) => source.timing === 'immediate' && source.read !== undefined,
@@ -390,6 +393,7 @@ export class VmGenId implements ForkGuard {
       return false;
     }
     const changed = tracked.known ? !sameGeneration(now, tracked.last) : tracked.blind;
+    tracked.leapt = changed && tracked.source.uniqueness === 'counter' && !isNextCount(now, tracked.last);
     if (changed || !tracked.known) tracked.last.set(now);
     tracked.known = true;
     tracked.recovering = tracked.failure !== undefined;
@@ -500,9 +504,10 @@ export class VmGenId implements ForkGuard {
     });
 
     // The others still owe their word on this fork. What already waits in a log is read now, but with suspicion.
+    const leapt = this.#immediate.some(tracked => tracked.leapt);
     for (const other of this.#tracked) {
       if (other === first || other.source.timing === 'immediate') continue;
-      other.owesOlder = other.owesUntil !== PAID;
+      other.owesOlder = leapt || other.owesUntil !== PAID;
       other.owesUntil = this.#now() + SAME_FORK_MS;
     }
     const outer = this.#draining;
@@ -584,6 +589,12 @@ export class VmGenId implements ForkGuard {
       !this.#closed &&
       (this.#immediate.length > 0 ? this.#immediate.some(readable) : this.#tracked.every(readable));
   }
+}
+
+/** Whether a 64-bit counter in the first two words has moved by one. */
+function isNextCount(now: Uint32Array, before: Uint32Array): boolean {
+  const low = (before[0] + 1) >>> 0;
+  return now[0] === low && now[1] === (before[1] + Number(low === 0)) >>> 0;
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -36,7 +36,14 @@ export {
   type SubscriberOptions,
   type VmFork,
 } from './notifier.js';
-export type { Announcement, GenerationSource, SourceListener, Timing, Uniqueness } from './source.js';
+export type {
+  Announcement,
+  GenerationSource,
+  SourceListener,
+  Standing,
+  Timing,
+  Uniqueness,
+} from './source.js';
 export { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
 export { FileSource, type FileSourceOptions } from './sources/file.js';
 export { HookSource, type HookSourceOptions } from './sources/hook.js';

@@ -161,7 +161,7 @@ describe('the barrier', () => {
     source.fork(ONE);
     expect(crng.isFresh()).toBe(false);
     // Copied again before the kernel has spoken: it may have been in the middle of it.
-    source.fork(new Uint8Array(16).fill(2));
+    source.fork(new Uint8Array(16).fill(2, 0, 1));
     expect(crng.isFresh()).toBe(false);
     line();
     expect(crng.isFresh()).toBe(false);
@@ -169,16 +169,27 @@ describe('the barrier', () => {
     expect(crng.isFresh()).toBe(true);
     // Control: where nothing is owed the first line counts.
     clock.ms += 10;
-    source.fork(new Uint8Array(16).fill(3));
+    source.fork(new Uint8Array(16).fill(3, 0, 1));
     expect(crng.isFresh()).toBe(false);
     line();
+    expect(crng.isFresh()).toBe(true);
+  });
+
+  test('stays closed for a line that may be about a fork that nobody has looked at', async () => {
+    const { source, announcer, crng, clock } = await machine(COUNTER);
+    // Copied, and copied again before the program ran: the counter has moved by two.
+    source.fork(new Uint8Array(16).fill(2, 0, 1));
+    expect(crng.isFresh()).toBe(false);
+    announcer.announce({ kernelReseeded: true });
+    expect(crng.isFresh()).toBe(false);
+    clock.ms += UNSURE_RESEED_MS;
     expect(crng.isFresh()).toBe(true);
   });
 
   test('opens a second after such a line, when the kernel has had time for the newer fork too', async () => {
     const { source, announcer, crng, clock } = await machine(COUNTER);
     for (const fill of [1, 2]) {
-      source.fork(new Uint8Array(16).fill(fill));
+      source.fork(new Uint8Array(16).fill(fill, 0, 1));
       expect(crng.isFresh()).toBe(false);
     }
     announcer.announce({ kernelReseeded: true });

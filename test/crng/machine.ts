@@ -11,6 +11,7 @@ import {
   MemorySource,
   type MemorySourceOptions,
   type SourceListener,
+  type Standing,
   VmGenId,
 } from 'wireonce/vmgenid';
 
@@ -64,6 +65,11 @@ export class Announcer implements GenerationSource {
 
   announce(announcement: Announcement): void {
     this.#listener?.announce(announcement);
+  }
+
+  /** How things stand, as the driver tells its sources. */
+  get standing(): Standing | undefined {
+    return this.#listener?.look();
   }
 
   close(): void {}

@@ -155,7 +155,7 @@ describe('after a fork with a unique ID', () => {
 describe('after a fork that a counter shows', () => {
   const counter: MachineOptions = { source: { uniqueness: 'counter' } };
   const fork = ({ source, vmgenid }: Machine) => {
-    source.fork(new Uint8Array(16).fill(3));
+    source.fork(new Uint8Array(16).fill(1, 0, 1));
     vmgenid.check();
   };
 

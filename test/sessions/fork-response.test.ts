@@ -10,6 +10,8 @@ const INITIATION = 1;
 const RESPONSE = 2;
 const DATA = 4;
 const ID = new Uint8Array(16).fill(0xf0);
+/** What a counter shows after so many forks. */
+const count = (forks: number) => new Uint8Array(16).fill(forks, 0, 1);
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -270,7 +272,7 @@ describe('while nothing parts this clone from its siblings', () => {
     const { pair, announcer } = counterOnly();
     pair.connect();
     pair.advance(30_000, true);
-    pair.a.source.fork(ID);
+    pair.a.source.fork(count(1));
     expect(pair.send(pair.a, 'patience')).toBe('waitingForFreshness');
     expect(pair.send(pair.a, 'more of it')).toBe('waitingForFreshness');
     pair.advance(3_000);
@@ -289,7 +291,7 @@ describe('while nothing parts this clone from its siblings', () => {
   it('an initiation is kept, and answered when evidence comes', () => {
     const { pair, announcer } = counterOnly();
     pair.connect();
-    pair.a.source.fork(ID);
+    pair.a.source.fork(count(1));
     pair.advance(6_000);
     pair.b.take();
     pair.b.device.initiateHandshake(pair.a.publicKey);
@@ -310,7 +312,7 @@ describe('while nothing parts this clone from its siblings', () => {
     pair.send(pair.b);
     pair.advance(5_400);
     const [first, second] = pair.b.take();
-    pair.a.source.fork(ID);
+    pair.a.source.fork(count(1));
     expect(pair.a.receive(first)).toBe('handshake');
     pair.advance(20);
     expect(pair.a.receive(second)).toBe('handshake');
@@ -323,10 +325,10 @@ describe('while nothing parts this clone from its siblings', () => {
 
   it('a second fork ends the wait for what was kept', () => {
     const { pair, announcer } = counterOnly();
-    pair.a.source.fork(ID);
+    pair.a.source.fork(count(1));
     pair.send(pair.b);
     pair.a.receive(pair.b.take()[0]);
-    pair.a.source.fork(new Uint8Array(16).fill(2));
+    pair.a.source.fork(count(2));
     pair.advance(0);
     announcer.announce({ kernelReseeded: true });
     pair.advance(1);
