@@ -11,7 +11,6 @@ import {
   MemorySource,
   type MemorySourceOptions,
   type SourceListener,
-  type Standing,
   VmGenId,
 } from 'wireonce/vmgenid';
 
@@ -68,7 +67,7 @@ export class Announcer implements GenerationSource {
   }
 
   /** How things stand, as the driver tells its sources. */
-  get standing(): Standing | undefined {
+  get standing(): { readonly epoch: number } | undefined {
     return this.#listener?.look();
   }
 
