@@ -8,7 +8,7 @@ export default defineConfig({
     fileParallelism: false,
     // A process of its own for each file: daemons die with the process that started them.
     pool: 'forks',
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 120_000,
   },
 });

@@ -278,5 +278,5 @@ describe('wg-quick', () => {
     }
     await until('the last daemon to go', async () => (await state()).daemons === before.daemons);
     expect(await state()).toEqual(before);
-  }, 300_000);
+  }, 600_000);
 });
