@@ -131,3 +131,16 @@ export function innerPacket(bytes: number): Uint8Array {
   packet.set([10, 0, 0, 1, 10, 0, 0, 2], 12);
   return packet;
 }
+
+/** Runs something so many times, corked in batches of so many; one by one without a cork. */
+export function inBatches(device: Device, batch: number, times: number, each: (i: number) => void): void {
+  if (batch === 1) {
+    for (let i = 0; i < times; i++) each(i);
+    return;
+  }
+  for (let i = 0; i < times; ) {
+    device.cork();
+    for (const end = Math.min(i + batch, times); i < end; i++) each(i);
+    device.uncork();
+  }
+}

@@ -6,7 +6,7 @@ import { messageLength } from '../../protocol/transport.js';
 import type { Suite } from '../../protocol/suite.js';
 import { MemorySource } from '../../vmgenid/sources/memory.js';
 import { Gateway } from '../gateway.js';
-import { innerPacket } from '../machine.js';
+import { inBatches, innerPacket } from '../machine.js';
 import { type Candidate, type Effort, measure } from '../measure.js';
 import { type Row, ratioRow } from '../row.js';
 
@@ -47,15 +47,11 @@ function sending({ device }: Gateway, peers: number): Candidate {
   let peer = 0;
   return {
     run(times) {
-      for (let i = 0; i < times; ) {
-        device.cork();
-        for (const end = Math.min(i + BATCH, times); i < end; i++) {
-          address(packet, 16, peer);
-          if (device.sendPacket(packet) !== 'sent') throw new Error('a packet was not sent');
-          peer = (peer + STRIDE) % peers;
-        }
-        device.uncork();
-      }
+      inBatches(device, BATCH, times, () => {
+        address(packet, 16, peer);
+        if (device.sendPacket(packet) !== 'sent') throw new Error('a packet was not sent');
+        peer = (peer + STRIDE) % peers;
+      });
     },
   };
 }
@@ -79,15 +75,11 @@ function receiving(gateway: Gateway, peers: number): Candidate {
       }
     },
     run(times) {
-      for (let i = 0; i < times; ) {
-        device.cork();
-        for (const end = Math.min(i + BATCH, times); i < end; i++) {
-          const slot = slots[i];
-          const result = device.receiveDatagram(slot.datagram, gateway.endpointOf(slot.peer));
-          if (result !== 'data') throw new Error('a datagram was not delivered');
-        }
-        device.uncork();
-      }
+      inBatches(device, BATCH, times, i => {
+        const slot = slots[i];
+        const result = device.receiveDatagram(slot.datagram, gateway.endpointOf(slot.peer));
+        if (result !== 'data') throw new Error('a datagram was not delivered');
+      });
     },
   };
 }

@@ -7,14 +7,14 @@ import { Keypair, KEYPAIR_BYTES } from '../../protocol/keypair.js';
 import { TRANSPORT } from '../../protocol/messages.js';
 import { type Suite, TAG_BYTES } from '../../protocol/suite.js';
 import { messageLength, openPacket, sealPacket } from '../../protocol/transport.js';
-import { Pair, innerPacket } from '../machine.js';
+import { Pair, inBatches, innerPacket } from '../machine.js';
 import { type Candidate, type Effort, measure } from '../measure.js';
 import { type Row, ratioRow } from '../row.js';
 
 const PACKET_BYTES = 1420;
 const PADDED_BYTES = 1424;
 /** Packets that one reading of a TUN device with offloads brings. */
-export const BATCH = 45;
+const BATCH = 45;
 /** Times the padded packet: the longest message that a datagram could be. */
 const LONG = 46;
 /** Sealed datagrams that one round of opening consumes. */
@@ -154,23 +154,6 @@ function receive(pair: Pair, batch: number): Candidate {
       if (pair.delivered - before !== times) throw refused();
     },
   };
-}
-
-function inBatches(
-  device: { cork(): void; uncork(): void },
-  batch: number,
-  times: number,
-  each: (i: number) => void,
-): void {
-  if (batch === 1) {
-    for (let i = 0; i < times; i++) each(i);
-    return;
-  }
-  for (let i = 0; i < times; ) {
-    device.cork();
-    for (const end = Math.min(i + batch, times); i < end; i++) each(i);
-    device.uncork();
-  }
 }
 
 /** Its two keys are the same, so that it opens what it seals. */

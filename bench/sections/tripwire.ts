@@ -19,7 +19,7 @@ export async function tripwireSection(suite: Suite, effort: Effort): Promise<Row
   const pairs = [true, false].map(tripwire => new Pair(suite, { tripwire }));
   for (const pair of pairs) pair.handshake();
   const [on, off] = measure(
-    pairs.map(pair => receiving(pair, PACKET_BYTES)),
+    pairs.map(pair => receiving(pair, PACKET_BYTES, 1)),
     effort,
   );
   for (const pair of pairs) await pair.close();

@@ -40,10 +40,12 @@ describe.each(suites)('with suite $name', suite => {
   test('sending and receiving are measured beside the suite, at three sizes, with a goal at one', async () => {
     const rows = await transportSection(suite, TINY, true);
     expectShape(rows, 'transport');
-    expect(rows).toHaveLength(6);
+    expect(rows).toHaveLength(12);
     expect(rows.filter(row => row.goal).map(row => row.name)).toEqual([
-      'send 1420 B: sendPacket to sink',
-      'receive 1420 B: receiveDatagram to sink',
+      'send 1420 B, one by one',
+      'send 1420 B, batches of 45',
+      'receive 1420 B, one by one',
+      'receive 1420 B, batches of 45',
     ]);
   });
 
