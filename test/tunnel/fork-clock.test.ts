@@ -4,8 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { nobleSuite } from '../../protocol/suites/noble.js';
 import { ForkClock, readRtc } from '../../tunnel/fork-clock.js';
 import { MemorySource, VmGenId } from '../../vmgenid/index.js';
+import { End, introduce, Pair } from '../support/pair.js';
 
 const START = 1_700_000_000_000;
 
@@ -106,6 +108,52 @@ describe('the clock after a fork', () => {
     clock.close();
     fork(60_000, 1);
     expect(clock.behindMs).toBe(0);
+  });
+});
+
+describe('a peer that has heard from a sibling meanwhile', () => {
+  /** What it makes of the handshake of a clone, an hour after the snapshot, by this clock. */
+  function answerTo(rtc: boolean) {
+    const HOUR_MS = 3_600_000;
+    const held: { clock?: ForkClock; pair?: Pair } = {};
+    const pair = new Pair({
+      a: {
+        device: {
+          clock: { now: () => held.pair?.clock.ms ?? 1_000_000, wallClock: () => held.clock!.wallClock() },
+        },
+      },
+    });
+    held.pair = pair;
+    const { a, b, clock } = pair;
+    const system = { now: () => clock.ms, wallClock: () => START + clock.ms };
+    const outside = { aheadMs: 0 };
+    held.clock = new ForkClock({
+      vmgenid: a.vmgenid,
+      clock: system,
+      readHardware: () => (rtc ? system.wallClock() + outside.aheadMs : undefined),
+    });
+    pair.connect();
+    clock.ms += 1_000;
+
+    // The snapshot. A sibling with the same key and the right time talks to the peer; then this clone is started.
+    const sibling = new End(1, { ms: clock.ms, wallMs: HOUR_MS }, nobleSuite, {});
+    introduce(sibling, b);
+    sibling.device.initiateHandshake(b.publicKey);
+    expect(sibling.take().map(datagram => b.receive(datagram))).toEqual(['handshake']);
+    clock.ms += 1_000;
+    outside.aheadMs = HOUR_MS;
+    a.source.fork(new Uint8Array(16).fill(1));
+    pair.send(a);
+    a.device.runTimers();
+    return a.take().map(datagram => b.receive(datagram));
+  }
+
+  it('accepts the handshake of a clone that takes the hardware clock’s time', () => {
+    expect(answerTo(true)).toEqual(['handshake']);
+  });
+
+  it('control: takes it for a replay when the clone’s clock stayed behind', () => {
+    expect(answerTo(false)).toEqual([{ drop: 'replayedInitiation' }]);
   });
 });
 
