@@ -12,6 +12,7 @@ import { TunIo } from '../../../tunnel/linux/tun-io.js';
 import { LinuxUdpSocket } from '../../../tunnel/linux/udp.js';
 import { LinuxUdpEndpoint } from '../../../tunnel/linux/udp-endpoint.js';
 import { ACK, type Flow, PSH, packet, readPacket } from '../../tunnel/linux/offload/packets.js';
+import { until } from '../support/run.js';
 import { atEnd, freshName, ip, libc, namespace, tun } from './network.js';
 
 const bytesOf = (address: string) => parseIp(address)!.ip;
@@ -248,7 +249,7 @@ describe('a way that carries no such datagrams whole', () => {
   it.each([
     { family: 'IPv4', ours: '10.78.3.1', theirs: '10.78.3.2', mask: 24 },
     { family: 'IPv6', ours: 'fd78:3::1', theirs: 'fd78:3::2', mask: 64 },
-  ])('gets them one by one: $family', ({ ours, theirs, mask }) => {
+  ])('gets them one by one: $family', async ({ ours, theirs, mask }) => {
     const name = freshName();
     ip('link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`);
     atEnd(() => ip('link', 'del', name));
@@ -257,7 +258,10 @@ describe('a way that carries no such datagrams whole', () => {
     ip('link', 'set', name, 'up');
     ip('link', 'set', `${name}p`, 'up');
     ip('neigh', 'add', theirs, 'lladdr', '02:00:00:00:00:01', 'dev', name);
-    const transmitted = () => Number(readFileSync(`/sys/class/net/${name}/statistics/tx_packets`, 'utf8'));
+    const about = (what: string) => readFileSync(`/sys/class/net/${name}/${what}`, 'utf8').trim();
+    // Until the kernel has noticed the other end, what is sent is lost.
+    await until('the link is up', () => about('operstate') === 'up');
+    const transmitted = () => Number(about('statistics/tx_packets'));
     const socket = LinuxUdpSocket.open(libc);
     atEnd(() => socket.close());
     const to = LinuxUdpEndpoint.of(bytesOf(theirs), 9);
@@ -266,7 +270,7 @@ describe('a way that carries no such datagrams whole', () => {
     expect(socket.flush()).toBe(0);
     expect(socket.counters).toMatchObject({ runsRefused: 1, sendFailed: 0, sent: 20 });
     // Two fragments each.
-    expect(transmitted() - before).toBeGreaterThanOrEqual(40);
+    await until('all have gone', () => transmitted() - before >= 40);
     for (let i = 0; i < 20; i++) socket.queue(new Uint8Array(1_200), to);
     socket.flush();
     expect(socket.counters).toMatchObject({ runsRefused: 1, sendFailed: 0, sent: 40 });
