@@ -1,0 +1,54 @@
+// Native suites keep the key they were last given. Whenever a device erases a key, it has its suite forget as well.
+
+import { expect, it } from 'vitest';
+import type { Suite } from '../../protocol/suite.js';
+import { nobleSuite } from '../../protocol/suites/noble.js';
+import type { ForkPolicy } from '../../sessions/events.js';
+import { Pair } from '../support/pair.js';
+
+const ID = new Uint8Array(16).fill(0xf0);
+
+/** A connected pair, and how often the suite of its first end has been asked to forget. */
+function watched(forkPolicy: ForkPolicy = 'wipe') {
+  const asked = { times: 0 };
+  const suite: Suite = { ...nobleSuite, forget: () => void asked.times++ };
+  const pair = new Pair({ a: { device: { suite, forkPolicy } } }).connect();
+  pair.advance(1_000, true);
+  return { pair, asked };
+}
+
+const erasures: [string, (pair: Pair) => void, ForkPolicy?][] = [
+  ['a handshake is made', pair => pair.a.device.initiateHandshake(pair.b.publicKey)],
+  ['a peer is removed', pair => pair.a.device.removePeer(pair.b.publicKey)],
+  ['the device is wiped', pair => pair.a.device.wipe()],
+  ['the identity is changed', pair => pair.a.device.setPrivateKey(new Uint8Array(32).fill(7))],
+  ['keys come to the end of their life', pair => pair.advance(600_000)],
+  ['the machine was forked', fork],
+  ['the machine was forked, policy expire-sending', fork, 'expire-sending'],
+  ['the machine was forked, policy hold', fork, 'hold'],
+];
+
+function fork(pair: Pair): void {
+  pair.a.source.fork(ID);
+  pair.a.vmgenid.check();
+}
+
+it.each(erasures)('the suite forgets when %s', (_, erase, forkPolicy) => {
+  const { pair, asked } = watched(forkPolicy);
+  // Past the time in which no further handshake is made.
+  pair.advance(6_000, true);
+  const before = asked.times;
+  erase(pair);
+  expect(asked.times).toBeGreaterThan(before);
+});
+
+it('it is not asked to for a packet: no key is erased then, and it would cost as much as a third of the cipher', () => {
+  const { pair, asked } = watched();
+  const before = asked.times;
+  for (let i = 0; i < 20; i++) {
+    pair.send(pair.a, `${i}`);
+    pair.send(pair.b, `${i}`);
+    pair.settle();
+  }
+  expect(asked.times).toBe(before);
+});
