@@ -1,7 +1,8 @@
 // Traffic between daemons: ours on both sides, and ours with Debian's wireguard-go on either.
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { closeMachines, endpoint, INNER, type Kind, type Pair, startPair } from './support/machine.js';
+import { iperf } from './support/iperf.js';
+import { closeMachines, endpoint, INNER, type Kind, startPair } from './support/machine.js';
 
 afterEach(closeMachines);
 
@@ -64,20 +65,9 @@ describe.each(KINDS)('%s calls %s', (a, b) => {
   test('TCP and UDP stream both ways', async () => {
     const found = await pair();
     for (const reverse of [false, true]) {
-      expect(await iperf(found, ['-t', '1', ...(reverse ? ['-R'] : [])])).toBeGreaterThan(1e6);
-      expect(await iperf(found, ['-t', '1', '-u', '-b', '5M', ...(reverse ? ['-R'] : [])])).toBeGreaterThan(
-        1e5,
-      );
+      const back = reverse ? ['-R'] : [];
+      expect((await iperf(found, ['-t', '1', ...back])).bitsPerSecond).toBeGreaterThan(1e6);
+      expect((await iperf(found, ['-t', '1', '-u', '-b', '5M', ...back])).bitsPerSecond).toBeGreaterThan(1e5);
     }
   });
 });
-
-/** Bits per second that arrived, of iperf3 from A to B. */
-async function iperf({ a, b }: Pair, args: readonly string[]): Promise<number> {
-  const server = b.exec('iperf3', '-s', '-1', '-B', INNER.b4);
-  await b.exec('sh', '-c', 'until ss -Hltn sport = :5201 | grep -q 5201; do sleep 0.05; done');
-  const output = JSON.parse(await a.exec('iperf3', '-c', INNER.b4, '-J', ...args));
-  await server;
-  const { sum_received, sum } = output.end as Record<string, { bits_per_second: number } | undefined>;
-  return (sum_received ?? sum)?.bits_per_second ?? 0;
-}

@@ -8,9 +8,14 @@ const POLL_MS = 5;
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /** Runs a program to its end and returns what it printed. Throws with its complaint when it fails. */
-export function run(command: string, args: readonly string[], input?: string): Promise<string> {
+export function run(
+  command: string,
+  args: readonly string[],
+  input?: string,
+  timeoutMs = COMMAND_TIMEOUT_MS,
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    const options = { timeout: COMMAND_TIMEOUT_MS, maxBuffer: MAX_OUTPUT_BYTES };
+    const options = { timeout: timeoutMs, maxBuffer: MAX_OUTPUT_BYTES };
     const child = execFile(command, args, options, (error, stdout, stderr) => {
       if (!error) return resolve(stdout);
       reject(new Error(`${command} ${args.join(' ')}: ${stderr.trim() || stdout.trim() || error.message}`));

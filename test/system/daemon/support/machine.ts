@@ -153,7 +153,12 @@ export class Machine {
 
   /** A program in the namespace. */
   exec(program: string, ...args: string[]): Promise<string> {
-    return run('ip', ['netns', 'exec', this.namespace, program, ...args]);
+    return this.execFor(undefined, program, ...args);
+  }
+
+  /** The same, with its time in milliseconds. */
+  execFor(timeoutMs: number | undefined, program: string, ...args: string[]): Promise<string> {
+    return run('ip', ['netns', 'exec', this.namespace, program, ...args], undefined, timeoutMs);
   }
 
   file(name: string, text: string): string {
@@ -188,24 +193,16 @@ export class Machine {
   }
 
   /**
-   * Replies to so many echo requests, each waited for before the next is sent: after the last of several `ping` waits
-   * for two round trips alone, which a busy machine may miss.
+   * How many of `count` pings were answered, each within `waitS`, one after the other. (A `ping` that sends many waits
+   * for the last of them no longer than twice the slowest reply, which a busy machine may exceed.)
    */
   async ping(
     address: string,
     options: { count?: number; size?: number; waitS?: number } = {},
   ): Promise<number> {
     const { count = 3, size = 56, waitS = 5 } = options;
-    let received = 0;
-    for (let i = 0; i < count; i++) {
-      const args = ['-n', '-q', '-c', '1', '-W', `${waitS}`, '-s', `${size}`, address];
-      // `ping` exits with 1 when nothing came back: that is a result, not a failure.
-      const output = await this.exec('ping', ...args).catch((error: Error) => error.message);
-      const numbers = /transmitted, (\d+) received/.exec(output);
-      if (!numbers) throw new Error(`no summary from ping: ${output}`);
-      received += Number(numbers[1]);
-    }
-    return received;
+    const one = `ping -n -q -c 1 -W ${waitS} -s ${size} ${address} >/dev/null 2>&1 && n=$((n + 1))`;
+    return Number(await this.exec('sh', '-c', `n=0; for i in $(seq ${count}); do ${one}; done; echo $n`));
   }
 }
 
@@ -234,15 +231,17 @@ export interface Pair {
   readonly b: Machine;
   /** The addresses of the wire. */
   readonly outer: { readonly a: string; readonly b: string };
-  readonly ports: { readonly a: number; readonly b: number };
+  readonly ports: { a: number; b: number };
 }
 
 /** Two machines on one wire, each a peer of the other, up, with both addresses of `INNER`. A knows where B is. */
 export async function startPair(options: PairOptions = {}): Promise<Pair> {
   const [nsA, nsB] = [await namespace(), await namespace()];
   await wire(nsA, nsB, options.outerMtu ?? 1_500);
-  const a = await Machine.start({ ...options.a, namespace: nsA });
-  const b = await Machine.start({ ...options.b, namespace: nsB });
+  const [a, b] = await Promise.all([
+    Machine.start({ ...options.a, namespace: nsA }),
+    Machine.start({ ...options.b, namespace: nsB }),
+  ]);
   await a.up(`${INNER.a4}/24`, `${INNER.a6}/64`);
   await b.up(`${INNER.b4}/24`, `${INNER.b6}/64`);
   const { a: outerA, b: outerB } = OUTER[options.outer ?? 4];
