@@ -1,6 +1,7 @@
 // The release gate over memory of the sink's own: sealed where it is sent from, and no byte of it sent unchecked.
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { NonceCounter } from '../../protocol/nonce-counter.js';
 import { Pair, type EndOptions, payloadOf } from '../support/pair.js';
 import { WatchedOutbox } from '../support/outbox.js';
 
@@ -97,5 +98,20 @@ describe('a sink with an outbox', () => {
     pair.a.source.fork(ID);
     pair.advance(30);
     expect(outbox.counts).toMatchObject({ sent: sent + 4, discarded: 2 });
+  });
+
+  it('gets a slot back, zeroed, when the keypair has no counter left for it', () => {
+    const { pair, outbox } = pairWith(4);
+    pair.connect();
+    const { sent } = outbox.counts;
+    const spend = vi.spyOn(NonceCounter.prototype, 'spend').mockReturnValue(false);
+    try {
+      expect(pair.send(pair.a, 'waits for new keys')).toBe('staged');
+    } finally {
+      spend.mockRestore();
+    }
+    // It would have thrown if there were anything left of the packet.
+    expect(outbox.counts).toMatchObject({ sent, discarded: 1 });
+    expect(outbox.out.size).toBe(0);
   });
 });
