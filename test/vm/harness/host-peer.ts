@@ -4,7 +4,7 @@
 import { Crng, kernelEntropy } from '../../../crng/index.js';
 import type { Suite } from '../../../protocol/suite.js';
 import { fastestSuite } from '../../../protocol/suites/fastest.js';
-import { Device } from '../../../sessions/device.js';
+import { Device, type DeviceOptions } from '../../../sessions/device.js';
 import type { Endpoint } from '../../../sessions/ports.js';
 import type { ReceiveResult } from '../../../sessions/receive.js';
 import { UdpEndpoint } from '../../../tunnel/endpoint.js';
@@ -22,6 +22,8 @@ const TIMER_MS = 2;
 
 let suite: Promise<Suite> | undefined;
 
+export type HostPeerOptions = Pick<DeviceOptions, 'tripwire'>;
+
 export class HostPeer {
   /** Called with every packet that comes out of the tunnel. */
   onPacket: (packet: Uint8Array) => void = () => {};
@@ -32,7 +34,7 @@ export class HostPeer {
   readonly #closers: (() => unknown)[];
   readonly #links = new Map<Endpoint, Link>();
 
-  private constructor(host: Identity, guest: Identity, suite: Suite) {
+  private constructor(host: Identity, guest: Identity, suite: Suite, options: HostPeerOptions) {
     this.#guest = guest;
     const vmgenid = new VmGenId([new MemorySource()]);
     const entropy = kernelEntropy();
@@ -44,6 +46,7 @@ export class HostPeer {
       vmgenid,
       clock,
       suite,
+      ...options,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
         deliverPacket: packet => this.onPacket(new Uint8Array(packet)),
@@ -61,9 +64,9 @@ export class HostPeer {
     ];
   }
 
-  static async start(host: Identity, guest: Identity): Promise<HostPeer> {
+  static async start(host: Identity, guest: Identity, options: HostPeerOptions = {}): Promise<HostPeer> {
     suite ??= fastestSuite();
-    return new HostPeer(host, guest, await suite);
+    return new HostPeer(host, guest, await suite, options);
   }
 
   /** Answers whatever comes over this cable from now on. Clones may share one peer, or have one each. */
@@ -97,6 +100,11 @@ export class HostPeer {
 
   get hasSession(): boolean {
     return this.#device.peer(this.#guest.publicKey)?.hasSession ?? false;
+  }
+
+  /** How often it has found that the guest was cloned. */
+  get clonesFound(): number {
+    return this.#device.stats().clonedPeers;
   }
 
   async close(): Promise<void> {
