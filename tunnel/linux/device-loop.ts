@@ -186,8 +186,9 @@ export class DeviceLoop {
       if (this.#logPlace >= 0 && poller.happened(this.#logPlace) !== 0) this.#readLog();
       if (poller.happened(this.#monitorPlace) !== 0)
         this.#monitor.readable(event => this.#linkChanged(event));
-      this.#socketReady();
-      if (poller.happened(this.#tunPlace) !== 0) this.#readTun();
+      // What is delivered is often answered before its write returns: by an acknowledgement, by an echo.
+      const delivered = this.#socketReady();
+      if (delivered || poller.happened(this.#tunPlace) !== 0) this.#readTun();
     }
     const now = clock.now();
     if (now >= this.#lookAt) this.#look(now);
@@ -284,19 +285,21 @@ export class DeviceLoop {
     }
   }
 
-  #socketReady(): void {
+  /** Receives what waits. Returns whether something may have been delivered. */
+  #socketReady(): boolean {
     const socket = this.#configuration.socket;
-    if (!socket || socket !== this.#polledSocket) return;
+    if (!socket || socket !== this.#polledSocket) return false;
     const poller = this.#poller;
     const v4 = this.#v4Place >= 0 && (poller.happened(this.#v4Place) & ~POLLOUT) !== 0;
     const v6 = this.#v6Place >= 0 && (poller.happened(this.#v6Place) & ~POLLOUT) !== 0;
-    if (!v4 && !v6) return;
+    if (!v4 && !v6) return false;
     for (let batch = 0; batch < MAX_UDP_BATCHES; batch++) {
       const more4 = v4 && this.#receive(socket, socket.fd4);
       const more6 = v6 && this.#receive(socket, socket.fd6);
       // A handler may have closed it: a fork policy, a word of another thread.
-      if (!(more4 || more6) || socket !== this.#configuration.socket) return;
+      if (!(more4 || more6) || socket !== this.#configuration.socket) break;
     }
+    return true;
   }
 
   /** One batch of datagrams. Returns whether there may be more. */
