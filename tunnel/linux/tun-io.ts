@@ -2,7 +2,7 @@
 // Promises: nothing is copied and nothing allocated for usual traffic; packets of one flow are written in their order.
 // Read on: offload/segmenter.ts, offload/coalescer.ts.
 
-import { Coalescer, type TunWrite } from './offload/coalescer.js';
+import { Coalescer, type Joins, type TunWrite } from './offload/coalescer.js';
 import { packetMemory } from './offload/packet-memory.js';
 import { Segmenter } from './offload/segmenter.js';
 import { type LinuxTun, tunOutcome } from './tun.js';
@@ -12,6 +12,7 @@ import { ViewCache } from './view-cache.js';
 const MAX_READ_BYTES = 65_536 + 64;
 /** Where a read begins. With the 10 bytes of a virtio-net header packets begin at a multiple of 8, where sums are fast. */
 const READ_AT = 6;
+const JOINED_TRIALS = 4;
 
 export interface TunCounters {
   /** Packets read from the interface, and written to it. */
@@ -26,8 +27,11 @@ export interface TunCounters {
   undeliverable: number;
 }
 
+/** What is used of a TUN device. */
+export type PacketDevice = Pick<LinuxTun, 'vnetHeaderBytes' | 'offloads' | 'read' | 'write' | 'writeJoined'>;
+
 export interface TunIoOptions {
-  readonly tun: LinuxTun;
+  readonly tun: PacketDevice;
   /** A write found the interface gone. */
   readonly onGone: () => void;
 }
@@ -42,11 +46,14 @@ export class TunIo {
     undeliverable: 0,
   };
   readonly #options: TunIoOptions;
-  readonly #tun: LinuxTun;
+  readonly #tun: PacketDevice;
   readonly #buffer: Uint8Array;
   readonly #views: ViewCache;
   readonly #segmenter: Segmenter | undefined;
   readonly #coalescer: Coalescer | undefined;
+  readonly #joins: Joins;
+  /** Joined writes that may yet be refused before no more are made; without end once one was taken. */
+  readonly #patience = { tcp: JOINED_TRIALS, udp: JOINED_TRIALS };
 
   constructor(options: TunIoOptions) {
     const { tun } = options;
@@ -55,11 +62,12 @@ export class TunIo {
     const memory = packetMemory();
     this.#buffer = memory.bytes;
     this.#views = new ViewCache(memory.bytes);
+    // A kernel that gives us datagrams to split takes joined ones, and no other does.
+    this.#joins = { tcp: true, udp: tun.offloads.includes('TUN_USO') };
     if (tun.vnetHeaderBytes === 0) return;
     this.#segmenter = new Segmenter(memory);
     this.#coalescer = new Coalescer({
-      // A kernel that gives us datagrams to split takes joined ones, and no other does.
-      udp: tun.offloads.includes('TUN_USO'),
+      joins: this.#joins,
       write: write => this.#writeJoined(write),
     });
   }
@@ -105,7 +113,16 @@ export class TunIo {
   }
 
   #writeJoined(write: TunWrite): void {
-    this.#written(this.#tun.writeJoined(write), write.count);
+    const result = this.#tun.writeJoined(write);
+    this.#written(result, write.count);
+    if (write.count > 1) this.#learn(write.isTcp ? 'tcp' : 'udp', result);
+  }
+
+  // What was refused is lost, as on a wire. A kernel that has taken such a write will take others: what it refuses then is
+  // some peer's strange packet.
+  #learn(kind: keyof Joins, result: number): void {
+    if (result > 0) this.#patience[kind] = Number.POSITIVE_INFINITY;
+    else if (tunOutcome(result) === 'refused' && --this.#patience[kind] === 0) this.#joins[kind] = false;
   }
 
   #written(result: number, packets: number): void {

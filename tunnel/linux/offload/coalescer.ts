@@ -81,6 +81,8 @@ export interface TunWrite {
   /** How many of `packets` count. */
   readonly count: number;
   readonly headersLength: number;
+  /** Of a write with several packets: whether they are TCP's; else they are UDP's. */
+  readonly isTcp: boolean;
 }
 
 /** A packet, and those that were joined to it. Reused. */
@@ -105,9 +107,15 @@ class Run implements TunWrite {
   endFlags = 0;
 }
 
+/** Which packets are joined. */
+export interface Joins {
+  tcp: boolean;
+  udp: boolean;
+}
+
 export interface CoalescerOptions {
-  /** Whether the kernel takes joined UDP datagrams. */
-  readonly udp: boolean;
+  /** May change between two packets. */
+  readonly joins: Readonly<Joins>;
   readonly write: (write: TunWrite) => void;
 }
 
@@ -227,6 +235,7 @@ export class Coalescer {
     this.#headersLength = headersLength;
     this.#flags = packet[transport + TCP_FLAGS];
     this.#joinable =
+      this.#options.joins.tcp &&
       (this.#flags & (TCP_ACK | TCP_ALONE)) === TCP_ACK &&
       headersLength >= transport + TCP_HEADER_BYTES &&
       headersLength < packet.length &&
@@ -242,7 +251,7 @@ export class Coalescer {
     this.#headersLength = transport + UDP_HEADER_BYTES;
     this.#flags = 0;
     this.#joinable =
-      this.#options.udp &&
+      this.#options.joins.udp &&
       u16be(packet, transport + UDP_LENGTH) === packet.length - transport &&
       // Without a checksum none may be put in.
       wordAt(packet, transport + UDP_CHECKSUM) !== 0 &&

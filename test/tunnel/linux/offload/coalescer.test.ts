@@ -22,7 +22,7 @@ import {
 function join(packets: readonly Uint8Array[], udp = true): Uint8Array[] {
   const writes: Uint8Array[] = [];
   const coalescer = new Coalescer({
-    udp,
+    joins: { tcp: true, udp },
     write: ({ vnetHeader, packets: parts, addresses, count, headersLength }) => {
       for (let i = 0; i < count; i++) expect(parts[i].length).toBe(packets[addresses[i]].length);
       const pieces = parts.slice(0, count).map((part, i) => (i === 0 ? part : part.subarray(headersLength)));
