@@ -56,7 +56,7 @@ export interface ForkResult {
   readonly repeatedEphemerals: number;
   readonly clones: readonly CloneResult[];
   /** What XOR gave for one pair: the plaintext of the second, recovered from the first. */
-  readonly recovered: string | undefined;
+  readonly recovered?: string;
 }
 
 const ENOUGH = 5_000;
@@ -191,10 +191,11 @@ export class Trial {
     for (const { data } of [origin, ...taps]) {
       for (const datagram of data) times.set(nameOf(datagram), (times.get(nameOf(datagram)) ?? 0) + 1);
     }
+    const recovered = this.#recover(reuses);
     return {
       reused: reuses.length,
       repeatedEphemerals: findRepeatedEphemerals(taps).length,
-      recovered: reuses.length > 0 ? this.#recover(reuses) : undefined,
+      ...(recovered !== undefined && { recovered }),
       clones: taps.map((tap, i) => {
         const { resumedAt } = clones[i];
         const old = tap.data.filter(

@@ -1,0 +1,36 @@
+// What is forked, in the order of the table.
+
+import type { Subject } from '../subjects/subject.js';
+import { kernelWireguard, wireguardGo, wireonce } from '../subjects/wg-interface.js';
+
+export interface Contestant {
+  readonly subject: Subject;
+  /** What must come out for the run to prove anything: no reuse in any fork, reuse in some, or whatever it is. */
+  readonly expected: 'none' | 'some' | 'any';
+  /** A clone that has sent so many datagrams without a new handshake is not waited for any longer. */
+  readonly enough: number;
+}
+
+/**
+ * Longer than the kernel's log line is late. It came 2 to 207 ms after the restore on an idle machine; emulated on a busy
+ * one everything takes longer.
+ */
+const HOLD_BACK_MS = 1_500;
+
+export const CONTESTANTS: readonly Contestant[] = [
+  { subject: wireonce('wireonce (immediate)'), expected: 'none', enough: 5_000 },
+  {
+    subject: wireonce('wireonce (delayed: kmsg)', { settings: { ACPI: 'off' } }),
+    expected: 'any',
+    enough: 5_000,
+  },
+  {
+    subject: wireonce('wireonce (delayed, holdBackMs)', {
+      settings: { ACPI: 'off', HOLD_BACK_MS: String(HOLD_BACK_MS) },
+    }),
+    expected: 'none',
+    enough: 5_000,
+  },
+  { subject: kernelWireguard, expected: 'any', enough: 5_000 },
+  { subject: wireguardGo, expected: 'some', enough: 3_000 },
+];

@@ -1,0 +1,101 @@
+// The figures of a run, as a table and as JSON.
+
+import type { ForkResult } from '../harness/trial.js';
+
+export interface ProvenFork extends ForkResult {
+  readonly instant: string;
+}
+
+export interface Row {
+  readonly name: string;
+  readonly expected: 'none' | 'some' | 'any';
+  readonly forks: readonly ProvenFork[];
+  /** Attempts in which no comparison came about, with the reason. */
+  readonly failures: readonly string[];
+}
+
+export interface Report {
+  readonly seed: number;
+  readonly date: string;
+  readonly machine: string;
+  readonly rows: readonly Row[];
+}
+
+const COLUMNS = [
+  'what is cloned',
+  'forks',
+  'with reuse',
+  'reused nonces',
+  'window, packets',
+  'window, ms',
+  'back after, ms',
+] as const;
+
+/** A table in Markdown, and a line for each pair of ciphertexts that gave a plaintext away. */
+export function formatReport({ rows, seed, machine, date }: Report): string {
+  const lines = [
+    `${date}, ${machine}, seed ${seed}. Min / median / max per fork.`,
+    '',
+    `| ${COLUMNS.join(' | ')} |`,
+    `|${COLUMNS.map(() => '---').join('|')}|`,
+    ...rows.map(row => `| ${cells(row).join(' | ')} |`),
+  ];
+  for (const { name, forks, failures } of rows) {
+    const recovered = forks.find(fork => fork.recovered !== undefined)?.recovered;
+    if (recovered) lines.push('', `${name}: XOR of one pair gave "${recovered}"`);
+    if (failures.length > 0)
+      lines.push('', `${name}: ${failures.length} attempts failed, first: ${failures[0]}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** Reused nonces by the instant of the snapshot, for whoever wants to know where they come from. */
+export function byInstant({
+  forks,
+}: Row): Record<string, { forks: number; withReuse: number; reused: number }> {
+  const instants: Record<string, { forks: number; withReuse: number; reused: number }> = {};
+  for (const { instant, reused } of forks) {
+    const entry = (instants[instant] ??= { forks: 0, withReuse: 0, reused: 0 });
+    entry.forks++;
+    entry.reused += reused;
+    if (reused > 0) entry.withReuse++;
+  }
+  return instants;
+}
+
+/** What does not hold in this run; empty when the proof stands. */
+export function complaints({ rows }: Report): string[] {
+  return rows.flatMap(({ name, expected, forks, failures }) => {
+    const reused = forks.filter(fork => fork.reused > 0).length;
+    if (forks.length === 0) return [`${name}: no fork was compared`];
+    if (failures.length > forks.length / 4) return [`${name}: ${failures.length} attempts failed`];
+    if (expected === 'none' && reused > 0) return [`${name}: nonces were used twice in ${reused} forks`];
+    if (expected === 'some' && reused === 0)
+      return [`${name}: no reuse, so this run could not have seen any`];
+    return [];
+  });
+}
+
+function cells({ name, forks }: Row): string[] {
+  const clones = forks.flatMap(fork => fork.clones);
+  const windows = forks.map(fork => Math.max(...fork.clones.map(clone => clone.sentUnderOldKeys)));
+  const times = forks.map(fork => Math.max(...fork.clones.map(clone => clone.windowMs)));
+  const back = clones.flatMap(clone => clone.recoveredMs ?? []);
+  const missing = clones.length - back.length;
+  return [
+    name,
+    String(forks.length),
+    String(forks.filter(fork => fork.reused > 0).length),
+    spread(forks.map(fork => fork.reused)),
+    spread(windows),
+    spread(times),
+    `${spread(back)}${missing > 0 ? ` (${missing} of ${clones.length} clones: not while watched)` : ''}`,
+  ];
+}
+
+function spread(values: readonly number[]): string {
+  if (values.length === 0) return '-';
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted[Math.floor((sorted.length - 1) / 2)];
+  return [sorted[0], middle, sorted[sorted.length - 1]].map(value => Math.round(value)).join(' / ');
+}
