@@ -33,7 +33,14 @@ export const INSTANTS: Readonly<Record<string, Reach>> = {
     return here(trial);
   },
 
-  /** Small packets one by one, as an interactive program sends them. */
+  /** One packet per system call, without a pause: whoever learns of the fork late sends under old keys here. */
+  async 'packet by packet'(trial, random) {
+    await trial.subject.load(trial.machine, { burst: 1, pauseMs: 0 });
+    await sleep(100 + random.next() * 200);
+    return here(trial);
+  },
+
+  /** Small packets now and then, as an interactive program sends them. */
   async 'single packets'(trial, random) {
     await trial.subject.load(trial.machine, { burst: 1, pauseMs: 1 });
     await sleep(100 + random.next() * 200);
