@@ -2,6 +2,7 @@
 // Promises: each payload carries random bytes of the processor, drawn when it is written; it says them twice over, so
 // that a payload recovered from two ciphertexts can be told from rubbish.
 
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Koffi } from '../../../vmgenid/koffi.js';
 
@@ -21,6 +22,8 @@ const MAP_PRIVATE_ANONYMOUS = 0x22;
 const PAGE_BYTES = 4096;
 /** `rdrand eax; ret`. The emulator asks the host for the number, so it was not in the snapshot. */
 const RDRAND = Uint8Array.of(0x0f, 0xc7, 0xf0, 0xc3);
+/** `rdtsc; ret`: the cycle counter's low half, on processors that have no generator. No two clones keep step for long. */
+const RDTSC = Uint8Array.of(0x0f, 0x31, 0xc3);
 
 export class Payloads {
   readonly #word = processorWord();
@@ -45,7 +48,7 @@ export class Payloads {
 }
 
 /** A word that no sibling of this clone draws: one instruction of the processor, and no system call. */
-function processorWord(): () => number {
+export function processorWord(): () => number {
   const koffi = createRequire(import.meta.url)('koffi') as Koffi & {
     proto(text: string): unknown;
     decode(pointer: bigint, type: unknown): () => number;
@@ -55,8 +58,10 @@ function processorWord(): () => number {
   };
   const mmap = library.func('mmap', 'void *', ['void *', 'size_t', 'int', 'int', 'int', 'int64']);
   const page = mmap(null, PAGE_BYTES, PROT_READ_WRITE_EXEC, MAP_PRIVATE_ANONYMOUS, -1, 0);
-  new Uint8Array(koffi.view(page, PAGE_BYTES)).set(RDRAND);
-  return koffi.decode(page, koffi.proto('uint32_t rdrand()'));
+  new Uint8Array(koffi.view(page, PAGE_BYTES)).set(
+    /\brdrand\b/.test(readFileSync('/proc/cpuinfo', 'utf8')) ? RDRAND : RDTSC,
+  );
+  return koffi.decode(page, koffi.proto('uint32_t processorWord()'));
 }
 
 function writeHex(into: Uint8Array, at: number, word: number): void {

@@ -1,7 +1,6 @@
 // The instants at which a machine is snapshotted: quiet ones, busy ones, and every step of a handshake in both roles.
 // Promises: drawn from a seed that is printed; the exact instruction is the machine's own affair.
 
-import type { SimulationRandom } from '../../../tunnel/wire.js';
 import { messageType } from '../../../protocol/messages.js';
 import { HANDSHAKE_INITIATION, HANDSHAKE_RESPONSE } from '../../../protocol/constants.js';
 import { HostPeer, WIREGUARD_PORT } from './host-peer.js';
@@ -9,41 +8,44 @@ import type { LinkDatagram } from './link.js';
 import type { Moment, Trial } from './trial.js';
 import { Wiretap } from './wiretap.js';
 
-export type Reach = (trial: Trial, random: SimulationRandom) => Promise<Moment>;
+/** A number in [0, 1). */
+export type Draw = () => number;
+
+export type Reach = (trial: Trial, random: Draw) => Promise<Moment>;
 
 /** By name, as the table shows them. */
 export const INSTANTS: Readonly<Record<string, Reach>> = {
   /** A session, and nobody says anything. After the restore the clones have something to say. */
   async idle(trial, random) {
     await trial.subject.load(trial.machine, { burst: 64, pauseMs: 300 });
-    await sleep(random.next() * 300);
+    await sleep(random() * 300);
     return here(trial);
   },
 
   /** Some thousand packets a second. */
   async 'steady traffic'(trial, random) {
-    await sleep(random.next() * 200);
+    await sleep(random() * 200);
     return here(trial);
   },
 
   /** As fast as it goes: every queue on the way is full. */
   async 'mid-burst'(trial, random) {
     await trial.subject.load(trial.machine, { burst: 64, pauseMs: 0 });
-    await sleep(100 + random.next() * 200);
+    await sleep(100 + random() * 200);
     return here(trial);
   },
 
   /** One packet per system call, without a pause: whoever learns of the fork late sends under old keys here. */
   async 'packet by packet'(trial, random) {
     await trial.subject.load(trial.machine, { burst: 1, pauseMs: 0 });
-    await sleep(100 + random.next() * 200);
+    await sleep(100 + random() * 200);
     return here(trial);
   },
 
   /** Small packets now and then, as an interactive program sends them. */
   async 'single packets'(trial, random) {
     await trial.subject.load(trial.machine, { burst: 1, pauseMs: 1 });
-    await sleep(100 + random.next() * 200);
+    await sleep(100 + random() * 200);
     return here(trial);
   },
 
@@ -66,7 +68,7 @@ export const INSTANTS: Readonly<Record<string, Reach>> = {
     await initiation;
     for (const datagram of peer.withheld) trial.machine.link.send(datagram, WIREGUARD_PORT, WIREGUARD_PORT);
     peer.withheld = undefined;
-    await sleep(random.next() * 6);
+    await sleep(random() * 6);
     return here(trial);
   },
 
@@ -74,7 +76,7 @@ export const INSTANTS: Readonly<Record<string, Reach>> = {
   async 'during a rekey'(trial, random) {
     await caller(trial);
     trial.hostPeer.initiateHandshake();
-    await sleep(random.next() * 20);
+    await sleep(random() * 20);
     return here(trial);
   },
 
@@ -93,7 +95,7 @@ export const INSTANTS: Readonly<Record<string, Reach>> = {
     const peer = await caller(trial);
     peer.withheld = [];
     peer.initiateHandshake();
-    await sleep(random.next() * 50);
+    await sleep(random() * 50);
     const arriving = peer.withheld.splice(0);
     return {
       ...here(trial),
@@ -114,7 +116,7 @@ export const INSTANTS: Readonly<Record<string, Reach>> = {
     const peer = await HostPeer.start(trial.keys.host, trial.keys.guest);
     peer.attach(machine.link);
     await machine.resume();
-    await sleep(random.next() * 60);
+    await sleep(random() * 60);
     await machine.pause();
     return {
       machine,

@@ -93,7 +93,7 @@ export class Trial {
       recipe: subject.recipe,
       prepare: (fresh: Machine) => subject.start(fresh, keys),
     };
-    const machine = await lab.machine({ prepared });
+    const machine = await lab.machine({ ...subject.hardware, prepared });
     const hostPeer = await HostPeer.start(keys.host, keys.guest);
     const trial = new Trial(lab, subject, machine, keys, hostPeer);
     trial.meet(hostPeer);

@@ -81,7 +81,7 @@ async function prove(
       const [instant, reach] = nth(i);
       try {
         trial ??= await Trial.start(lab, subject);
-        const result = await trial.fork(at => reach(at, random), { enough });
+        const result = await trial.fork(at => reach(at, () => random.next()), { enough });
         row.forks.push({ instant, ...result });
         const seconds = ((performance.now() - begun) / 1000 / (i + 1)).toFixed(1);
         say(

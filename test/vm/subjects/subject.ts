@@ -14,6 +14,8 @@ export interface Subject {
   readonly name: string;
   /** All that `start` does, as a text. */
   readonly recipe: string;
+  /** Default: all that QEMU can emulate. */
+  readonly hardware?: { readonly cpu: string; readonly kernelOptions: string };
   /** Sets it up in a machine that has just booted. */
   start(machine: Machine, keys: Keys): Promise<void>;
   /** Sends through the tunnel like this from now on. */

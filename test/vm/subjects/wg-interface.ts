@@ -2,6 +2,7 @@
 
 import { encodeKey } from '../../../tunnel/keys.js';
 import type { Machine } from '../harness/machine.js';
+import { type Replaced, replaceModules } from './replaced.js';
 import type { Keys, Subject } from './subject.js';
 
 const INTERFACE = 'wg0';
@@ -15,26 +16,26 @@ export const wireguardGo = wgInterface('wireguard-go', `wireguard-go ${INTERFACE
 export interface WireonceOptions {
   /** `WIREONCE_...` without the prefix, as docs/configuration.md has them. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Modules of the product that are replaced, by their path: controls, see ../guest/replace.ts. */
-  readonly replaced?: Readonly<Record<string, string>>;
+  readonly replaced?: Replaced;
+  readonly hardware?: Subject['hardware'];
 }
 
 /** The daemon, `wireonce wg0`: by default with the best sources of the machine, which is the generation-ID page. */
 export function wireonce(name: string, options: WireonceOptions = {}): Subject {
-  const environment = Object.entries(options.settings ?? {}).map(
-    ([key, value]) => `WIREONCE_${key}=${value}`,
-  );
-  if (options.replaced) {
-    environment.push(
-      'NODE_OPTIONS=--import=/app/dist/test/vm/guest/replace.js',
-      `REPLACED=${Object.entries(options.replaced).flat().join(',')}`,
-    );
-  }
+  const { settings = {}, replaced = {}, hardware } = options;
+  const environment = Object.entries(settings).map(([key, value]) => `WIREONCE_${key}=${value}`);
   const command = [...environment, 'node', '/app/dist/cli/main.js', INTERFACE].join(' ');
-  return wgInterface(
-    name,
-    `LOG_LEVEL=verbose ${command} >/tmp/wireonce 2>&1 || (cat /tmp/wireonce >&2; exit 1)`,
-  );
+  const create = `LOG_LEVEL=verbose ${command} >/tmp/wireonce 2>&1 || (cat /tmp/wireonce >&2; exit 1)`;
+  const subject = wgInterface(name, create);
+  return {
+    ...subject,
+    recipe: `${create} ${JSON.stringify(replaced)}`,
+    ...(hardware && { hardware }),
+    async start(machine, keys) {
+      await replaceModules(machine, replaced);
+      await subject.start(machine, keys);
+    },
+  };
 }
 
 function wgInterface(name: string, create: string): Subject {
