@@ -4,6 +4,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { CONTROL_PORT } from '../guest/protocol.js';
 import { AgentClient } from './agent-client.js';
@@ -34,6 +35,7 @@ export interface MachineStart {
 }
 
 const MEMORY_MB = 512;
+/** An emulated processor takes all that it gets, and whoever works beside it comes first. */
 const NICENESS = 10;
 /** How much of the guest's console an error shows. */
 const SHOWN_CONSOLE = 2_000;
@@ -82,10 +84,9 @@ export class Machine {
       ['qmp', 'net', 'control'].map(name => LocalServer.listen(join(folder, name))),
     );
     // If the process that runs this is killed, so is the machine.
-    const niced = ['--pdeathsig', 'KILL', 'nice', '-n', String(NICENESS), 'qemu-system-x86_64'];
-    const child = spawn('setpriv', [...niced, ...qemuArguments(options)], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const niced = ['nice', '-n', String(Math.max(0, NICENESS - getPriority())), 'qemu-system-x86_64'];
+    const command = ['--pdeathsig', 'KILL', ...niced, ...qemuArguments(options)];
+    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'] });
     let complaint = '';
     child.stderr.on('data', (text: Buffer) => (complaint += text.toString()));
     const [qmpCalls, agentCalls] = [new Calls(), new Calls()];
