@@ -20,10 +20,12 @@ const SOCKETS = '/var/run/wireguard';
 export class Pair {
   readonly topology: Topology;
   readonly #daemons: Record<Side, Program>;
+  readonly #names: Record<Side, string>;
 
-  private constructor(topology: Topology, daemons: Record<Side, Program>) {
+  private constructor(topology: Topology, daemons: Record<Side, Program>, names: Record<Side, string>) {
     this.topology = topology;
     this.#daemons = daemons;
+    this.#names = names;
   }
 
   /** `index`: among the pairs of this process; `label` likewise. Throws with the daemon's words when it does not run. */
@@ -35,14 +37,22 @@ export class Pair {
       names[side] = `wb${process.pid.toString(36)}${index.toString(36)}${side[0]}`;
       daemons[side] = await startDaemon(found, names[side], topology, side, undo);
     }
-    const pair = new Pair(topology, daemons);
-    await pair.#configure(names);
+    const pair = new Pair(topology, daemons, names);
+    await pair.#configure();
     await pair.#firstPacket();
     return pair;
   }
 
   get pids(): number[] {
     return SIDES.map(side => this.#daemons[side].pid);
+  }
+
+  /** Packets that the left daemon has taken from its interface so far. What the queue in front of it lost is none. */
+  async packetsTaken(): Promise<number> {
+    const [command, args] = this.topology.inside('left', 'cat', [
+      `/sys/class/net/${this.#names.left}/statistics/tx_packets`,
+    ]);
+    return Number(await run(command, args));
   }
 
   /** Throws with its last words when one of them is gone. */
@@ -57,7 +67,8 @@ export class Pair {
     await Promise.all(SIDES.map(side => this.#daemons[side].close()));
   }
 
-  async #configure(names: Record<Side, string>): Promise<void> {
+  async #configure(): Promise<void> {
+    const names = this.#names;
     const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
     try {
       const privateKeys = {} as Record<Side, string>;

@@ -54,8 +54,11 @@ function udp(packetBytes: number): Step {
   return {
     id,
     async run(pair, { seconds }, undo) {
+      const before = [usageOf(pair.pids).cpuSeconds, await pair.packetsTaken()];
       const { packetsPerSecond = 0 } = await iperf(pair.topology, undo, { seconds, packetBytes });
-      return { [id]: packetsPerSecond };
+      const after = [usageOf(pair.pids).cpuSeconds, await pair.packetsTaken()];
+      const [cpuSeconds, packets] = after.map((figure, i) => figure - before[i]);
+      return { [id]: packetsPerSecond, [`${id}-cpu`]: (cpuSeconds / packets) * 1e6 };
     },
   };
 }
