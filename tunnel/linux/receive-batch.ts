@@ -55,8 +55,8 @@ export const SLOT_BYTES = 65_600;
 /** Datagrams of a full batch, and more: each is to find its view again. */
 const VIEWS = 4_096;
 /**
- * Bytes that are asked for at a time, as far as the last batch tells. More of them, opened, would not lie in a
- * processor's second cache any more when they are written: docs/performance.md.
+ * Bytes that are asked for at a time, as far as the last batch tells: then the views of few slots serve, and a turn is
+ * short. What it brings: docs/performance.md.
  */
 const BATCH_BYTES = 256 * 1024;
 /** Messages that are asked for however long the last ones were. */
