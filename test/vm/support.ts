@@ -15,7 +15,12 @@ export interface TestLab {
   /** A trial that ends with the test file at the latest. */
   trial(subject: Subject): Promise<Trial>;
   /** One fork at each of these instants, of one machine. */
-  forks(subject: Subject, instants: readonly string[], options?: ForkOptions): Promise<ForkResult[]>;
+  forks(
+    subject: Subject,
+    instants: readonly string[],
+    /** `until`: the first fork with a reuse is the last. */
+    options?: ForkOptions & { until?: 'reuse' },
+  ): Promise<ForkResult[]>;
 }
 
 /** Call at the top of a test file. */
@@ -41,6 +46,7 @@ export function useLab(): TestLab {
       try {
         const results: ForkResult[] = [];
         for (const name of instants) {
+          if (options.until === 'reuse' && reused(results) > 0) break;
           results.push(await machine.fork(at => INSTANTS[name](at, () => random.next()), options));
         }
         return results;

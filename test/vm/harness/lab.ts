@@ -92,7 +92,10 @@ export class VmLab {
     return new VmLab(await guestImage(cache, progress), version.toString(), cache, progress);
   }
 
-  /** A machine that has booted and answers: from the cache after the first time. It has a new generation ID. */
+  /**
+   * A machine that has booted and answers: from the cache after the first time. Its generation ID is the one that it has
+   * booted with, so that nothing in it has seen a fork yet.
+   */
   async machine(options: MachineOptions = {}): Promise<Machine> {
     const { cpu = 'max', kernelOptions = '', prepared } = options;
     const { vmlinuz, initrd, hash } = this.#image;
@@ -105,14 +108,14 @@ export class VmLab {
       state = this.#cached([...recipe, prepared.recipe]);
       if (!existsSync(state)) {
         await this.#keep(state, `preparing ${prepared.name}`, async () => {
-          const machine = await this.#start(hardware, randomUUID(), booted);
+          const machine = await this.#start(hardware, FIRST_GENERATION_ID, booted);
           await machine.resume();
           await prepared.prepare(machine);
           return machine;
         });
       }
     }
-    const machine = await this.#start(hardware, randomUUID(), state);
+    const machine = await this.#start(hardware, FIRST_GENERATION_ID, state);
     await machine.resume();
     return machine;
   }
