@@ -24,15 +24,17 @@ describe('clones of wireonce with the generation-ID page', () => {
     expect(haveReturned(result)).toBe(true);
   });
 
-  it('cannot know of a restore under an unchanged generation: there nonces are used twice', async () => {
+  it('cannot know of a restore under an unchanged generation: their peer notices, by its tripwire', async () => {
     const trial = await test.trial(immediate);
     const { generationId } = trial.machine;
     const unchanged = await trial.fork(at => INSTANTS['steady traffic'](at, () => 0.5), {
       generationId,
       enough: 2_000,
+      showPair: true,
     });
     await trial.close();
     expect(unchanged.reused).toBeGreaterThan(0);
+    expect(unchanged.tripped).toBe(true);
   });
 });
 

@@ -36,6 +36,8 @@ export interface ForkOptions {
   readonly enough?: number;
   /** How long clones are waited for, in milliseconds. */
   readonly observeMs?: number;
+  /** Shows the peer of the machine both datagrams of a pair: its tripwire ends the session, where it works. */
+  readonly showPair?: boolean;
 }
 
 export interface CloneResult {
@@ -57,6 +59,8 @@ export interface ForkResult {
   readonly clones: readonly CloneResult[];
   /** What XOR gave for one pair: the plaintext of the second, recovered from the first. */
   readonly recovered?: string;
+  /** Whether the peer noticed by its tripwire, after `showPair`. */
+  readonly tripped: boolean;
 }
 
 const ENOUGH = 5_000;
@@ -176,14 +180,19 @@ export class Trial {
       await sleep(SETTLED_MS);
       await Promise.all(clones.map(clone => clone.pause()));
       listen();
-      return this.#result(clones, taps, tap);
+      return this.#result(clones, taps, tap, options.showPair ?? false);
     } finally {
       for (const peer of peers) await peer.close();
       await Promise.all(clones.map(clone => clone.close()));
     }
   }
 
-  #result(clones: readonly Machine[], taps: readonly Wiretap[], origin: Wiretap): ForkResult {
+  #result(
+    clones: readonly Machine[],
+    taps: readonly Wiretap[],
+    origin: Wiretap,
+    showPair: boolean,
+  ): ForkResult {
     const reuses = findReuse([origin, ...taps]);
     const times = new Map<string, number>();
     const nameOf = ({ session, bytes }: Wiretap['data'][number]) =>
@@ -191,9 +200,10 @@ export class Trial {
     for (const { data } of [origin, ...taps]) {
       for (const datagram of data) times.set(nameOf(datagram), (times.get(nameOf(datagram)) ?? 0) + 1);
     }
-    const recovered = this.#recover(reuses);
+    const recovered = this.#recover(reuses, showPair);
     return {
       reused: reuses.length,
+      tripped: this.hostPeer.clonedPeers > 0,
       repeatedEphemerals: findRepeatedEphemerals(taps).length,
       ...(recovered !== undefined && { recovered }),
       clones: taps.map((tap, i) => {
@@ -213,7 +223,7 @@ export class Trial {
   }
 
   /** The attack: the peer of the machine can read one of the two; the other follows without its key. */
-  #recover(reuses: ReturnType<typeof findReuse>): string | undefined {
+  #recover(reuses: ReturnType<typeof findReuse>, showPair: boolean): string | undefined {
     const count = this.hostPeer.onPacket;
     try {
       for (const reuse of reuses) {
@@ -222,7 +232,9 @@ export class Trial {
         this.hostPeer.receive(reuse.first);
         if (!known) continue;
         const said = PAYLOAD_TEXT.exec(Buffer.from(recoverPlaintext(reuse, known)).toString('latin1'));
-        if (said) return said[0];
+        if (!said) continue;
+        if (showPair) this.hostPeer.receive(reuse.second);
+        return said[0];
       }
       return undefined;
     } finally {
