@@ -51,6 +51,8 @@ export interface RestoreOptions {
 }
 
 const BOOT_MS = 300_000;
+const FOLDER = 'wireonce-vm-';
+const ABANDONED = /^wireonce-vm-(\d+)-\w+$/;
 /** An image or state that nobody has used for so long is removed. */
 const KEPT_MS = 24 * 3_600_000;
 const FIRST_GENERATION_ID = '00112233-4455-6677-8899-aabbccddeeff';
@@ -75,7 +77,8 @@ export class VmLab {
     this.#qemuVersion = qemuVersion;
     this.#cache = cache;
     this.#progress = progress;
-    this.#folder = mkdtempSync(join(tmpdir(), 'wireonce-vm-'));
+    removeAbandoned();
+    this.#folder = mkdtempSync(join(tmpdir(), `${FOLDER}${process.pid}-`));
     process.once('exit', this.#atExit);
   }
 
@@ -212,6 +215,15 @@ export class Snapshot {
   /** Gives back the room on the disk; clones that run do not need it any more. */
   remove(): void {
     rmSync(this.#state, { force: true });
+  }
+}
+
+/** Folders of processes that were killed: nobody else removes them. */
+function removeAbandoned(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const [, owner] = ABANDONED.exec(name) ?? [];
+    if (owner === undefined || existsSync(`/proc/${owner}`)) continue;
+    rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
 }
 

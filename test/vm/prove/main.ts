@@ -1,6 +1,6 @@
 // `npm run prove`: real machines forked under load, and what their clones send, compared.
 // Promises: exits with 1 if wireonce with an immediate source used a nonce twice, or if the control found no reuse: a
-// proof that cannot fail shows nothing. Ends its machines on every way out.
+// proof that cannot fail shows nothing; with 3 where there can be no machines. Ends its machines on every way out.
 // Read on: contestants.ts (who), ../harness/instants.ts (when), ../harness/trial.ts (how), docs/proof.md (figures).
 
 import { writeFileSync } from 'node:fs';
@@ -10,6 +10,7 @@ import { SimulationRandom } from '../../../tunnel/wire.js';
 import { INSTANTS } from '../harness/instants.js';
 import { VmLab } from '../harness/lab.js';
 import { Trial } from '../harness/trial.js';
+import { VmUnavailableError } from '../harness/unavailable.js';
 import { CONTESTANTS, type Contestant } from './contestants.js';
 import { byInstant, complaints, formatReport, type Report, type Row } from './report.js';
 
@@ -24,11 +25,15 @@ const USAGE = `Usage: npm run prove -- [--forks N] [--json [FILE]] [--only NAME]
 const DEFAULT_FORKS = Object.keys(INSTANTS).length;
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {
+  if (!(error instanceof VmUnavailableError)) throw error;
+  say(`no virtual machines here: ${error.message}`);
+  return 3;
+});
 
 async function main(given: readonly string[]): Promise<number> {
   const options = readOptions(given);
-  if (options === undefined) return 2;
+  if (typeof options === 'number') return options;
   const { forks, json, only, seed } = options;
   const chosen = CONTESTANTS.filter(
     ({ subject }) => only.length === 0 || only.some(part => subject.name.includes(part)),
@@ -133,11 +138,11 @@ function readOptions(given: readonly string[]) {
     if (!Number.isInteger(seed)) throw new Error(`--seed wants a whole number: ${values.seed}`);
     if (values.help) {
       process.stdout.write(USAGE);
-      return undefined;
+      return 0;
     }
     return { forks, seed, json: values.json, only: values.only };
   } catch (error) {
     say(`${(error as Error).message}\n${USAGE}`);
-    return undefined;
+    return 2;
   }
 }
