@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { library } from './subjects/library.js';
 import { wireonce } from './subjects/wg-interface.js';
-import { reused, useLab } from './support.js';
+import { isHarmed, reused, useLab } from './support.js';
 
 const test = useLab();
 
@@ -17,7 +17,7 @@ describe('the check after sealing', () => {
 
   it('control: made before sealing, it lets the rest of a batch be sealed twice', async () => {
     const before = library('checks before sealing', { 'sessions/release': 'check-before-sealing' });
-    expect(reused(await test.forks(before, instants, { until: 'reuse' }))).toBeGreaterThan(0);
+    expect(reused(await test.forks(before, instants, { until: 'harm' }))).toBeGreaterThan(0);
   });
 });
 
@@ -48,7 +48,8 @@ describe('the freshness barrier, where the kernel repeats itself in all clones',
   it('control: without it both clones draw one ephemeral key, for handshakes of their own', async () => {
     const replaced = { ...counter, 'crng/freshness': 'no-barrier' };
     const subject = wireonce('wireonce, frozen kernel, no barrier', { hardware, replaced });
-    const [result] = await test.forks(subject, oneInitiation);
-    expect(result.repeatedEphemerals).toBeGreaterThan(0);
+    // The clones draw the same bytes, and each in its own order: what parts them is luck, and not every time.
+    const attempts = Array<string>(16).fill('one initiation to all');
+    expect((await test.forks(subject, attempts, { until: 'harm' })).some(isHarmed)).toBe(true);
   });
 });

@@ -18,8 +18,8 @@ export interface TestLab {
   forks(
     subject: Subject,
     instants: readonly string[],
-    /** `until`: the first fork with a reuse is the last. */
-    options?: ForkOptions & { until?: 'reuse' },
+    /** `until`: the first fork that shows a nonce or an ephemeral key twice is the last. */
+    options?: ForkOptions & { until?: 'harm' },
   ): Promise<ForkResult[]>;
 }
 
@@ -46,7 +46,7 @@ export function useLab(): TestLab {
       try {
         const results: ForkResult[] = [];
         for (const name of instants) {
-          if (options.until === 'reuse' && reused(results) > 0) break;
+          if (options.until === 'harm' && results.some(isHarmed)) break;
           results.push(await machine.fork(at => INSTANTS[name](at, () => random.next()), options));
         }
         return results;
@@ -59,6 +59,8 @@ export function useLab(): TestLab {
 
 export const reused = (results: readonly ForkResult[]): number =>
   results.reduce((total, result) => total + result.reused, 0);
+
+export const isHarmed = (result: ForkResult): boolean => result.reused > 0 || result.repeatedEphemerals > 0;
 
 export const haveReturned = ({ clones }: ForkResult): boolean =>
   clones.every(({ recoveredMs }) => recoveredMs !== undefined);
