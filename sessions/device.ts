@@ -5,6 +5,7 @@
 
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Randomness } from '../crng/randomness.js';
+import { equalBytes } from '../protocol/bytes.js';
 import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
 import { KEY_BYTES, type Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
@@ -207,7 +208,7 @@ export class Device {
   setPrivateKey(privateKey?: Uint8Array): void {
     const context = this.#context;
     if (privateKey) requireKey('private key', privateKey);
-    if (privateKey && context.local && !context.held && equalKeys(privateKey, context.local.privateKey))
+    if (privateKey && context.local && !context.held && equalBytes(privateKey, context.local.privateKey))
       return;
     this.wipe();
     context.held = false;
@@ -503,13 +504,6 @@ function requireKey(what: string, key: Uint8Array): void {
   if (key.length !== KEY_BYTES) {
     throw new SessionError('ERR_KEY_LENGTH', `a ${what} has ${KEY_BYTES} bytes, not ${key.length}`);
   }
-}
-
-/** Without an early end: how far two private keys agree is nobody's business. */
-function equalKeys(a: Uint8Array, b: Uint8Array): boolean {
-  let difference = 0;
-  for (let i = 0; i < KEY_BYTES; i++) difference |= a[i] ^ b[i];
-  return difference === 0;
 }
 
 function requireRange(what: string, value: number, least: number, most: number): void {
