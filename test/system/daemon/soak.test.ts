@@ -2,53 +2,19 @@
 // Half a minute; `WIREONCE_SOAK_SECONDS=600 npm run test:system` makes it ten.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
-import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { socketPath } from '../../../tunnel/uapi/index.js';
 import { sleep, until } from '../support/run.js';
+import { announceFork } from './support/hook.js';
 import { iperf } from './support/iperf.js';
+import { descriptorsOf, growth, memoryOf, MIB, sample, SLACK_BYTES } from './support/levels.js';
 import { atEnd, closeMachines, folder, INNER, type Machine, startPair } from './support/machine.js';
 
 afterEach(closeMachines);
 
 const SOAK_S = Number(process.env['WIREONCE_SOAK_SECONDS'] ?? 30);
-const SAMPLE_MS = 500;
-const MIB = 1024 * 1024;
-/**
- * What the engine's heap may differ by between two moments under load. A leak of 100 bytes for each packet, at 5,000
- * packets a second, would be 285 MiB in ten minutes.
- */
-const SLACK_BYTES = 48 * MIB;
-
-/** Anonymous memory of a process: what it has allocated, without the files that it has mapped. */
-function memoryOf(pid: number): number {
-  const kib = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return Number(kib) * 1_024;
-}
-
-const descriptorsOf = (pid: number) => readdirSync(`/proc/${pid}/fd`).length;
-
-/** Samples a number while `during` runs. */
-async function sample(read: () => number, during: Promise<unknown>): Promise<number[]> {
-  const samples: number[] = [];
-  const timer = setInterval(() => samples.push(read()), SAMPLE_MS);
-  try {
-    await during;
-    return samples;
-  } finally {
-    clearInterval(timer);
-  }
-}
-
-/** From the second third, when all that is made once has been made, to the last: by their medians. */
-function growth(samples: readonly number[]): number {
-  const third = Math.floor(samples.length / 3);
-  const median = (part: readonly number[]) => part.toSorted((x, y) => x - y)[Math.floor(part.length / 2)];
-  return median(samples.slice(-third)) - median(samples.slice(third, 2 * third));
-}
 
 /** Does something again and again until the time is over. Returns how often. */
 async function repeat(until: number, everyMs: number, action: (time: number) => Promise<unknown>) {
@@ -68,20 +34,6 @@ function rudeClient(machine: Machine, text: string): Promise<void> {
     });
     socket.on('error', () => undefined);
     socket.on('close', () => resolve());
-  });
-}
-
-/** Resolves when every session of the old epoch is wiped. */
-function announceFork(socketPath: string, number: number): Promise<void> {
-  const vmGenId = `00000000-0000-4000-8000-${number.toString(16).padStart(12, '0')}`;
-  return new Promise((resolve, reject) => {
-    const post = request({ socketPath, path: '/fork', method: 'POST' }, response => {
-      response.resume();
-      if (response.statusCode === 200) resolve();
-      else reject(new Error(`the hook said ${response.statusCode}`));
-    });
-    post.on('error', reject);
-    post.end(JSON.stringify({ vmGenId }));
   });
 }
 
