@@ -26,6 +26,7 @@ export async function sessionsSection(suite: Suite, sessions: number, forks: num
   gateway.connectAll();
   await collectGarbage();
   const after = memory();
+  const { slabBytes } = gateway;
 
   const times: ForkTimes[] = [];
   for (let fork = 1; fork <= forks; fork++) {
@@ -69,7 +70,7 @@ export async function sessionsSection(suite: Suite, sessions: number, forks: num
   return [
     bytes('resident memory, each', after.resident - before.resident),
     bytes('heap and buffers, each', after.heapAndBuffers - before.heapAndBuffers),
-    bytes('shared memory of keys, each', gateway.slabBytes),
+    bytes('shared memory of keys, each', slabBytes),
     // The first runs code that the engine has not compiled yet, and is the one that most programs ever meet.
     ...fork('first fork', times.slice(0, 1)),
     ...fork('later fork', times.slice(1)),
