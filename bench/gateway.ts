@@ -8,7 +8,8 @@ import { mac1Key, writeMac1 } from '../protocol/cookie.js';
 import { type LocalIdentity, type RemoteIdentity, createInitiation } from '../protocol/handshake.js';
 import { KEYPAIR_BYTES, Keypair } from '../protocol/keypair.js';
 import { RESPONSE, readU32 } from '../protocol/messages.js';
-import { KEY_BYTES, type Suite } from '../protocol/suite.js';
+import { sealerOf } from '../protocol/batches.js';
+import { KEY_BYTES, type Sealer, type Suite } from '../protocol/suite.js';
 import { tai64n } from '../protocol/tai64n.js';
 import { sealPacket } from '../protocol/transport.js';
 import type { Device } from '../sessions/device.js';
@@ -42,6 +43,7 @@ interface Remote {
 export class Gateway {
   readonly #machine: Machine;
   readonly #suite: Suite;
+  readonly #sealer: Sealer;
   readonly #remotes: Remote[] = [];
   readonly #keepsSessions: boolean;
   /** The gateway as its peers know it. */
@@ -58,6 +60,7 @@ export class Gateway {
     const suite = withStubs(realSuite);
     this.#keepsSessions = keepSessions;
     this.#suite = suite;
+    this.#sealer = sealerOf(suite);
     this.#machine = new Machine(
       suite,
       { sendDatagram: datagram => this.#response.set(datagram), deliverPacket: () => {} },
@@ -145,7 +148,8 @@ export class Gateway {
         remoteIndex,
         isInitiator: true,
       });
-      sealPacket(suite, keypair, new Uint8Array(0), 0, keepalive);
+      sealPacket(this.#sealer, keypair, new Uint8Array(0), 0, keepalive);
+      this.#sealer.settle();
       device.receiveDatagram(keepalive, at);
       if (this.#keepsSessions) remote.session = keypair;
     }
@@ -160,7 +164,9 @@ export class Gateway {
 
   /** Writes to `out` what peer `i` sends when it sends this packet. Returns its length. Needs `keepSessions`. */
   sealFrom(i: number, packet: Uint8Array, padded: number, out: Uint8Array): number {
-    return sealPacket(this.#suite, this.#remotes[i].session as Keypair, packet, padded, out);
+    const length = sealPacket(this.#sealer, this.#remotes[i].session as Keypair, packet, padded, out);
+    this.#sealer.settle();
+    return length;
   }
 
   /** The hypervisor's signal, and the first look at it. The look returns when the chain has run to its end. */

@@ -74,7 +74,8 @@ export class Lab {
     clock: this.clock,
     sink: {
       sendDatagram: (datagram, to) => this.#onTheWay.push({ datagram: datagram.slice(), to }),
-      deliverPacket: packet => this.heardByServer.push(ipv4Text(packet)),
+      deliverPacket: (datagram, at, length) =>
+        this.heardByServer.push(ipv4Text(datagram.subarray(at, at + length))),
     },
   });
 

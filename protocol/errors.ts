@@ -7,6 +7,7 @@ export type ProtocolErrorCode =
   | 'ERR_WALL_CLOCK'
   | 'ERR_HANDSHAKE_SPENT'
   | 'ERR_OPENSSL'
+  | 'ERR_IPSEC_MB'
   | 'ERR_SUITE';
 
 export class ProtocolError extends Error {

@@ -40,6 +40,10 @@ export interface Suite {
     aad?: Uint8Array,
   ): boolean;
 
+  /** For many data messages at a time. Absent: `seal` and `open` one by one are all there is (see `batches.ts`). */
+  readonly sealer?: () => Sealer;
+  readonly opener?: () => Opener;
+
   /** XChaCha20-Poly1305 with a 24-byte nonce: the plaintext with its tag, in a new array. */
   sealX(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array;
   /** The inverse; `undefined` when the tag is wrong. */
@@ -65,6 +69,50 @@ export interface Suite {
    * erased: a key has no second home. Costs a few microseconds at most.
    */
   forget(): void;
+}
+
+/**
+ * Seals messages when it pleases, and at `settle` at the latest: a native library seals many of them by one call. The
+ * key is copied at once: whatever becomes of it, the message is sealed under the key and counter that were given.
+ */
+export interface Sealer {
+  /**
+   * As `Suite.seal`. Until `settle` has returned the buffer may hold plaintext: it must neither be read nor changed.
+   * `address`: where `buffer` begins in the memory of the process; 0 if the caller does not know.
+   */
+  seal(
+    key: Uint8Array,
+    counterLow: number,
+    counterHigh: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    address: number,
+  ): void;
+  /** Everything is sealed when it returns. If it throws, what was not sealed is zeroed. */
+  settle(): void;
+}
+
+/** Opens messages likewise, and tells of each, by its place in the batch, whether its tag was right. */
+export interface Opener {
+  /** Messages that one batch holds. */
+  readonly capacity: number;
+  /**
+   * As `Suite.open`, for a message whose buffer must not be touched until `settle`. Returns its place: 0 for the first
+   * since the last `settle`. Call no more than `capacity` times between two of these.
+   */
+  open(
+    key: Uint8Array,
+    counterLow: number,
+    counterHigh: number,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    address: number,
+  ): number;
+  settle(): void;
+  /** Whether the tag of a message was right; to be asked after `settle` and before the next `open`. */
+  isOpened(place: number): boolean;
 }
 
 /** The public key of a private key, in a new array. Throws `ERR_LENGTH` unless it has 32 bytes. */

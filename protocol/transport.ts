@@ -1,16 +1,21 @@
 // Sealing and opening data messages, in caller-given buffers, without an allocation.
 // Promises: the plaintext is copied before the counter is spent, the counter is spent before the cipher sees it, and a
-// counter is marked as received only after its tag was right. Whether the result may leave is the release gate's word.
+// counter is marked as received only after its tag was right. Both go by batches: begun one by one, done together. Whether the result may leave is the release gate's word.
 // Read on: WireGuard paper 5.4.6; RFC 6479.
 
-import { PADDING_BYTES, TRANSPORT_DATA, TRANSPORT_HEADER_BYTES } from './constants.js';
+import {
+  PADDING_BYTES,
+  TRANSPORT_DATA,
+  TRANSPORT_HEADER_BYTES,
+  TRANSPORT_OVERHEAD_BYTES,
+} from './constants.js';
 import type { Keypair } from './keypair.js';
 import { TRANSPORT, readU32, writeU32 } from './messages.js';
-import { type Suite, TAG_BYTES } from './suite.js';
+import { type Opener, type Sealer, TAG_BYTES } from './suite.js';
 
 /** `sealPacket` answers this when the keypair has no counter left. */
 export const COUNTER_EXHAUSTED = -1;
-/** `openPacket` answers these for a message that is not to be believed. */
+/** `finishOpening` answers these for a message that is not to be believed, `beginOpening` the second. */
 export const BAD_TAG = -1;
 export const REPLAYED_COUNTER = -2;
 /** Authentic, but not the message that was accepted under this counter: the sender used a nonce twice. */
@@ -34,14 +39,16 @@ export function messageLength(padded: number): number {
 
 /**
  * Writes the data message for `packet` (empty: a keepalive) to the start of `out`, which has `messageLength(padded)`
- * bytes or more. Returns its length, or COUNTER_EXHAUSTED.
+ * bytes or more, and lies at `address` (0: not known). It is sealed when the sealer has settled. Returns its length, or
+ * COUNTER_EXHAUSTED.
  */
 export function sealPacket(
-  suite: Suite,
+  sealer: Sealer,
   keypair: Keypair,
   packet: Uint8Array,
   padded: number,
   out: Uint8Array,
+  address = 0,
 ): number {
   // From here on nobody else can change what is sealed.
   out.set(packet, TRANSPORT.packet);
@@ -52,30 +59,51 @@ export function sealPacket(
   writeU32(out, TRANSPORT.receiver, keypair.remoteIndex);
   writeU32(out, TRANSPORT.counter, counter.low);
   writeU32(out, TRANSPORT.counter + 4, counter.high);
-  suite.seal(keypair.sendKey, counter.low, counter.high, out, TRANSPORT.packet, padded);
+  sealer.seal(keypair.sendKey, counter.low, counter.high, out, TRANSPORT.packet, padded, address);
   return messageLength(padded);
 }
 
 /**
- * Opens a data message in place: the packet with its padding then begins at byte 16 of `message`. Returns its length,
- * BAD_TAG, REPLAYED_COUNTER or (where the keypair keeps tags) REUSED_COUNTER; then the content of `message` must not be
- * used.
+ * Hands a data message, which lies at `address` (0: not known), to the opener. Returns its place there, for
+ * `finishOpening` when the opener has settled; or REPLAYED_COUNTER for one that is not worth the cipher.
  */
-export function openPacket(suite: Suite, keypair: Keypair, message: Uint8Array): number {
+export function beginOpening(opener: Opener, keypair: Keypair, message: Uint8Array, address = 0): number {
   const low = readU32(message, TRANSPORT.counter);
   const high = readU32(message, TRANSPORT.counter + 4);
-  const { replay, receivedTags } = keypair;
-  const sealed = message.length - TRANSPORT_HEADER_BYTES;
-  const tag = readU32(message, message.length - TAG_BYTES);
-  // A look before the cipher saves work; only the second look, after it, marks.
-  const isReplay = !replay.check(high, low);
-  // The same tag: the same message again, and not worth the cipher. Another: a forgery, or a nonce used twice.
-  if (isReplay && !(receivedTags && replay.accepted(high, low) && receivedTags.of(low) !== tag)) {
+  // The same tag: the same message again. Another: a forgery, or a nonce used twice.
+  if (!keypair.replay.check(high, low) && !differsFromAccepted(keypair, message, high, low)) {
     return REPLAYED_COUNTER;
   }
-  if (!suite.open(keypair.receiveKey, low, high, message, TRANSPORT.packet, sealed)) return BAD_TAG;
-  if (isReplay) return REUSED_COUNTER;
-  if (!replay.accept(high, low)) return REPLAYED_COUNTER;
-  receivedTags?.remember(high, low, tag);
-  return sealed - TAG_BYTES;
+  const sealed = message.length - TRANSPORT_HEADER_BYTES;
+  return opener.open(keypair.receiveKey, low, high, message, TRANSPORT.packet, sealed, address);
+}
+
+/**
+ * Judges a message that has been opened in place: the packet with its padding then begins at byte 16 of `message`.
+ * Returns its length, BAD_TAG, REPLAYED_COUNTER or (where the keypair keeps tags) REUSED_COUNTER; then the content of
+ * `message` must not be used.
+ */
+export function finishOpening(opener: Opener, place: number, keypair: Keypair, message: Uint8Array): number {
+  if (!opener.isOpened(place)) return BAD_TAG;
+  const low = readU32(message, TRANSPORT.counter);
+  const high = readU32(message, TRANSPORT.counter + 4);
+  // The look before the cipher saved work; this one, at what is authentic, marks.
+  if (!keypair.replay.accept(high, low)) {
+    return differsFromAccepted(keypair, message, high, low) ? REUSED_COUNTER : REPLAYED_COUNTER;
+  }
+  keypair.receivedTags?.remember(high, low, tagOf(message));
+  return message.length - TRANSPORT_OVERHEAD_BYTES;
+}
+
+/** Whether a message was accepted under this counter that had another tag, as far as that is known. */
+function differsFromAccepted(keypair: Keypair, message: Uint8Array, high: number, low: number): boolean {
+  const { replay, receivedTags } = keypair;
+  return (
+    receivedTags !== undefined && replay.accepted(high, low) && receivedTags.of(low) !== tagOf(message)
+  );
+}
+
+/** Opening leaves the tag as it is. */
+function tagOf(message: Uint8Array): number {
+  return readU32(message, message.length - TAG_BYTES);
 }

@@ -2,7 +2,7 @@
 
 import type { Randomness } from '../crng/randomness.js';
 import type { LocalIdentity } from '../protocol/handshake.js';
-import type { Suite } from '../protocol/suite.js';
+import type { Sealer, Suite } from '../protocol/suite.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import type { AllowedIps } from './allowed-ips.js';
 import type { Batch } from './batch.js';
@@ -10,6 +10,7 @@ import type { CookieJar } from './cookies.js';
 import type { DeadlineQueue } from './deadline-queue.js';
 import type { DropCounter } from './drops.js';
 import type { DeviceEvent, ForkPolicy } from './events.js';
+import type { Gathered } from './gathered.js';
 import type { IndexTable } from './index-table.js';
 import type { KeySlab } from './key-slab.js';
 import type { LoadMeter } from './load-meter.js';
@@ -30,7 +31,10 @@ export interface Context {
   readonly indices: IndexTable<IndexEntry>;
   readonly allowedIps: AllowedIps<Peer>;
   readonly deadlines: DeadlineQueue<Peer>;
+  /** Seals data messages; settled by the gate before it checks. */
+  readonly sealer: Sealer;
   readonly gate: ReleaseGate;
+  readonly gathered: Gathered;
   readonly batch: Batch;
   readonly drops: DropCounter;
   readonly cookies: CookieJar;

@@ -7,6 +7,7 @@ import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Randomness } from '../crng/randomness.js';
 import { equalBytes } from '../protocol/bytes.js';
 import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
+import { sealerOf } from '../protocol/batches.js';
 import { KEY_BYTES, type Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
@@ -19,13 +20,14 @@ import { DropCounter, type DropReason } from './drops.js';
 import { SessionError } from './errors.js';
 import type { DeviceEvent, ForkPolicy } from './events.js';
 import { enter, respondToFork, wipeSessions } from './fork-response.js';
+import { Gathered } from './gathered.js';
 import { callSoon, endHandshakes, initiateHandshake, retryWaiting } from './handshakes.js';
 import { IndexTable } from './index-table.js';
 import { KeySlab } from './key-slab.js';
 import { DEFAULT_UNDER_LOAD_THRESHOLD, LoadMeter } from './load-meter.js';
 import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, Peer } from './peer.js';
 import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
-import { type ReceiveResult, receiveDatagram } from './receive.js';
+import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
 import { type Output, ReleaseGate } from './release.js';
 import { type SendResult, flushStaged, sendKeepalive, sendPacket } from './send.js';
 import { authenticatedPacketSent, dataSent, fireTimers, persistentKeepaliveChanged } from './timers.js';
@@ -151,7 +153,10 @@ export class Device {
     this.#onEvent = options.onEvent ?? (() => {});
     const drops = new DropCounter();
     const peers = new Map<string, Peer>();
+    const suite = options.suite ?? nobleSuite;
+    const sealer = sealerOf(suite);
     const gate = new ReleaseGate({
+      sealer,
       vmgenid,
       clock,
       sink,
@@ -163,7 +168,7 @@ export class Device {
     this.#sessionSlab = new KeySlab(PEER_SESSION_BYTES, options.keyMemory);
     this.#identityBlock = this.#identitySlab.allocate();
     this.#context = {
-      suite: options.suite ?? nobleSuite,
+      suite,
       crng: options.crng,
       vmgenid,
       clock,
@@ -174,7 +179,9 @@ export class Device {
       indices: new IndexTable<IndexEntry>(),
       allowedIps: new AllowedIps<Peer>(),
       deadlines: new DeadlineQueue<Peer>(),
+      sealer,
       gate,
+      gathered: new Gathered(suite),
       batch: new Batch(),
       drops,
       cookies: new CookieJar(this.#sessionSlab.allocate()),
@@ -344,6 +351,21 @@ export class Device {
   }
 
   /**
+   * As `receiveDatagram`, but between `cork` and `uncork` data may wait to be opened together: until `openGathered`, or
+   * `uncork`, the datagram must stay as it is. `address`: where it lies in the memory of the process, or 0. Anything else
+   * than its address is undefined behaviour: a native cipher writes there.
+   */
+  gatherDatagram(datagram: Uint8Array, from: Endpoint, address = 0): void {
+    gatherDatagram(this.#context, datagram, from, address);
+    if (!this.#context.batch.isOpen) openGathered(this.#context);
+  }
+
+  /** Opens what was gathered and delivers it. */
+  openGathered(): void {
+    openGathered(this.#context);
+  }
+
+  /**
    * From here to `uncork` sealed datagrams gather; then one reading of the generation, made after the last was sealed,
    * releases or discards all of them. Meanwhile data packets share one reading before them, and one of the clock: do
    * not wait for anything before `uncork`. Calls may nest.
@@ -354,6 +376,7 @@ export class Device {
   }
 
   uncork(): void {
+    openGathered(this.#context);
     this.#context.batch.close();
     this.#context.gate.uncork();
   }

@@ -27,6 +27,11 @@ export class Keypairs {
     return Number(!!this.previous) + Number(!!this.current) + Number(!!this.next);
   }
 
+  /** Whether this is one of them. */
+  has(keypair: Keypair): boolean {
+    return keypair === this.current || keypair === this.next || keypair === this.previous;
+  }
+
   /** Takes the keys of a finished handshake (64 bytes: send, receive), zeroes them there, and makes room as the paper says. */
   install(keys: Uint8Array, input: KeypairInput): Keypair {
     if (input.isInitiator) {

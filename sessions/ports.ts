@@ -32,9 +32,15 @@ export interface Sink {
   sendDatagram(datagram: Uint8Array, to: Endpoint): void;
   /**
    * A decrypted inner packet (padding removed) whose source address belongs to the peer. It lies where it was received:
-   * `at` bytes into the datagram that `receiveDatagram` was given.
+   * `datagram[at, at + length)`. `address`: where the datagram lies, as `gatherDatagram` was told; else 0.
    */
-  deliverPacket(packet: Uint8Array, peerPublicKey: Uint8Array, at: number): void;
+  deliverPacket(
+    datagram: Uint8Array,
+    at: number,
+    length: number,
+    peerPublicKey: Uint8Array,
+    address: number,
+  ): void;
   /** Buffers that datagrams may be sealed in. Without it each is sealed in one of the device's, and copied by the sink. */
   readonly outbox?: Outbox;
 }
@@ -43,6 +49,8 @@ export interface Sink {
 export interface OutboxSlot {
   /** As long as was asked for. */
   readonly bytes: Uint8Array;
+  /** Where they begin in the memory of the process; 0 if that is not known. */
+  readonly address: number;
 }
 
 /**

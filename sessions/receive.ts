@@ -11,13 +11,20 @@ import {
   TRANSPORT_DATA,
 } from '../protocol/constants.js';
 import { TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
-import { BAD_TAG, REPLAYED_COUNTER, REUSED_COUNTER, openPacket } from '../protocol/transport.js';
+import {
+  BAD_TAG,
+  REPLAYED_COUNTER,
+  REUSED_COUNTER,
+  beginOpening,
+  finishOpening,
+} from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import { enterForData } from './batch.js';
 import type { Context } from './context.js';
 import { consumeCookieReply, refuseAtDoor } from './cookies.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
+import type { GatheredMessage } from './gathered.js';
 import { consumeInitiation, consumeResponse, endSentInitiation, initiateHandshake } from './handshakes.js';
 import { type Peer, roam } from './peer.js';
 import type { Endpoint } from './ports.js';
@@ -33,9 +40,47 @@ const REKEY_ON_RECEIVE_MS = REJECT_AFTER_TIME_MS - KEEPALIVE_TIMEOUT_MS - REKEY_
 
 /** Takes a datagram from the wire. Data is decrypted in place: the content of `datagram` is undefined afterwards. */
 export function receiveDatagram(context: Context, datagram: Uint8Array, from: Endpoint): ReceiveResult {
+  openGathered(context);
+  return takeIn(context, datagram, from, 0) ?? (openGathered(context) as ReceiveResult);
+}
+
+/**
+ * As `receiveDatagram`, but data may wait to be opened with what comes behind it, until `openGathered`: so long the
+ * datagram must stay as it is. `address`: where it lies in the memory of the process, 0 if that is not known.
+ */
+export function gatherDatagram(
+  context: Context,
+  datagram: Uint8Array,
+  from: Endpoint,
+  address: number,
+): void {
+  if (context.gathered.isClosed) openGathered(context);
+  takeIn(context, datagram, from, address);
+}
+
+/** Opens what was gathered and hands it on, in its order. Returns what the first of it turned out to be. */
+export function openGathered(context: Context): ReceiveResult | undefined {
+  const { gathered } = context;
+  let first: ReceiveResult | undefined;
+  for (let message = gathered.take(); message; message = gathered.take()) {
+    const result = consumeData(context, message, gathered.place, context.batch.now);
+    first ??= result;
+  }
+  return first;
+}
+
+/** Handles a handshake message; of data, finds out whose it is, and gathers it: then the answer is `undefined`. */
+function takeIn(
+  context: Context,
+  datagram: Uint8Array,
+  from: Endpoint,
+  address: number,
+): ReceiveResult | undefined {
   const type = messageType(datagram);
   if (type === undefined) return context.drops.drop('malformed');
-  if (type === TRANSPORT_DATA) return receiveData(context, datagram, from);
+  if (type === TRANSPORT_DATA) return gatherData(context, datagram, from, address);
+  // What came before it is not to find other keys than it was sealed under.
+  openGathered(context);
   // Read before anything is consumed: a clone must not go on with what its sibling holds too.
   const epoch = enter(context);
   if (epoch === NO_EPOCH) return context.drops.drop('staleEpoch');
@@ -57,33 +102,46 @@ export function receiveDatagram(context: Context, datagram: Uint8Array, from: En
   }
 }
 
-function receiveData(context: Context, datagram: Uint8Array, from: Endpoint): ReceiveResult {
-  const epoch = enterForData(context);
-  if (epoch === NO_EPOCH) return context.drops.drop('staleEpoch');
-  if (context.held) return context.drops.drop('held');
-  return consumeData(context, datagram, from, epoch, context.batch.now);
-}
-
-function consumeData(
+function gatherData(
   context: Context,
   datagram: Uint8Array,
   from: Endpoint,
-  epoch: number,
-  now: number,
-): ReceiveResult {
-  const { drops } = context;
+  address: number,
+): Drop | undefined {
+  const { drops, gathered } = context;
+  const epoch = enterForData(context);
+  if (epoch === NO_EPOCH) return drops.drop('staleEpoch');
+  if (context.held) return drops.drop('held');
   const entry = context.indices.lookup(readU32(datagram, TRANSPORT.receiver));
   const keypair = entry?.keypair;
   if (!entry || !keypair) return drops.drop('unknownIndex');
   if (keypair.receiveEpoch !== epoch) return drops.drop('staleEpoch');
-  if (now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
-  const length = openPacket(context.suite, keypair, datagram);
+  if (context.batch.now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
+  if (beginOpening(gathered.opener, keypair, datagram, address) === REPLAYED_COUNTER) {
+    return drops.drop('replayedCounter');
+  }
+  gathered.put(datagram, address, from, entry, keypair);
+  return undefined;
+}
+
+function consumeData(
+  context: Context,
+  { datagram, address, from, entry, keypair }: GatheredMessage,
+  place: number,
+  now: number,
+): ReceiveResult {
+  const { drops } = context;
+  const { peer } = entry;
+  // A message before this one, or whoever heard of it, may have ended the session.
+  if (context.held) return drops.drop('held');
+  if (keypair.receiveEpoch !== context.epoch) return drops.drop('staleEpoch');
+  if (!peer.keypairs.has(keypair)) return drops.drop('unknownIndex');
+  const length = finishOpening(context.gathered.opener, place, keypair, datagram);
   if (length === BAD_TAG) return drops.drop('badTag');
   if (length === REPLAYED_COUNTER) return drops.drop('replayedCounter');
-  if (length === REUSED_COUNTER) return peerCloned(context, entry.peer, datagram, from, now);
+  if (length === REUSED_COUNTER) return peerCloned(context, peer, datagram, from, now);
 
   // From here on the datagram is the peer's.
-  const { peer } = entry;
   peer.rxBytes += datagram.length;
   roam(context, peer, from);
   // Before anything is sent: what is sent now waits for an answer of its own.
@@ -98,21 +156,23 @@ function consumeData(
   rekeyBeforeTheEnd(context, peer, now);
   if (length === 0) return 'keepalive';
   dataReceived(context, peer, now);
-  return deliver(context, peer, datagram, length);
+  return deliver(context, peer, datagram, length, address);
 }
 
 /** Strips the padding, and delivers the packet if its source address is the peer's. */
-function deliver(context: Context, peer: Peer, datagram: Uint8Array, length: number): ReceiveResult {
+function deliver(
+  context: Context,
+  peer: Peer,
+  datagram: Uint8Array,
+  length: number,
+  address: number,
+): ReceiveResult {
   const packetLength = innerLength(datagram, TRANSPORT.packet, length);
   if (packetLength === 0) return context.drops.drop('malformed');
   if (context.allowedIps.lookupSource(datagram, TRANSPORT.packet) !== peer) {
     return context.drops.drop('disallowedSource');
   }
-  context.sink.deliverPacket(
-    datagram.subarray(TRANSPORT.packet, TRANSPORT.packet + packetLength),
-    peer.publicKey,
-    TRANSPORT.packet,
-  );
+  context.sink.deliverPacket(datagram, TRANSPORT.packet, packetLength, peer.publicKey, address);
   return 'data';
 }
 

@@ -3,12 +3,13 @@
 // Read on: docs/architecture.md "Why no nonce is used twice".
 
 /*
- *   copy plaintext -> spend counter -> seal -> push ==== check ====> sendDatagram
+ *   copy plaintext -> spend counter -> push -> seal ==== check ====> sendDatagram
  *                                                    |
  *       snapshot before the check: every clone reads | snapshot after the check: every clone sends
  *       a new generation and discards                | the same bytes, a duplicate and no reuse
  */
 
+import type { Sealer } from '../protocol/suite.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Peer } from './peer.js';
@@ -34,6 +35,8 @@ export interface Output {
 }
 
 export interface ReleaseOptions {
+  /** What is pushed may still have to be sealed: settled before each check. */
+  readonly sealer: Pick<Sealer, 'settle'>;
   readonly vmgenid: ForkGuard;
   readonly clock: Clock;
   readonly sink: Sink;
@@ -86,7 +89,7 @@ export class ReleaseGate {
     return output;
   }
 
-  /** Takes a sealed datagram. `now`: when its sealing began. It leaves with the next `flush`, or not at all. */
+  /** Takes a datagram that the sealer has. `now`: when its sealing began. It leaves with the next `flush`, or not at all. */
   push(
     output: Output,
     kind: OutputKind,
@@ -129,6 +132,7 @@ export class ReleaseGate {
   flush(): boolean {
     if (this.#corks > 0 || this.#flushing) return true;
     const queue = this.#queue;
+    const { sealer } = this.#options;
     let released = true;
     this.#flushing = true;
     try {
@@ -136,6 +140,7 @@ export class ReleaseGate {
       while (this.#head < queue.length) {
         const end = this.#due();
         if (end === this.#head) break;
+        sealer.settle();
         const epoch = this.#check();
         while (this.#head < end) released = this.#finish(queue[this.#head++], epoch) && released;
       }

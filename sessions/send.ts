@@ -110,7 +110,8 @@ function seal(
   // Lost on the way here, as when the peer was removed by whoever heard of a handshake.
   if (!to) return true;
   const output = gate.output(messageLength(padded), to);
-  if (sealPacket(context.suite, keypair, packet, padded, output.bytes) === COUNTER_EXHAUSTED) {
+  const address = output.slot?.address ?? 0;
+  if (sealPacket(context.sealer, keypair, packet, padded, output.bytes, address) === COUNTER_EXHAUSTED) {
     gate.abandon(output);
     return false;
   }

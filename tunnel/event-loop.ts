@@ -53,7 +53,7 @@ export class EventLoopTunnel {
       clock,
       sink: {
         sendDatagram: (datagram, to) => this.#transport(to)?.send(datagram, to),
-        deliverPacket: (packet, peer) => onPacket(new Uint8Array(packet), peer),
+        deliverPacket: (datagram, at, length, peer) => onPacket(new Uint8Array(datagram.subarray(at, at + length)), peer),
       },
     });
     for (const transport of transports) this.addTransport(transport);

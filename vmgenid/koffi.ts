@@ -4,9 +4,14 @@
 
 /** What is used of the package. */
 export interface Koffi {
-  load(path: null): {
+  /** A library by its file name; `null` is the program itself. Throws where there is none. */
+  load(path: string | null): {
     func(name: string, result: string, parameters: readonly string[]): (...values: unknown[]) => number;
   };
+  /** The type of a function, for `decode`. */
+  proto(result: string, parameters: readonly string[]): unknown;
+  /** The function that a pointer points to. */
+  decode(pointer: bigint, type: unknown): (...values: number[]) => number;
   /** Where the bytes of an ArrayBuffer or a view lie. */
   address(value: Uint8Array): bigint;
   /** Memory at an address, as an ArrayBuffer over it. */

@@ -6,7 +6,8 @@
 import { Keypair, KEYPAIR_BYTES } from '../../protocol/keypair.js';
 import { TRANSPORT } from '../../protocol/messages.js';
 import { type Suite, TAG_BYTES } from '../../protocol/suite.js';
-import { messageLength, openPacket, sealPacket } from '../../protocol/transport.js';
+import { openerOf, sealerOf } from '../../protocol/batches.js';
+import { beginOpening, finishOpening, messageLength, sealPacket } from '../../protocol/transport.js';
 import { Pair, inBatches, innerPacket } from '../machine.js';
 import { type Candidate, type Effort, measure } from '../measure.js';
 import { type Row, ratioRow } from '../row.js';
@@ -26,12 +27,12 @@ export async function stagesSection(suite: Suite, effort: Effort): Promise<Row[]
   pair.handshake();
   const stages: [string, Candidate][] = [
     ['limit', limit(suite)],
-    ['send: suite.seal', seal(suite)],
+    ['send: the cipher', seal(suite)],
     ['send: and copy, counter, header (sealPacket)', sealWhole(suite)],
     [`send: and all of a device, batches of ${BATCH}`, send(pair, BATCH)],
     ['send: and all of a device, one by one', send(pair, 1)],
-    ['receive: copy and suite.open', open(suite)],
-    ['receive: and header, replay window (openPacket)', openWhole(suite)],
+    ['receive: the cipher', open(suite)],
+    ['receive: and header, replay window (beginOpening, finishOpening)', openWhole(suite)],
     [`receive: and all of a device, batches of ${BATCH}`, receive(pair, BATCH)],
     ['receive: and all of a device, one by one', receive(pair, 1)],
   ];
@@ -65,23 +66,33 @@ function limit(suite: Suite): Candidate {
 }
 
 function seal(suite: Suite): Candidate {
-  const buffer = new Uint8Array(messageLength(PADDED_BYTES));
+  const buffers = Array.from({ length: BATCH }, () => new Uint8Array(messageLength(PADDED_BYTES)));
   const theKey = key();
+  const sealer = sealerOf(suite);
   return {
     run(times) {
-      for (let i = 0; i < times; i++) suite.seal(theKey, i, 0, buffer, TRANSPORT.packet, PADDED_BYTES);
+      for (let i = 0; i < times; ) {
+        for (const buffer of buffers) sealer.seal(theKey, i++, 0, buffer, TRANSPORT.packet, PADDED_BYTES, 0);
+        sealer.settle();
+      }
     },
+    step: BATCH,
   };
 }
 
 function sealWhole(suite: Suite): Candidate {
   const keypair = newKeypair();
   const packet = innerPacket(PACKET_BYTES);
-  const out = new Uint8Array(messageLength(PADDED_BYTES));
+  const buffers = Array.from({ length: BATCH }, () => new Uint8Array(messageLength(PADDED_BYTES)));
+  const sealer = sealerOf(suite);
   return {
     run(times) {
-      for (let i = 0; i < times; i++) sealPacket(suite, keypair, packet, PADDED_BYTES, out);
+      for (let i = 0; i < times; i += BATCH) {
+        for (const buffer of buffers) sealPacket(sealer, keypair, packet, PADDED_BYTES, buffer);
+        sealer.settle();
+      }
     },
+    step: BATCH,
   };
 }
 
@@ -100,14 +111,20 @@ function send(pair: Pair, batch: number): Candidate {
 function open(suite: Suite): Candidate {
   const theKey = key();
   const slots = sealedSlots();
-  for (const [i, slot] of slots.entries()) suite.seal(theKey, i, 0, slot, TRANSPORT.packet, PADDED_BYTES);
-  const buffer = new Uint8Array(messageLength(PADDED_BYTES));
+  const opener = openerOf(suite);
   return {
     maxTimes: SLOTS,
+    prepare(times) {
+      for (let i = 0; i < times; i++) suite.seal(theKey, i, 0, slots[i], TRANSPORT.packet, PADDED_BYTES);
+    },
     run(times) {
-      for (let i = 0; i < times; i++) {
-        buffer.set(slots[i]);
-        if (!suite.open(theKey, i, 0, buffer, TRANSPORT.packet, PADDED_BYTES + TAG_BYTES)) throw refused();
+      for (let i = 0; i < times; ) {
+        const end = Math.min(i + BATCH, times);
+        for (let k = i; k < end; k++) {
+          opener.open(theKey, k, 0, slots[k], TRANSPORT.packet, PADDED_BYTES + TAG_BYTES, 0);
+        }
+        opener.settle();
+        for (let k = 0; i < end; i++, k++) if (!opener.isOpened(k)) throw refused();
       }
     },
   };
@@ -117,16 +134,21 @@ function openWhole(suite: Suite): Candidate {
   const keypair = newKeypair();
   const packet = innerPacket(PACKET_BYTES);
   const slots = sealedSlots();
-  const buffer = new Uint8Array(messageLength(PADDED_BYTES));
+  const [sealer, opener] = [sealerOf(suite), openerOf(suite)];
   return {
     maxTimes: SLOTS,
     prepare(times) {
-      for (let i = 0; i < times; i++) sealPacket(suite, keypair, packet, PADDED_BYTES, slots[i]);
+      for (let i = 0; i < times; i++) sealPacket(sealer, keypair, packet, PADDED_BYTES, slots[i]);
+      sealer.settle();
     },
     run(times) {
-      for (let i = 0; i < times; i++) {
-        buffer.set(slots[i]);
-        if (openPacket(suite, keypair, buffer) < 0) throw refused();
+      for (let i = 0; i < times; ) {
+        const end = Math.min(i + BATCH, times);
+        for (let k = i; k < end; k++) beginOpening(opener, keypair, slots[k]);
+        opener.settle();
+        for (let k = 0; i < end; i++, k++) {
+          if (finishOpening(opener, k, keypair, slots[i]) < 0) throw refused();
+        }
       }
     },
   };
@@ -135,7 +157,6 @@ function openWhole(suite: Suite): Candidate {
 function receive(pair: Pair, batch: number): Candidate {
   const packet = innerPacket(PACKET_BYTES);
   const slots = sealedSlots();
-  const buffer = new Uint8Array(messageLength(PADDED_BYTES));
   const { device } = pair.right;
   return {
     maxTimes: SLOTS,
@@ -147,10 +168,7 @@ function receive(pair: Pair, batch: number): Candidate {
     },
     run(times) {
       const before = pair.delivered;
-      inBatches(device, batch, times, i => {
-        buffer.set(slots[i]);
-        device.receiveDatagram(buffer, pair.leftAt);
-      });
+      inBatches(device, batch, times, i => device.gatherDatagram(slots[i], pair.leftAt));
       if (pair.delivered - before !== times) throw refused();
     },
   };

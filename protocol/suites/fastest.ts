@@ -3,13 +3,15 @@
 // Read on: docs/performance.md, where the figures behind the ranking are.
 
 import { ProtocolError } from '../errors.js';
-import { KEY_BYTES, MAC_BYTES, type Suite, TAG_BYTES } from '../suite.js';
+import { KEY_BYTES, MAC_BYTES, type Sealer, type Suite, TAG_BYTES } from '../suite.js';
+import { sealerOf } from '../batches.js';
+import { loadIpsecMbSuite } from './ipsec-mb.js';
 import { nobleSuite } from './noble.js';
 import { loadOpensslSuite } from './openssl.js';
 import { loadSodiumSuite } from './sodium.js';
 
 /** Names of the suites that there are; `fastest` composes one of their parts. */
-export const SUITE_NAMES = ['fastest', 'openssl', 'sodium', 'noble'] as const;
+export const SUITE_NAMES = ['fastest', 'ipsec-mb', 'openssl', 'sodium', 'noble'] as const;
 
 export interface SuiteChoice {
   /** Monotonic milliseconds. With a clock the choice is measured, in some 10 ms; without one it is by rank. */
@@ -28,23 +30,36 @@ interface Part {
 
 /** Bytes of a packet that fills a common MTU, padded. */
 const PACKET_BYTES = 1424;
+/** So many are sealed at a time, as on the way out of a TUN device that gives 64 KiB at a time. */
+const PACKETS = 16;
 /** The fastest round counts: the others were disturbed, or came before the code was compiled. */
 const ROUNDS = 8;
 
 class Scratch {
   readonly key = new Uint8Array(KEY_BYTES).fill(0x42);
-  readonly packet = new Uint8Array(PACKET_BYTES + TAG_BYTES);
+  readonly packets = Array.from({ length: PACKETS }, () => new Uint8Array(PACKET_BYTES + TAG_BYTES));
   readonly message = new Uint8Array(116);
   readonly out = new Uint8Array(32);
   readonly mac = new Uint8Array(MAC_BYTES);
+  readonly #sealers = new Map<Suite, Sealer>();
+
+  readonly sealerFor = (suite: Suite): Sealer => {
+    const sealer = this.#sealers.get(suite) ?? sealerOf(suite);
+    this.#sealers.set(suite, sealer);
+    return sealer;
+  };
 }
 
 const PARTS = {
   aead: {
-    rank: ['openssl', 'sodium'],
+    rank: ['ipsec-mb', 'openssl', 'sodium'],
     measured: {
-      times: 32,
-      work: (suite, { key, packet }) => suite.seal(key, 0, 0, packet, 0, PACKET_BYTES),
+      times: 2,
+      work: (suite, { key, packets, sealerFor }) => {
+        const sealer = sealerFor(suite);
+        for (const packet of packets) sealer.seal(key, 0, 0, packet, 0, PACKET_BYTES, 0);
+        sealer.settle();
+      },
     },
   },
   keyAgreement: {
@@ -88,7 +103,7 @@ export async function suiteNamed(name: string, choice: SuiteChoice = {}): Promis
 }
 
 async function loadNativeSuites(): Promise<Suite[]> {
-  const suites = await Promise.all([loadOpensslSuite(), loadSodiumSuite()]);
+  const suites = await Promise.all([loadIpsecMbSuite(), loadOpensslSuite(), loadSodiumSuite()]);
   return suites.filter(suite => suite !== undefined);
 }
 
@@ -98,11 +113,12 @@ async function loadNativeSuites(): Promise<Suite[]> {
  */
 export function composeFastest(suites: readonly Suite[], now?: () => number): Suite {
   const best = (part: Part): Suite => {
-    if (suites.length < 2) return suites[0] ?? nobleSuite;
     const { rank, measured } = part;
+    const able = suites.filter(({ name }) => rank.includes(name));
+    if (able.length < 2) return able[0] ?? nobleSuite;
     const costs =
-      now && measured ? measure(measured, suites, now) : suites.map(({ name }) => rank.indexOf(name));
-    return suites[costs.indexOf(Math.min(...costs))];
+      now && measured ? measure(measured, able, now) : able.map(({ name }) => rank.indexOf(name));
+    return able[costs.indexOf(Math.min(...costs))];
   };
   const aead = best(PARTS.aead);
   const keyAgreement = best(PARTS.keyAgreement);
@@ -114,6 +130,8 @@ export function composeFastest(suites: readonly Suite[], now?: () => number): Su
     name: parts.map(part => part.name).join('+'),
     seal: aead.seal,
     open: aead.open,
+    ...(aead.sealer && { sealer: aead.sealer }),
+    ...(aead.opener && { opener: aead.opener }),
     sealX: extendedAead.sealX,
     openX: extendedAead.openX,
     publicKey: keyAgreement.publicKey,

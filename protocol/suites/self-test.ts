@@ -4,10 +4,14 @@
 
 import { equalBytes } from '../bytes.js';
 import { type Suite, TAG_BYTES } from '../suite.js';
+import { openerOf, sealerOf } from '../batches.js';
 import { nobleSuite } from './noble.js';
 
 /** Plaintexts: none, less than a block, several, and enough for what vector units do with long messages. */
 const LENGTHS = [0, 15, 100, 1424];
+/** Enough to go round a ring of 256 jobs. */
+const BATCHES = 12;
+const MESSAGES = 24;
 const COUNTER = [0x89ab_cdef, 0x0123_4567] as const;
 
 const pattern = (length: number, step: number) => Uint8Array.from({ length }, (_, i) => step * i + 1);
@@ -16,6 +20,7 @@ const pattern = (length: number, step: number) => Uint8Array.from({ length }, (_
 export function passesSelfTest(suite: Suite): boolean {
   return (
     LENGTHS.every(length => sealsAndOpens(suite, pattern(length, 3))) &&
+    worksInBatches(suite) &&
     sealsAndOpensExtended(suite) &&
     agrees(suite) &&
     hashes(suite)
@@ -41,6 +46,41 @@ function sealsAndOpens(suite: Suite, message: Uint8Array): boolean {
     ours[ours.length - 1] ^= 0x80;
     return opens && refusesBody && !open();
   });
+}
+
+/** Messages of several lengths, under two keys, and one of them changed on its way: by the suite's batches and one by one. */
+function worksInBatches(suite: Suite): boolean {
+  const keys = [pattern(32, 7), pattern(32, 9)];
+  const [sealer, opener] = [sealerOf(suite), openerOf(suite)];
+  const changed = 3;
+  return Array.from({ length: BATCHES }, (_, round) => {
+    const messages = Array.from({ length: MESSAGES }, (_, i) => {
+      const key = keys[(i + round) % keys.length];
+      const length = LENGTHS[i % LENGTHS.length];
+      const buffer = new Uint8Array(length + TAG_BYTES);
+      buffer.set(pattern(length, i + 1));
+      sealer.seal(key, i, round, buffer, 0, length, 0);
+      return { key, length, buffer };
+    });
+    sealer.settle();
+    const same = messages.map(({ key, length, buffer }, i) => {
+      const alone = new Uint8Array(length + TAG_BYTES);
+      alone.set(pattern(length, i + 1));
+      suite.seal(key, i, round, alone, 0, length);
+      return equalBytes(alone, buffer);
+    });
+    messages[changed].buffer[0] ^= 1;
+    for (const [i, { key, buffer }] of messages.entries()) {
+      opener.open(key, i, round, buffer, 0, buffer.length, 0);
+    }
+    opener.settle();
+    return messages.every(
+      ({ length, buffer }, i) =>
+        same[i] &&
+        opener.isOpened(i) === (i !== changed) &&
+        (i === changed || equalBytes(buffer.subarray(0, length), pattern(length, i + 1))),
+    );
+  }).every(Boolean);
 }
 
 function sealsAndOpensExtended(suite: Suite): boolean {

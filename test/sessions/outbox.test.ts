@@ -19,7 +19,7 @@ function pairWith(count: number, holdBackMs = 0): { pair: Pair; outbox: WatchedO
     holdBackMs,
     sink: {
       sendDatagram: (datagram, to) => push('copy', datagram, to),
-      deliverPacket: packet => pair.a.received.push(packet.slice()),
+      deliverPacket: (datagram, at, length) => pair.a.received.push(datagram.slice(at, at + length)),
       outbox,
     },
   };

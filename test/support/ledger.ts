@@ -3,6 +3,7 @@
 
 import { COOKIE, INITIATION, RESPONSE, TRANSPORT } from '../../protocol/messages.js';
 import type { Suite } from '../../protocol/suite.js';
+import { deferring } from './deferring.js';
 
 interface Sealed {
   readonly key: string;
@@ -26,7 +27,7 @@ export class Ledger {
   readonly #contents = new Map<string, string>();
   readonly #transcripts = new Map<string, string>();
 
-  /** A suite that computes with `suite` and records every seal. */
+  /** A suite that computes with `suite` and records every seal; in batches it does so as late as it may. */
   recording(suite: Suite): Suite {
     const note = (key: Uint8Array, nonce: string, plain: Uint8Array, aad: Uint8Array, sealed: Uint8Array) => {
       this.#sealed.set(hex(sealed), { key: hex(key), nonce, content: `${hex(plain)}|${hex(aad)}` });
@@ -44,7 +45,7 @@ export class Ledger {
         return sealed;
       },
     };
-    return Object.assign(Object.create(suite) as Suite, recorder);
+    return deferring(Object.assign(Object.create(suite) as Suite, recorder));
   }
 
   /** Call with every datagram that leaves a machine. */

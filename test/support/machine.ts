@@ -126,8 +126,8 @@ export class Machine {
         sendDatagram: leave,
         // So few that batches go both ways.
         outbox: new WatchedOutbox(2, leave),
-        deliverPacket: packet => {
-          if (!this.#replaying) options.onPacket?.(this, packet.slice());
+        deliverPacket: (datagram, at, length) => {
+          if (!this.#replaying) options.onPacket?.(this, datagram.slice(at, at + length));
         },
       },
       ...options.device,

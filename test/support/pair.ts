@@ -89,8 +89,9 @@ export class End {
           options.onDatagram?.(datagram);
           this.sent.push(datagram);
         },
-        deliverPacket: packet => {
-          this.received.push(packet.slice());
+        deliverPacket: (datagram, at, length) => {
+          const packet = datagram.slice(at, at + length);
+          this.received.push(packet);
           options.onPacket?.(packet);
         },
       },

@@ -19,7 +19,8 @@ const HIGH = 2 ** 32;
  */
 export class DatagramSlot implements OutboxSlot {
   readonly slab: Slab;
-  /** Where it lies, as two words. */
+  readonly address: number;
+  /** The same, as two words. */
   readonly addressLow: number;
   readonly addressHigh: number;
   readonly #memory: Uint8Array;
@@ -29,6 +30,7 @@ export class DatagramSlot implements OutboxSlot {
     this.slab = slab;
     this.#memory = memory;
     this.#bytes = memory;
+    this.address = address;
     this.addressLow = address % HIGH;
     this.addressHigh = Math.floor(address / HIGH);
   }

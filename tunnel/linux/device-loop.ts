@@ -115,8 +115,6 @@ export class DeviceLoop {
   #v4Place = -1;
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
-  /** The address of the datagram that the device is being given. */
-  #receivedAt = 0;
   #lookAt = 0;
   #ended = false;
   #closed = false;
@@ -140,7 +138,8 @@ export class DeviceLoop {
       mtu: this.#monitor.status.mtu ?? DEFAULT_MTU,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
-        deliverPacket: (packet, _, at) => this.#tunIo.write(packet, this.#receivedAt + at),
+        deliverPacket: (datagram, at, length, _, address) =>
+          this.#tunIo.write(datagram.subarray(at, at + length), address + at),
         outbox: new UdpOutbox({
           pool,
           socket: () => this.#configuration.socket,
@@ -224,8 +223,8 @@ export class DeviceLoop {
   receiveRelayed(datagram: Uint8Array, name: string, ip: Uint8Array, port: number, text: string): void {
     // While the interface is down nothing is taken, whichever way it comes.
     if (!this.#configuration.socket) return;
-    this.#receivedAt = this.#options.libc.addressOf(datagram);
-    this.device.receiveDatagram(datagram, this.#configuration.relays.from(name, ip, port, text));
+    const from = this.#configuration.relays.from(name, ip, port, text);
+    this.device.gatherDatagram(datagram, from, this.#options.libc.addressOf(datagram));
     this.#tunIo.flush();
   }
 
@@ -316,11 +315,13 @@ export class DeviceLoop {
 
   // What came as one is written as one: the processor's caches still hold it, and whoever it is for need not wait for the
   // rest of the batch, nor find room for all of it.
-  readonly #afterRun = (): void => this.#tunIo.flush();
+  readonly #afterRun = (): void => {
+    this.device.openGathered();
+    this.#tunIo.flush();
+  };
 
   readonly #handle = (datagram: Uint8Array, from: LinuxUdpEndpoint, address: number): void => {
-    this.#receivedAt = address;
-    this.device.receiveDatagram(datagram, from);
+    this.device.gatherDatagram(datagram, from, address);
   };
 
   #readTun(): void {

@@ -6,9 +6,9 @@ import type { Koffi } from '../../../vmgenid/koffi.js';
 import { ProtocolError } from '../../errors.js';
 import { type Suite, TAG_BYTES } from '../../suite.js';
 import { expectCounter, expectKey, expectRange, expectTag } from '../lengths.js';
-import { ArrayAddresses, MemoryAddresses } from './addresses.js';
+import { ArrayAddresses, MemoryAddresses } from '../addresses.js';
+import { NativeMemory } from '../native-memory.js';
 import {
-  NativeMemory,
   type OpenSsl,
   PARAM_BYTES,
   PARAM_DATA_AT,

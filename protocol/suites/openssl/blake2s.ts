@@ -6,8 +6,8 @@
 import type { Koffi } from '../../../vmgenid/koffi.js';
 import { HASH_BYTES, MAC_BYTES, type Suite } from '../../suite.js';
 import { expectHash, expectMac, expectMacKey } from '../lengths.js';
+import { NativeMemory } from '../native-memory.js';
 import {
-  NativeMemory,
   type OpenSsl,
   PARAM_TEXT,
   PARAM_UNSIGNED,

@@ -5,6 +5,7 @@
 
 import type { Koffi } from '../../../vmgenid/koffi.js';
 import { ProtocolError } from '../../errors.js';
+import { NativeMemory } from '../native-memory.js';
 
 const POINTER = 'uintptr_t';
 const SIZE = 'size_t';
@@ -70,21 +71,6 @@ export function required(pointer: number, what: string): number {
 /** The answer of a function that says 1 for success. */
 export function succeeded(answer: number, what: string): void {
   if (answer !== 1) throw new ProtocolError('ERR_OPENSSL', `OpenSSL failed to ${what}`);
-}
-
-/** Zeroed memory that stays where it is, for what is handed over again and again. */
-export class NativeMemory {
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
-  readonly address: number;
-
-  constructor(koffi: Koffi, length: number) {
-    // On a buffer of its own: the engine keeps small arrays in its heap, where it may move them.
-    const memory = new ArrayBuffer(length);
-    this.bytes = new Uint8Array(memory);
-    this.view = new DataView(memory);
-    this.address = Number(koffi.address(this.bytes));
-  }
 }
 
 /** A text as C has it, with a zero at its end. */

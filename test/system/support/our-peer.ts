@@ -81,7 +81,7 @@ export class OurPeer {
       ...(suite && { suite }),
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
-        deliverPacket: packet => this.#deliver(packet),
+        deliverPacket: (datagram, at, length) => this.#deliver(datagram.subarray(at, at + length)),
       },
       onEvent: event => this.events.push(event),
       ...device,

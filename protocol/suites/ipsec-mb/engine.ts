@@ -1,0 +1,207 @@
+// Bursts of ChaCha20-Poly1305 jobs: written into the library's own ring, and run by one call.
+// Promises: a key is copied when its job is added, and the copy erased when the burst has run, before anything else can
+// happen; no two users' jobs mix. Nothing is allocated for a message.
+// Read on: library.ts (the layouts); batches.ts (its users); docs/performance.md (what it brings).
+
+import type { Koffi } from '../../../vmgenid/koffi.js';
+import { BATCH_CAPACITY } from '../../batches.js';
+import { ProtocolError } from '../../errors.js';
+import { KEY_BYTES, TAG_BYTES } from '../../suite.js';
+import { NativeMemory } from '../native-memory.js';
+import {
+  CIPHER_CHACHA20_POLY1305,
+  DIRECTION_DECRYPT,
+  DIRECTION_ENCRYPT,
+  HASH_CHACHA20_POLY1305,
+  type IpsecMb,
+  JOB,
+  MGR_ALIGNMENT,
+  MGR_ERROR,
+  ORDER_CIPHER_HASH,
+  ORDER_HASH_CIPHER,
+} from './library.js';
+
+const WORD = 4;
+const HIGH = 2 ** 32;
+const POINTER_BYTES = 8;
+const NONCE_BYTES = 12;
+/** Room for a nonce: its first four bytes stay zero. */
+const NONCE_WORDS = 4;
+/** Jobs in a ring, and at a time when all of them are made ready (IMB_MAX_JOBS, IMB_MAX_BURST_SIZE). */
+const RING = 256;
+const RING_BURST = 128;
+
+/** Whose jobs are in the engine. */
+export interface Owner {
+  /** Has them run, if there are any. */
+  run(): void;
+}
+
+/** One direction. Its users take turns: see `claim`. */
+export class Engine {
+  readonly #koffi: Koffi;
+  readonly #library: IpsecMb;
+  readonly #manager: NativeMemory;
+  readonly #words: Uint32Array;
+  readonly #getNext: (...values: number[]) => number;
+  readonly #submit: (...values: number[]) => number;
+  /** Pointers to the jobs that come next, as the library has told them. */
+  readonly #pointers: NativeMemory;
+  readonly #pointerWords: Uint32Array;
+  readonly #managerLow: number;
+  readonly #keys: NativeMemory;
+  readonly #nonces: NativeMemory;
+  readonly #nonceWords: Uint32Array;
+  /** Of what is opened: the tags that the messages should have. */
+  readonly #tags: NativeMemory;
+  #owner: Owner | undefined;
+  #size = 0;
+  /** The key that was copied last, and how many were. */
+  #key: Uint8Array | undefined;
+  #keyCount = 0;
+
+  /** Throws `ERR_IPSEC_MB` where the library does not do what it says. */
+  constructor(koffi: Koffi, library: IpsecMb, isSealing: boolean) {
+    this.#koffi = koffi;
+    this.#library = library;
+    this.#manager = new NativeMemory(koffi, library.managerBytes, MGR_ALIGNMENT);
+    library.init(this.#manager.address);
+    const { getNext, submit } = library.bursts(this.#manager.view);
+    this.#getNext = getNext;
+    this.#submit = submit;
+    this.#words = wordsOf(this.#manager);
+    this.#managerLow = this.#manager.address % HIGH;
+    this.#pointers = new NativeMemory(koffi, RING_BURST * POINTER_BYTES);
+    this.#pointerWords = wordsOf(this.#pointers);
+    this.#keys = new NativeMemory(koffi, BATCH_CAPACITY * KEY_BYTES);
+    this.#nonces = new NativeMemory(koffi, BATCH_CAPACITY * NONCE_WORDS * WORD);
+    this.#nonceWords = wordsOf(this.#nonces);
+    this.#tags = new NativeMemory(koffi, BATCH_CAPACITY * TAG_BYTES);
+    this.#prepareRing(isSealing);
+  }
+
+  get isFull(): boolean {
+    return this.#size === BATCH_CAPACITY;
+  }
+
+  /** The engine is `owner`'s from here on, and empty unless it was so before: what others have in it is run first. */
+  claim(owner: Owner): void {
+    if (this.#owner === owner) return;
+    this.#owner?.run();
+    this.#owner = owner;
+  }
+
+  /** Runs what is in it, whoever's it is: then no key is in it. */
+  settle(): void {
+    this.#owner?.run();
+  }
+
+  /**
+   * Adds a job, which must not find the engine full: `length` bytes at an address, in place. The tag is written to
+   * `tagAddress`; 0: to `tags` at the job's place, to be compared. Returns that place.
+   */
+  add(
+    key: Uint8Array,
+    low: number,
+    high: number,
+    address: number,
+    length: number,
+    tagAddress: number,
+    aadAddress: number,
+    aadLength: number,
+  ): number {
+    const place = this.#size++;
+    // Jobs of one key tend to follow each other.
+    if (key !== this.#key) {
+      this.#keys.bytes.set(key, this.#keyCount++ * KEY_BYTES);
+      this.#key = key;
+    }
+    const nonce = place * NONCE_WORDS;
+    this.#nonceWords[nonce + 1] = low;
+    this.#nonceWords[nonce + 2] = high;
+    const keyAddress = this.#keys.address + (this.#keyCount - 1) * KEY_BYTES;
+    const job = this.#jobAt(place);
+    const words = this.#words;
+    putPointer(words, job + JOB.encryptionKey, keyAddress);
+    putPointer(words, job + JOB.decryptionKey, keyAddress);
+    putPointer(words, job + JOB.source, address);
+    putPointer(words, job + JOB.destination, address);
+    words[job + JOB.cipherLength] = length;
+    words[job + JOB.hashLength] = length;
+    putPointer(words, job + JOB.nonce, this.#nonces.address + nonce * WORD);
+    putPointer(words, job + JOB.tag, tagAddress === 0 ? this.#tags.address + place * TAG_BYTES : tagAddress);
+    putPointer(words, job + JOB.aad, aadAddress);
+    words[job + JOB.aadLength] = aadLength;
+    return place;
+  }
+
+  /** Tags of the last burst, 16 bytes at each place. */
+  get tags(): Uint8Array {
+    return this.#tags.bytes;
+  }
+
+  /** Runs all jobs and erases their keys. Throws `ERR_IPSEC_MB`: then some may not have been done. */
+  run(): void {
+    const count = this.#size;
+    const done = this.#submit(this.#manager.address, count, this.#pointers.address);
+    this.#keys.bytes.fill(0, 0, this.#keyCount * KEY_BYTES);
+    this.#key = undefined;
+    this.#keyCount = 0;
+    this.#size = 0;
+    if (done !== count) throw this.#refusal();
+    this.#fetch(BATCH_CAPACITY);
+  }
+
+  #jobAt(place: number): number {
+    return (this.#pointerWords[2 * place] - this.#managerLow) >>> 2;
+  }
+
+  /** Asks for the jobs that come next. All earlier ones are done, so there is room. */
+  #fetch(count: number): void {
+    if (this.#getNext(this.#manager.address, count, this.#pointers.address) !== count) throw this.#refusal();
+  }
+
+  // What is the same in all jobs is written once into each place of the ring. To go all the way round, jobs are run: over
+  // bytes that mean nothing, under a key of zeros.
+  #prepareRing(isSealing: boolean): void {
+    const words = this.#words;
+    const scratch = new NativeMemory(this.#koffi, KEY_BYTES + NONCE_BYTES + TAG_BYTES);
+    for (let round = 0; round < RING / RING_BURST; round++) {
+      this.#fetch(RING_BURST);
+      for (let place = 0; place < RING_BURST; place++) {
+        const job = this.#jobAt(place);
+        words.fill(0, job, job + JOB.order + 1);
+        words[job + JOB.keyLength] = KEY_BYTES;
+        words[job + JOB.nonceLength] = NONCE_BYTES;
+        words[job + JOB.tagLength] = TAG_BYTES;
+        words[job + JOB.cipherMode] = CIPHER_CHACHA20_POLY1305;
+        words[job + JOB.hashAlgorithm] = HASH_CHACHA20_POLY1305;
+        words[job + JOB.direction] = isSealing ? DIRECTION_ENCRYPT : DIRECTION_DECRYPT;
+        words[job + JOB.order] = isSealing ? ORDER_CIPHER_HASH : ORDER_HASH_CIPHER;
+        this.#library.setSession?.(this.#manager.address, this.#manager.address + job * WORD);
+        for (const field of [JOB.encryptionKey, JOB.decryptionKey, JOB.source, JOB.destination] as const)
+          putPointer(words, job + field, scratch.address);
+        putPointer(words, job + JOB.nonce, scratch.address + KEY_BYTES);
+        putPointer(words, job + JOB.tag, scratch.address + KEY_BYTES + NONCE_BYTES);
+      }
+      if (this.#submit(this.#manager.address, RING_BURST, this.#pointers.address) !== RING_BURST)
+        throw this.#refusal();
+    }
+    this.#fetch(BATCH_CAPACITY);
+  }
+
+  #refusal(): ProtocolError {
+    const error = this.#manager.view.getInt32(MGR_ERROR, true);
+    return new ProtocolError('ERR_IPSEC_MB', `libipsec-mb refused jobs: ${this.#library.describe(error)}`);
+  }
+}
+
+function wordsOf({ bytes }: NativeMemory): Uint32Array {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / WORD);
+}
+
+/** An address has less than 53 bits. What an array of words is given is cut to the lower 32. */
+function putPointer(words: Uint32Array, at: number, address: number): void {
+  words[at] = address;
+  words[at + 1] = address / HIGH;
+}
