@@ -12,6 +12,8 @@ import { SessionError } from './errors.js';
 export const MAX_INDEX_DRAWS = 64;
 
 export class IndexTable<T> {
+  // By the signed integer of the same bits: half of the unsigned ones do not fit the engine's small integers, and to look
+  // one of these up is to allocate.
   readonly #entries = new Map<number, T>();
 
   get size(): number {
@@ -26,8 +28,8 @@ export class IndexTable<T> {
   insert(value: T, random: Randomness): number {
     for (let draw = 0; draw < MAX_INDEX_DRAWS; draw++) {
       const index = random.uint32() >>> 0;
-      if (this.#entries.has(index)) continue;
-      this.#entries.set(index, value);
+      if (this.#entries.has(index | 0)) continue;
+      this.#entries.set(index | 0, value);
       return index;
     }
     throw new SessionError(
@@ -37,19 +39,19 @@ export class IndexTable<T> {
   }
 
   lookup(index: number): T | undefined {
-    return this.#entries.get(index);
+    return this.#entries.get(index | 0);
   }
 
   /** Hands an index on, as from a handshake to its keypair. False when the index is not in use: nothing is added. */
   replace(index: number, value: T): boolean {
-    if (!this.#entries.has(index)) return false;
-    this.#entries.set(index, value);
+    if (!this.#entries.has(index | 0)) return false;
+    this.#entries.set(index | 0, value);
     return true;
   }
 
   /** Frees an index. False when it was not in use. */
   remove(index: number): boolean {
-    return this.#entries.delete(index);
+    return this.#entries.delete(index | 0);
   }
 
   clear(): void {

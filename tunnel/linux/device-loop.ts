@@ -139,7 +139,7 @@ export class DeviceLoop {
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
         deliverPacket: (datagram, at, length, _, address) =>
-          this.#tunIo.write(datagram.subarray(at, at + length), address + at),
+          this.#tunIo.write(datagram, at, length, address + at),
         outbox: new UdpOutbox({
           pool,
           socket: () => this.#configuration.socket,

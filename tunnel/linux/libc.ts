@@ -74,8 +74,9 @@ export class NativeMemory {
 
   /** Writes a pointer, or any other 64-bit number below 2^53, at a byte offset that is a multiple of 8. */
   setU64(offset: number, value: number): void {
-    this.u32[offset / WORD] = value % HIGH;
-    this.u32[offset / WORD + 1] = Math.floor(value / HIGH);
+    // What an array of words is given is cut to the lower 32 bits.
+    this.u32[offset / WORD] = value;
+    this.u32[offset / WORD + 1] = value / HIGH;
   }
 }
 

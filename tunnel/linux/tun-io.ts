@@ -99,12 +99,12 @@ export class TunIo {
   }
 
   /**
-   * Takes a packet to write, which lies at `address`. With offloads it must stay as it is until `flush`, and its headers
-   * may be changed.
+   * Takes the packet `bytes[at, at + length)` to write, which lies at `address` in memory. With offloads it must stay as it
+   * is until `flush`, and its headers may be changed.
    */
-  write(packet: Uint8Array, address: number): void {
-    if (this.#coalescer) this.#coalescer.push(packet, address);
-    else this.#written(this.#tun.write(packet, 0, packet.length), 1);
+  write(bytes: Uint8Array, at: number, length: number, address: number): void {
+    if (this.#coalescer) this.#coalescer.push(bytes, at, length, address);
+    else this.#written(this.#tun.write(bytes, at, length), 1);
   }
 
   /** Writes what was taken. Call before the memory of any such packet is used again. */

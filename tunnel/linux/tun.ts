@@ -188,7 +188,7 @@ export class LinuxTun implements TunDevice {
   }
 
   /** One packet in pieces, which the kernel takes as they lie: the bytes written, or `-errno`. Only with a virtio-net header. */
-  writeJoined({ vnetHeader, packets, addresses, count, headersLength }: TunWrite): number {
+  writeJoined({ vnetHeader, addresses, lengths, count, headersLength }: TunWrite): number {
     const memory = this.#write;
     for (let i = 0; i < VNET_HEADER_BYTES; i++) memory.bytes[i] = vnetHeader[i];
     memory.setU64(IOVECS_AT, memory.address);
@@ -196,7 +196,7 @@ export class LinuxTun implements TunDevice {
     for (let i = 0, at = IOVECS_AT + IOVEC_BYTES; i < count; i++, at += IOVEC_BYTES) {
       const skip = i === 0 ? 0 : headersLength;
       memory.setU64(at, addresses[i] + skip);
-      memory.u32[at / 4 + 2] = packets[i].length - skip;
+      memory.u32[at / 4 + 2] = lengths[i] - skip;
     }
     return this.#libc.writev(this.fd, memory.address + IOVECS_AT, 1 + count);
   }

@@ -24,7 +24,7 @@ function ioOf(device: LinuxTun): TunIo {
 /** Has a copy of a packet written at the next flush. */
 function writeCopy(io: TunIo, packet: Uint8Array): void {
   const copy = Buffer.from(packet);
-  io.write(copy, libc.addressOf(copy));
+  io.write(copy, 0, copy.length, libc.addressOf(copy));
 }
 
 /** A TUN device inside a namespace, with addresses, up. */

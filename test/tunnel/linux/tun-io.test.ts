@@ -61,7 +61,7 @@ function ioOver(device: ScriptedDevice): {
   const io = new TunIo({ tun: device, onGone: () => gone++ });
   const write = (packets: Uint8Array[]) => {
     device.writes.length = 0;
-    for (const each of packets) io.write(each, 0);
+    for (const each of packets) io.write(each, 0, each.length, 0);
     io.flush();
     return [...device.writes];
   };

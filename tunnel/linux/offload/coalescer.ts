@@ -74,11 +74,10 @@ const EMPTY = new Uint8Array(0);
 export interface TunWrite {
   /** 10 bytes. */
   readonly vnetHeader: Uint8Array;
-  /** The whole first packet comes first; of each of the others, what lies behind `headersLength`. */
-  readonly packets: readonly Uint8Array[];
-  /** Where each of them lies. */
+  /** Where in memory the packets lie: the whole first one comes first; of each of the others, what lies behind `headersLength`. */
   readonly addresses: readonly number[];
-  /** How many of `packets` count. */
+  readonly lengths: readonly number[];
+  /** How many packets there are. */
   readonly count: number;
   readonly headersLength: number;
   /** Of a write with several packets: whether they are TCP's; else they are UDP's. */
@@ -88,9 +87,12 @@ export interface TunWrite {
 /** A packet, and those that were joined to it. Reused. */
 class Run implements TunWrite {
   readonly vnetHeader = new Uint8Array(VNET_HEADER_BYTES);
-  readonly packets: Uint8Array[] = [];
   readonly addresses: number[] = [];
+  readonly lengths: number[] = [];
   count = 0;
+  /** The first packet: `first[at, at + lengths[0])`. */
+  first: Uint8Array = EMPTY;
+  at = 0;
   headersLength = 0;
   length = 0;
   isIpv4 = false;
@@ -146,29 +148,29 @@ export class Coalescer {
   }
 
   /**
-   * Takes a packet, whose headers may be changed; `address`, where it lies, is handed on. A packet of another length than
-   * it claims is written as it is.
+   * Takes the packet `bytes[at, at + length)`, whose headers may be changed; `address`, where the packet lies in memory,
+   * is handed on. A packet of another length than it claims is written as it is.
    */
-  push(packet: Uint8Array, address: number): void {
-    if (!this.#parse(packet)) {
+  push(bytes: Uint8Array, at: number, length: number, address: number): void {
+    if (!this.#parse(bytes, at, length)) {
       // A fragment or something unknown might belong to any flow: none may pass it.
       this.#openCount = 0;
-      this.#add(packet, address);
+      this.#add(bytes, at, length, address);
       return;
     }
-    const place = this.#find(packet);
+    const place = this.#find(bytes, at);
     if (place >= 0) {
       const run = this.#open[place];
-      if (this.#joinable && this.#continues(run, packet)) {
-        this.#join(run, packet, address);
-        if (this.#ends(run, packet)) this.#close(place);
+      if (this.#joinable && this.#continues(run, bytes, at, length)) {
+        this.#join(run, length, address);
+        if (this.#ends(run, length)) this.#close(place);
         return;
       }
       this.#close(place);
     }
-    const run = this.#add(packet, address);
+    const run = this.#add(bytes, at, length, address);
     if (!this.#joinable) return;
-    this.#describe(run, packet);
+    this.#describe(run, bytes, at, length);
     if ((this.#flags & TCP_ENDS) !== 0) return;
     if (this.#openCount === MAX_OPEN) this.#close(0);
     this.#open[this.#openCount++] = run;
@@ -182,16 +184,18 @@ export class Coalescer {
       const run = this.#runs[i];
       this.#finish(run);
       write(run);
-      for (let k = 0; k < run.count; k++) run.packets[k] = EMPTY;
+      run.first = EMPTY;
     }
     this.#count = 0;
   }
 
-  #add(packet: Uint8Array, address: number): Run {
+  #add(bytes: Uint8Array, at: number, length: number, address: number): Run {
     if (this.#count === this.#runs.length) this.#runs.push(new Run());
     const run = this.#runs[this.#count++];
-    run.packets[0] = packet;
+    run.first = bytes;
+    run.at = at;
     run.addresses[0] = address;
+    run.lengths[0] = length;
     run.count = 1;
     run.headersLength = 0;
     return run;
@@ -204,58 +208,59 @@ export class Coalescer {
   }
 
   /** Whether it is a TCP or UDP packet whose flow can be told, and which; `#joinable`: whether it may be joined. */
-  #parse(packet: Uint8Array): boolean {
-    const { length } = packet;
-    const version = packet[0] >> 4;
+  #parse(bytes: Uint8Array, at: number, length: number): boolean {
+    const version = bytes[at] >> 4;
     let protocol: number;
     if (version === 4 && length >= IPV4_HEADER_BYTES) {
       // The lower 14 bits at IPV4_FRAGMENT: more fragments, and the offset.
-      if ((u16be(packet, IPV4_FRAGMENT) & 0x3fff) !== 0) return false;
-      if (u16be(packet, IPV4_TOTAL_LENGTH) !== length) return false;
-      protocol = packet[IPV4_PROTOCOL];
+      if ((u16be(bytes, at + IPV4_FRAGMENT) & 0x3fff) !== 0) return false;
+      if (u16be(bytes, at + IPV4_TOTAL_LENGTH) !== length) return false;
+      protocol = bytes[at + IPV4_PROTOCOL];
       this.#isIpv4 = true;
-      this.#transport = (packet[0] & 0x0f) * 4;
+      this.#transport = (bytes[at] & 0x0f) * 4;
       if (this.#transport < IPV4_HEADER_BYTES) return false;
     } else if (version === 6 && length >= IPV6_HEADER_BYTES) {
-      if (u16be(packet, IPV6_PAYLOAD_LENGTH) + IPV6_HEADER_BYTES !== length) return false;
-      protocol = packet[IPV6_NEXT_HEADER];
+      if (u16be(bytes, at + IPV6_PAYLOAD_LENGTH) + IPV6_HEADER_BYTES !== length) return false;
+      protocol = bytes[at + IPV6_NEXT_HEADER];
       this.#isIpv4 = false;
       this.#transport = IPV6_HEADER_BYTES;
     } else return false;
-    if (protocol === PROTOCOL_TCP) return this.#parseTcp(packet);
-    return protocol === PROTOCOL_UDP && this.#parseUdp(packet);
+    if (protocol === PROTOCOL_TCP) return this.#parseTcp(bytes, at, length);
+    return protocol === PROTOCOL_UDP && this.#parseUdp(bytes, at, length);
   }
 
-  #parseTcp(packet: Uint8Array): boolean {
+  #parseTcp(bytes: Uint8Array, at: number, length: number): boolean {
     const transport = this.#transport;
-    if (packet.length < transport + TCP_HEADER_BYTES) return false;
-    const headersLength = transport + (packet[transport + TCP_DATA_OFFSET] >> 4) * 4;
+    if (length < transport + TCP_HEADER_BYTES) return false;
+    const header = at + transport;
+    const headersLength = transport + (bytes[header + TCP_DATA_OFFSET] >> 4) * 4;
     this.#isTcp = true;
-    this.#ports = u32be(packet, transport);
+    this.#ports = u32be(bytes, header);
     this.#headersLength = headersLength;
-    this.#flags = packet[transport + TCP_FLAGS];
+    this.#flags = bytes[header + TCP_FLAGS];
     this.#joinable =
       this.#options.joins.tcp &&
       (this.#flags & (TCP_ACK | TCP_ALONE)) === TCP_ACK &&
       headersLength >= transport + TCP_HEADER_BYTES &&
-      headersLength < packet.length &&
+      headersLength < length &&
       this.#hasNoOptions();
     return true;
   }
 
-  #parseUdp(packet: Uint8Array): boolean {
+  #parseUdp(bytes: Uint8Array, at: number, length: number): boolean {
     const transport = this.#transport;
-    if (packet.length < transport + UDP_HEADER_BYTES) return false;
+    if (length < transport + UDP_HEADER_BYTES) return false;
+    const header = at + transport;
     this.#isTcp = false;
-    this.#ports = u32be(packet, transport);
+    this.#ports = u32be(bytes, header);
     this.#headersLength = transport + UDP_HEADER_BYTES;
     this.#flags = 0;
     this.#joinable =
       this.#options.joins.udp &&
-      u16be(packet, transport + UDP_LENGTH) === packet.length - transport &&
+      u16be(bytes, header + UDP_LENGTH) === length - transport &&
       // Without a checksum none may be put in.
-      wordAt(packet, transport + UDP_CHECKSUM) !== 0 &&
-      this.#headersLength < packet.length &&
+      wordAt(bytes, header + UDP_CHECKSUM) !== 0 &&
+      this.#headersLength < length &&
       this.#hasNoOptions();
     return true;
   }
@@ -266,82 +271,57 @@ export class Coalescer {
   }
 
   /** The open run of the packet's flow, or -1. The last one is the likeliest. */
-  #find(packet: Uint8Array): number {
+  #find(bytes: Uint8Array, at: number): number {
     const open = this.#open;
     for (let i = this.#openCount - 1; i >= 0; i--) {
       const run = open[i];
       if (run.ports !== this.#ports || run.isTcp !== this.#isTcp || run.isIpv4 !== this.#isIpv4) continue;
       const source = run.isIpv4 ? IPV4_SOURCE : IPV6_SOURCE;
-      if (sameBytes(run.packets[0], packet, source, source + (run.isIpv4 ? 8 : 32))) return i;
+      if (sameBytes(run.first, run.at + source, bytes, at + source, run.isIpv4 ? 8 : 32)) return i;
     }
     return -1;
   }
 
-  #describe(run: Run, packet: Uint8Array): void {
+  #describe(run: Run, bytes: Uint8Array, at: number, length: number): void {
     run.headersLength = this.#headersLength;
-    run.length = packet.length;
+    run.length = length;
     run.isIpv4 = this.#isIpv4;
     run.isTcp = this.#isTcp;
     run.transport = this.#transport;
     run.ports = this.#ports;
-    run.segmentBytes = packet.length - this.#headersLength;
-    run.firstId = this.#isIpv4 ? u16be(packet, IPV4_ID) : 0;
+    run.segmentBytes = length - this.#headersLength;
+    run.firstId = this.#isIpv4 ? u16be(bytes, at + IPV4_ID) : 0;
     run.idStep = 0;
     run.endFlags = 0;
     if (this.#isTcp) {
-      run.nextSequence = (u32be(packet, this.#transport + TCP_SEQUENCE) + run.segmentBytes) >>> 0;
+      run.nextSequence = (u32be(bytes, at + this.#transport + TCP_SEQUENCE) + run.segmentBytes) >>> 0;
     }
   }
 
   /** Whether the packet is what would come next if the run was one packet that is being split. */
-  #continues(run: Run, packet: Uint8Array): boolean {
-    const first = run.packets[0];
-    const { headersLength, transport } = run;
-    const payload = packet.length - headersLength;
+  #continues(run: Run, bytes: Uint8Array, at: number, length: number): boolean {
+    const { headersLength } = run;
+    const payload = length - headersLength;
     return (
       headersLength === this.#headersLength &&
       payload <= run.segmentBytes &&
       run.length + payload <= MAX_PACKET_BYTES &&
-      (run.isIpv4 ? this.#continuesIpv4(run, first, packet) : continuesIpv6(first, packet)) &&
-      (!run.isTcp || this.#continuesTcp(run, first, packet, transport))
+      (run.isIpv4 ? continuesIpv4(run, bytes, at) : continuesIpv6(run, bytes, at)) &&
+      (!run.isTcp || continuesTcp(run, bytes, at))
     );
   }
 
-  #continuesTcp(run: Run, first: Uint8Array, packet: Uint8Array, transport: number): boolean {
-    const acknowledgement = transport + TCP_ACKNOWLEDGEMENT;
-    const flags = transport + TCP_FLAGS;
-    return (
-      u32be(packet, transport + TCP_SEQUENCE) === run.nextSequence &&
-      sameBytes(first, packet, acknowledgement, flags) &&
-      // A first segment may say CWR, no other; the last may say FIN and PSH.
-      ((first[flags] & ~TCP_CWR) ^ (packet[flags] & ~TCP_ENDS)) === 0 &&
-      sameBytes(first, packet, transport + TCP_WINDOW, transport + TCP_CHECKSUM) &&
-      sameBytes(first, packet, transport + TCP_URGENT_AND_OPTIONS, run.headersLength)
-    );
-  }
-
-  #continuesIpv4(run: Run, first: Uint8Array, packet: Uint8Array): boolean {
-    if (first[IPV4_TOS] !== packet[IPV4_TOS] || first[IPV4_TTL] !== packet[IPV4_TTL]) return false;
-    if (first[IPV4_FRAGMENT] !== packet[IPV4_FRAGMENT]) return false;
-    const distance = (u16be(packet, IPV4_ID) - run.firstId) & 0xffff;
-    if (run.count > 1) return distance === run.count * run.idStep;
-    // The kernel will count up. Where nothing may be fragmented the ID says nothing, and must be ignored (RFC 6864).
-    if (distance === 1) run.idStep = 1;
-    else if (distance !== 0 || (first[IPV4_FRAGMENT] & IPV4_DF) === 0) return false;
-    return true;
-  }
-
-  #join(run: Run, packet: Uint8Array, address: number): void {
-    const payload = packet.length - run.headersLength;
+  #join(run: Run, length: number, address: number): void {
+    const payload = length - run.headersLength;
     run.addresses[run.count] = address;
-    run.packets[run.count++] = packet;
+    run.lengths[run.count++] = length;
     run.length += payload;
     run.nextSequence = (run.nextSequence + payload) >>> 0;
     run.endFlags = this.#flags & TCP_ENDS;
   }
 
-  #ends(run: Run, last: Uint8Array): boolean {
-    const isShort = last.length - run.headersLength < run.segmentBytes;
+  #ends(run: Run, lastLength: number): boolean {
+    const isShort = lastLength - run.headersLength < run.segmentBytes;
     return isShort || run.endFlags !== 0 || run.count === MAX_JOINED;
   }
 
@@ -355,44 +335,87 @@ export class Coalescer {
     vnet.checksumStart = 0;
     vnet.checksumOffset = 0;
     if (run.count > 1) {
-      const first = run.packets[0];
       vnet.flags = VNET_NEEDS_CHECKSUM;
-      vnet.gsoType = this.#gsoType(run, first);
+      vnet.gsoType = gsoType(run);
       vnet.headerLength = run.headersLength;
       vnet.gsoSize = run.segmentBytes;
       vnet.checksumStart = run.transport;
       vnet.checksumOffset = run.isTcp ? TCP_CHECKSUM : UDP_CHECKSUM;
-      patchHeaders(run, first);
+      patchHeaders(run);
     }
     vnet.write(run.vnetHeader, 0);
-  }
-
-  #gsoType(run: Run, first: Uint8Array): number {
-    if (!run.isTcp) return VNET_GSO_UDP;
-    const ecn = (first[run.transport + TCP_FLAGS] & TCP_CWR) === 0 ? 0 : VNET_GSO_ECN;
-    return (run.isIpv4 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6) | ecn;
   }
 }
 
 /** Behind the checksum of TCP, up to the end of its header. */
 const TCP_URGENT_AND_OPTIONS = TCP_CHECKSUM + 2;
 
-function continuesIpv6(first: Uint8Array, packet: Uint8Array): boolean {
-  // Version, traffic class and flow label; the addresses are known to be the same.
-  return sameBytes(first, packet, 0, 4) && first[IPV6_HOP_LIMIT] === packet[IPV6_HOP_LIMIT];
+function gsoType({ first, at, transport, isTcp, isIpv4 }: Run): number {
+  if (!isTcp) return VNET_GSO_UDP;
+  const ecn = (first[at + transport + TCP_FLAGS] & TCP_CWR) === 0 ? 0 : VNET_GSO_ECN;
+  return (isIpv4 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6) | ecn;
 }
 
-function patchHeaders(run: Run, first: Uint8Array): void {
-  const { transport, length, isIpv4, isTcp } = run;
+function continuesTcp(run: Run, bytes: Uint8Array, at: number): boolean {
+  const { first, transport, headersLength } = run;
+  const ours = run.at + transport;
+  const theirs = at + transport;
+  return (
+    u32be(bytes, theirs + TCP_SEQUENCE) === run.nextSequence &&
+    sameFields(first, ours, bytes, theirs, TCP_ACKNOWLEDGEMENT, TCP_FLAGS) &&
+    // A first segment may say CWR, no other; the last may say FIN and PSH.
+    ((first[ours + TCP_FLAGS] & ~TCP_CWR) ^ (bytes[theirs + TCP_FLAGS] & ~TCP_ENDS)) === 0 &&
+    sameFields(first, ours, bytes, theirs, TCP_WINDOW, TCP_CHECKSUM) &&
+    sameFields(first, ours, bytes, theirs, TCP_URGENT_AND_OPTIONS, headersLength - transport)
+  );
+}
+
+/** Whether two headers are the same in their bytes [from, end). */
+function sameFields(
+  a: Uint8Array,
+  aAt: number,
+  b: Uint8Array,
+  bAt: number,
+  from: number,
+  end: number,
+): boolean {
+  return sameBytes(a, aAt + from, b, bAt + from, end - from);
+}
+
+function continuesIpv4(run: Run, bytes: Uint8Array, at: number): boolean {
+  const { first } = run;
+  const ours = run.at;
+  if (first[ours + IPV4_TOS] !== bytes[at + IPV4_TOS]) return false;
+  if (first[ours + IPV4_TTL] !== bytes[at + IPV4_TTL]) return false;
+  if (first[ours + IPV4_FRAGMENT] !== bytes[at + IPV4_FRAGMENT]) return false;
+  const distance = (u16be(bytes, at + IPV4_ID) - run.firstId) & 0xffff;
+  if (run.count > 1) return distance === run.count * run.idStep;
+  // The kernel will count up. Where nothing may be fragmented the ID says nothing, and must be ignored (RFC 6864).
+  if (distance === 1) run.idStep = 1;
+  else if (distance !== 0 || (first[ours + IPV4_FRAGMENT] & IPV4_DF) === 0) return false;
+  return true;
+}
+
+function continuesIpv6(run: Run, bytes: Uint8Array, at: number): boolean {
+  // Version, traffic class and flow label; the addresses are known to be the same.
+  return (
+    sameBytes(run.first, run.at, bytes, at, 4) &&
+    run.first[run.at + IPV6_HOP_LIMIT] === bytes[at + IPV6_HOP_LIMIT]
+  );
+}
+
+function patchHeaders(run: Run): void {
+  const { first, at, transport, length, isIpv4, isTcp } = run;
   const transportLength = length - transport;
+  const header = at + transport;
   if (isIpv4) {
-    putU16be(first, IPV4_TOTAL_LENGTH, length);
-    putIpv4Checksum(first, 0, transport);
-  } else putU16be(first, IPV6_PAYLOAD_LENGTH, transportLength);
-  if (isTcp) first[transport + TCP_FLAGS] |= run.endFlags;
-  else putU16be(first, transport + UDP_LENGTH, transportLength);
-  const source = isIpv4 ? IPV4_SOURCE : IPV6_SOURCE;
+    putU16be(first, at + IPV4_TOTAL_LENGTH, length);
+    putIpv4Checksum(first, at, header);
+  } else putU16be(first, at + IPV6_PAYLOAD_LENGTH, transportLength);
+  if (isTcp) first[header + TCP_FLAGS] |= run.endFlags;
+  else putU16be(first, header + UDP_LENGTH, transportLength);
+  const source = at + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
   const fixed = swap16(isTcp ? PROTOCOL_TCP : PROTOCOL_UDP) + swap16(transportLength);
   const pseudo = sumWords(first, source, source + (isIpv4 ? 8 : 32), fixed);
-  putWord(first, transport + (isTcp ? TCP_CHECKSUM : UDP_CHECKSUM), fold(pseudo));
+  putWord(first, header + (isTcp ? TCP_CHECKSUM : UDP_CHECKSUM), fold(pseudo));
 }

@@ -67,7 +67,7 @@ export function putU32be(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 3] = value;
 }
 
-export function sameBytes(a: Uint8Array, b: Uint8Array, start: number, end: number): boolean {
-  for (let i = start; i < end; i++) if (a[i] !== b[i]) return false;
+export function sameBytes(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (a[aAt + i] !== b[bAt + i]) return false;
   return true;
 }

@@ -18,19 +18,25 @@ import {
   readPacket,
 } from './packets.js';
 
+const PACKET_AT = 7;
+
 /** What is written, each write as the kernel would read it. */
 function join(packets: readonly Uint8Array[], udp = true): Uint8Array[] {
   const writes: Uint8Array[] = [];
+  // Not at the start of their memory, as in a datagram.
+  const lying = packets.map(each => Buffer.concat([Buffer.alloc(PACKET_AT, 0xee), each, Buffer.alloc(9, 0xee)]));
+  const taken = lying.map((memory, i) => memory.subarray(PACKET_AT, PACKET_AT + packets[i].length));
   const coalescer = new Coalescer({
     joins: { tcp: true, udp },
-    write: ({ vnetHeader, packets: parts, addresses, count, headersLength }) => {
-      for (let i = 0; i < count; i++) expect(parts[i].length).toBe(packets[addresses[i]].length);
-      const pieces = parts.slice(0, count).map((part, i) => (i === 0 ? part : part.subarray(headersLength)));
+    write: ({ vnetHeader, addresses, lengths, count, headersLength }) => {
+      const parts = addresses.slice(0, count).map(address => taken[address]);
+      for (let i = 0; i < count; i++) expect(lengths[i]).toBe(packets[addresses[i]].length);
+      const pieces = parts.map((part, i) => (i === 0 ? part : part.subarray(headersLength)));
       writes.push(new Uint8Array(Buffer.concat([vnetHeader, ...pieces])));
     },
   });
   expect(coalescer.isEmpty).toBe(true);
-  for (const [i, each] of packets.entries()) coalescer.push(each.slice(), i);
+  for (const [i, { length }] of packets.entries()) coalescer.push(lying[i], PACKET_AT, length, i);
   expect(coalescer.isEmpty).toBe(packets.length === 0);
   coalescer.flush();
   expect(coalescer.isEmpty).toBe(true);
