@@ -98,9 +98,7 @@ export function finishOpening(opener: Opener, place: number, keypair: Keypair, m
 /** Whether a message was accepted under this counter that had another tag, as far as that is known. */
 function differsFromAccepted(keypair: Keypair, message: Uint8Array, high: number, low: number): boolean {
   const { replay, receivedTags } = keypair;
-  return (
-    receivedTags !== undefined && replay.accepted(high, low) && receivedTags.of(low) !== tagOf(message)
-  );
+  return receivedTags !== undefined && replay.accepted(high, low) && receivedTags.of(low) !== tagOf(message);
 }
 
 /** Opening leaves the tag as it is. */

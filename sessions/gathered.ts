@@ -41,13 +41,7 @@ export class Gathered {
   }
 
   /** Takes the message that the opener was given last. */
-  put(
-    datagram: Uint8Array,
-    address: number,
-    from: Endpoint,
-    entry: IndexEntry,
-    keypair: Keypair,
-  ): void {
+  put(datagram: Uint8Array, address: number, from: Endpoint, entry: IndexEntry, keypair: Keypair): void {
     const message = this.#messages[this.#count];
     if (message) {
       message.datagram = datagram;

@@ -53,7 +53,8 @@ export class EventLoopTunnel {
       clock,
       sink: {
         sendDatagram: (datagram, to) => this.#transport(to)?.send(datagram, to),
-        deliverPacket: (datagram, at, length, peer) => onPacket(new Uint8Array(datagram.subarray(at, at + length)), peer),
+        deliverPacket: (datagram, at, length, peer) =>
+          onPacket(new Uint8Array(datagram.subarray(at, at + length)), peer),
       },
     });
     for (const transport of transports) this.addTransport(transport);

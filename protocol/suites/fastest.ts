@@ -116,8 +116,7 @@ export function composeFastest(suites: readonly Suite[], now?: () => number): Su
     const { rank, measured } = part;
     const able = suites.filter(({ name }) => rank.includes(name));
     if (able.length < 2) return able[0] ?? nobleSuite;
-    const costs =
-      now && measured ? measure(measured, able, now) : able.map(({ name }) => rank.indexOf(name));
+    const costs = now && measured ? measure(measured, able, now) : able.map(({ name }) => rank.indexOf(name));
     return able[costs.indexOf(Math.min(...costs))];
   };
   const aead = best(PARTS.aead);

@@ -1,8 +1,9 @@
 import { afterEach, expect, it, vi } from 'vitest';
-import type { Suite } from '../../protocol/suite.js';
+import { openerOf, sealerOf } from '../../protocol/batches.js';
+import type { Sealer, Suite } from '../../protocol/suite.js';
 import { composeFastest, fastestSuite, suiteNamed } from '../../protocol/suites/fastest.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
-import { nativeMustLoad } from '../support/suites.js';
+import { nativeMustLoad, nativeSuites } from '../support/suites.js';
 
 afterEach(() => {
   vi.doUnmock('sodium-native');
@@ -59,6 +60,24 @@ it('what was composed forgets in all its parts', () => {
   expect(forgets.map(spy => spy.mock.calls.length)).toEqual([1, 1]);
 });
 
+it('the suite that seals brings its batches, and a suite that has the cipher alone is asked for nothing else', () => {
+  const clock = { ms: 0 };
+  const sealer: Sealer = { seal: () => {}, settle: () => {} };
+  const opener = openerOf(nobleSuite);
+  const cipher = { ...fake('ipsec-mb', {}, clock), sealer: () => sealer, opener: () => opener };
+  const all = fake('openssl', {}, clock);
+  const suite = composeFastest([all, cipher]);
+  expect(suite.name).toBe('ipsec-mb+openssl');
+  expect(sealerOf(suite)).toBe(sealer);
+  expect(openerOf(suite)).toBe(opener);
+  expect([suite.seal, suite.hash, suite.publicKey, suite.sealX]).toEqual([
+    cipher.seal,
+    all.hash,
+    all.publicKey,
+    all.sealX,
+  ]);
+});
+
 it('without a clock the rank decides, and one native suite is taken as it is', () => {
   const clock = { ms: 0 };
   const [openssl, sodium] = [fake('openssl', {}, clock), fake('sodium', {}, clock)];
@@ -70,9 +89,12 @@ it('without a clock the rank decides, and one native suite is taken as it is', (
 it.runIf(nativeMustLoad)(
   'the fastest suite is native where binaries are shipped, measured or not',
   async () => {
-    expect((await fastestSuite()).name).toBe('openssl+sodium');
+    const byRank = nativeSuites.some(({ name }) => name === 'ipsec-mb')
+      ? 'ipsec-mb+sodium+openssl'
+      : 'openssl+sodium';
+    expect((await fastestSuite()).name).toBe(byRank);
     const measured = await fastestSuite({ now: () => performance.now() });
-    expect(measured.name).toMatch(/^(openssl|sodium|\+)+$/);
+    expect(measured.name).toMatch(/^(ipsec-mb|openssl|sodium|\+)+$/);
     expect(await fastestSuite({ now: () => performance.now() })).toBe(measured);
   },
 );

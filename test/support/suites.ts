@@ -1,6 +1,7 @@
 // The suites under test, and what their tests share.
 
 import type { Suite } from '../../protocol/suite.js';
+import { loadIpsecMbSuite } from '../../protocol/suites/ipsec-mb.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { loadOpensslSuite } from '../../protocol/suites/openssl.js';
 import { loadSodiumSuite } from '../../protocol/suites/sodium.js';
@@ -14,11 +15,17 @@ export const counting = (length: number): Uint8Array => Uint8Array.from({ length
 /** The platforms on which koffi and sodium-native come as binaries, and a suite that does not load is a failure. */
 export const nativeMustLoad = process.platform === 'linux' && ['x64', 'arm64'].includes(process.arch);
 
-const native = (await Promise.all([loadOpensslSuite(), loadSodiumSuite()])).filter(
+const shipped = (await Promise.all([loadOpensslSuite(), loadSodiumSuite()])).filter(
   suite => suite !== undefined,
 );
-if (native.length < 2 && nativeMustLoad)
+if (shipped.length < 2 && nativeMustLoad)
   throw new Error('a native suite does not load or fails its self-test');
+
+// A package of Debian for x86-64, which need not be there. CI installs it, and then says so.
+const ipsecMb = await loadIpsecMbSuite();
+if (!ipsecMb && process.env['WIREONCE_IPSEC_MB'] === 'installed')
+  throw new Error('libipsec-mb does not load or fails its self-test');
+const native = ipsecMb ? [...shipped, ipsecMb] : shipped;
 
 /** All but the reference. */
 export const nativeSuites: readonly Suite[] = native;

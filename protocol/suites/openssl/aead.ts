@@ -8,15 +8,7 @@ import { type Suite, TAG_BYTES } from '../../suite.js';
 import { expectCounter, expectKey, expectRange, expectTag } from '../lengths.js';
 import { ArrayAddresses, MemoryAddresses } from '../addresses.js';
 import { NativeMemory } from '../native-memory.js';
-import {
-  type OpenSsl,
-  PARAM_BYTES,
-  PARAM_DATA_AT,
-  Param,
-  cText,
-  required,
-  succeeded,
-} from './library.js';
+import { type OpenSsl, PARAM_BYTES, PARAM_DATA_AT, Param, cText, required, succeeded } from './library.js';
 
 const EVP_CTRL_AEAD_GET_TAG = 0x10;
 const NONCE_BYTES = 12;
