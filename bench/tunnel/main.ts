@@ -28,7 +28,8 @@ const USAGE = `Usage: npm run bench:tunnel -- [options]
   --svg FILE         where the chart goes (bench/results/tunnel.svg)
   --rebuild          build the newest of the others again
 
-Needs root, and of Debian: iproute2 wireguard-tools iperf3 iputils-ping wireguard-go.
+Needs root, and of Debian: iproute2 wireguard-tools iperf3 iputils-ping wireguard-go; libipsec-mb1 (libipsec-mb2 in
+Debian 13) for ours at its fastest.
 `;
 
 const { values } = readArguments();
