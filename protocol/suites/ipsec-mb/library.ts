@@ -76,7 +76,7 @@ export function bindIpsecMb(koffi: Koffi): IpsecMb {
   const describe = library.func('imb_get_strerror', 'str', ['int']);
   const burst = koffi.proto('uint32_t', [POINTER, 'uint32_t', POINTER]);
   return {
-    managerBytes: Number(library.func('imb_get_mb_mgr_size', 'size_t', [])()),
+    managerBytes: library.func('imb_get_mb_mgr_size', 'size_t', [])(),
     init(manager) {
       setPointers(manager, 0, 1);
       initAuto(manager, 0);

@@ -49,7 +49,8 @@ export class HostPeer {
       ...options,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
-        deliverPacket: (datagram, at, length) => this.onPacket(new Uint8Array(datagram.subarray(at, at + length))),
+        deliverPacket: (datagram, at, length) =>
+          this.onPacket(new Uint8Array(datagram.subarray(at, at + length))),
       },
     });
     this.#device.setPeer({ publicKey: guest.publicKey, allowedIps: [{ ip: GUEST_INNER_IP, prefix: 32 }] });

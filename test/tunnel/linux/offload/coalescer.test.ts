@@ -24,7 +24,9 @@ const PACKET_AT = 7;
 function join(packets: readonly Uint8Array[], udp = true): Uint8Array[] {
   const writes: Uint8Array[] = [];
   // Not at the start of their memory, as in a datagram.
-  const lying = packets.map(each => Buffer.concat([Buffer.alloc(PACKET_AT, 0xee), each, Buffer.alloc(9, 0xee)]));
+  const lying = packets.map(each =>
+    Buffer.concat([Buffer.alloc(PACKET_AT, 0xee), each, Buffer.alloc(9, 0xee)]),
+  );
   const taken = lying.map((memory, i) => memory.subarray(PACKET_AT, PACKET_AT + packets[i].length));
   const coalescer = new Coalescer({
     joins: { tcp: true, udp },
