@@ -227,6 +227,8 @@ export class DeviceThread implements UapiBackend {
       }),
       vmgenid.onEvidence(() => this.#relayEvidence()),
     );
+    // Nobody has looked since the sources were opened: until now the thread did not.
+    vmgenid.poll();
     // A thread that was born after a fork knows of nothing that parts it.
     this.#relayEvidence();
   }

@@ -27,8 +27,9 @@ export interface SourceSelection {
   /** Unset: `/dev/kmsg` where it can be read and the kernel watches a generation ID. */
   readonly kmsg?: string | false;
   /**
-   * Somebody waits for the kernel's log to grow and then calls `poll` of the driver. What the log tells of is looked at
-   * once a second only: an idle program does not wake a hundred times.
+   * Somebody waits for the kernel's log to grow and looks at the immediate sources once a second, and calls `poll` or
+   * `check` of the driver when there is something new. Then neither the log nor the ACPI page has a timer of its own: an
+   * idle program does not wake for them.
    */
   readonly kernelLogWatched?: boolean;
 }
@@ -50,8 +51,6 @@ export interface SourceCandidate {
   readonly reason?: string;
 }
 
-/** Milliseconds between looks at a source that somebody else watches. */
-const WATCHED_POLL_MS = 1_000;
 /** Where Linux lists buses, their devices and drivers. */
 const SYS_BUS = '/sys/bus';
 
@@ -105,7 +104,7 @@ export function openImmediateSources(selection: SourceSelection = {}): Generatio
 function chosenSources(selection: SourceSelection, found = foundKinds(selection)): GenerationSource[] {
   const { acpi, vmclock, kmsg, kernelLogWatched } = selection;
   const log = kmsg || found.has('kmsg');
-  const pace = log && kernelLogWatched ? { pollMs: WATCHED_POLL_MS } : {};
+  const pace = log && kernelLogWatched ? { pollMs: 0 } : {};
   const chosen: (GenerationSource | undefined)[] = [
     acpi || found.has('acpi') ? acpiSource(acpi, pace) : undefined,
     vmclock || found.has('vmclock') ? new VmclockSource({ path: vmclock || VMCLOCK_PATH }) : undefined,

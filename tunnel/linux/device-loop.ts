@@ -15,6 +15,7 @@ import type { RelayEndpoint } from '../relay-endpoint.js';
 import type { PeerStatus } from '../status.js';
 import type { TunState } from '../tun.js';
 import type { UapiChanges, UapiState } from '../uapi/types.js';
+import { Alarm } from './alarm.js';
 import { DeviceConfiguration } from './device-configuration.js';
 import { DatagramPool } from './datagram-pool.js';
 import type { KernelLog } from './kernel-log.js';
@@ -47,7 +48,7 @@ export interface DeviceLoopOptions {
   readonly holdBackMs?: number;
   readonly tripwire?: boolean;
   readonly onWake: () => void;
-  /** Closed by `close`. `onForkLine` is called when it may tell of a fork. */
+  /** Closed by `close`. `onForkLine` is called when it may tell of a fork; once a second where it cannot be waited for. */
   readonly kernelLog?: KernelLog | undefined;
   readonly onForkLine?: () => void;
   readonly onDeviceEvent: (event: DeviceEvent) => void;
@@ -108,6 +109,8 @@ export class DeviceLoop {
   readonly #configuration: DeviceConfiguration;
   readonly #sleep: SleepDetector;
   readonly #poller: Poller;
+  readonly #alarm: Alarm;
+  readonly #alarmPlace: number;
   readonly #wakePlace: number;
   readonly #tunPlace: number;
   readonly #monitorPlace: number;
@@ -116,6 +119,7 @@ export class DeviceLoop {
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
   #lookAt = 0;
+  #isLinkInDoubt = false;
   #ended = false;
   #closed = false;
 
@@ -123,11 +127,12 @@ export class DeviceLoop {
     const { libc, tun, wake, guard, crng, suite, clock } = options;
     this.#options = options;
     this.#tun = tun;
-    this.#tunIo = new TunIo({ tun, onGone: () => (this.#lookAt = 0) });
+    this.#tunIo = new TunIo({ tun, onGone: () => this.#doubtLink() });
     const pool = new DatagramPool(libc);
     this.#keyMemory = new LockedKeyMemory(libc);
     this.#sleep = new SleepDetector(libc);
     this.#poller = new Poller(libc);
+    this.#alarm = new Alarm(libc);
     this.#monitor = new LinkMonitor(libc, tun);
     this.device = new Device({
       crng,
@@ -153,10 +158,11 @@ export class DeviceLoop {
       onEvent: options.onDeviceEvent,
     });
     this.#configuration = new DeviceConfiguration(this.device, libc, { pool, offloads: options.offloads });
+    this.#alarmPlace = this.#poller.add(this.#alarm.fd);
     this.#wakePlace = this.#poller.add(wake.fd);
     this.#tunPlace = this.#poller.add(tun.fd);
     this.#monitorPlace = this.#poller.add(this.#monitor.fd);
-    this.#logPlace = options.kernelLog ? this.#poller.add(options.kernelLog.fd) : -1;
+    this.#logPlace = this.#watchLog();
     if (this.#monitor.status.state === 'up') this.#linkUp();
   }
 
@@ -173,9 +179,12 @@ export class DeviceLoop {
   turn(maxWaitMs = Number.POSITIVE_INFINITY): void {
     const { clock, wake } = this.#options;
     const poller = this.#poller;
-    const waitMs = Math.min(maxWaitMs, this.#nextDeadline() - clock.now());
-    // Rounded up: a timer that is not quite due would make us wake for nothing.
-    const ready = poller.wait(waitMs === Number.POSITIVE_INFINITY ? FOREVER : Math.max(0, Math.ceil(waitMs)));
+    const before = clock.now();
+    const due = Math.min(this.device.nextDeadline(), this.#lookAt);
+    const isDue = due <= before;
+    if (!isDue) this.#alarm.ringBy(due, before);
+    const longestMs = maxWaitMs === Number.POSITIVE_INFINITY ? FOREVER : Math.ceil(maxWaitMs);
+    const ready = poller.wait(isDue ? 0 : longestMs);
     this.#turns++;
     if (ready > 0) {
       if (poller.happened(this.#wakePlace) !== 0) {
@@ -189,10 +198,15 @@ export class DeviceLoop {
       const delivered = this.#socketReady();
       if (delivered || poller.happened(this.#tunPlace) !== 0) this.#readTun();
     }
-    const now = clock.now();
+    if (isDue || poller.happened(this.#alarmPlace) !== 0) this.#runTimers();
+    this.#flush();
+  }
+
+  #runTimers(): void {
+    this.#alarm.silence();
+    const now = this.#options.clock.now();
     if (now >= this.#lookAt) this.#look(now);
     if (now >= this.device.nextDeadline()) this.#corked(() => this.device.runTimers());
-    this.#flush();
   }
 
   #readLog(): void {
@@ -200,6 +214,18 @@ export class DeviceLoop {
     if (!kernelLog?.readable()) return;
     if (kernelLog.fd < 0) this.#poller.remove(this.#logPlace);
     onForkLine?.();
+  }
+
+  #watchLog(): number {
+    const { kernelLog } = this.#options;
+    if (!kernelLog || kernelLog.fd < 0) return -1;
+    try {
+      return this.#poller.add(kernelLog.fd);
+    } catch {
+      // An ordinary file in its place.
+      kernelLog.close();
+      return -1;
+    }
   }
 
   /** The configuration and what `wg show` shows. The keys in it are copies, and the caller's to erase. */
@@ -267,12 +293,10 @@ export class DeviceLoop {
     this.device.close();
     this.#configuration.down();
     this.#monitor.close();
+    this.#poller.close();
+    this.#alarm.close();
     this.#options.kernelLog?.close();
     this.#tun.close();
-  }
-
-  #nextDeadline(): number {
-    return Math.min(this.device.nextDeadline(), this.#lookAt);
   }
 
   #corked(action: () => void): void {
@@ -341,7 +365,7 @@ export class DeviceLoop {
       }
       packets += batch;
       if (result >= 0) continue;
-      if (tunOutcome(result) === 'gone') this.#look(this.#options.clock.now());
+      if (tunOutcome(result) === 'gone') this.#doubtLink();
       return;
     }
   }
@@ -389,10 +413,23 @@ export class DeviceLoop {
     this.#poller.setEvents(this.#tunPlace, POLLIN);
   }
 
-  // What sends no message: changes in another namespace, a machine that slept, a port that was taken when the link came up.
+  /** It is looked at before anything else is done. */
+  #doubtLink(): void {
+    this.#isLinkInDoubt = true;
+    this.#lookAt = 0;
+  }
+
+  // What wakes nobody: a fork of an idle machine, changes in another namespace, a machine that slept, a port that was
+  // taken when the link came up. It is done every second of an idle program: each system call here costs.
   #look(now: number): void {
+    const { guard, kernelLog, onForkLine } = this.#options;
     this.#lookAt = now + LOOK_EVERY_MS;
-    this.#monitor.look(event => this.#linkChanged(event));
+    guard.check();
+    if (kernelLog && kernelLog.fd < 0) onForkLine?.();
+    if (this.#isLinkInDoubt || !this.#monitor.isTold) {
+      this.#isLinkInDoubt = false;
+      this.#monitor.look(event => this.#linkChanged(event));
+    }
     // Linux main.c wg_pm_notification(): whoever had the machine in hand meanwhile finds no session key in it.
     if (this.#sleep.slept()) this.device.wipe();
     if (this.#monitor.status.state === 'up' && !this.#configuration.socket) this.#linkUp();

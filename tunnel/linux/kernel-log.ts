@@ -1,4 +1,4 @@
-// The kernel's log, for a thread that waits with poll(2) anyway: it notices a line about a fork as it is written, so that
+// The kernel's log, for a thread that waits for descriptors anyway: it notices a line about a fork as it is written, so that
 // nobody needs to look every few milliseconds. Promises: a hint and no more; the source decides what a line is worth.
 // Read on: vmgenid/sources/kmsg.ts; Linux Documentation/ABI/testing/dev-kmsg.
 
@@ -14,7 +14,7 @@ const MAX_RECORDS = 64;
 const MAX_OLD_RECORDS = 2 ** 20;
 
 export class KernelLog {
-  /** For polling; -1 once it could not be read any more, or is closed. */
+  /** For polling; -1 where it cannot be read, not any more, or not by waiting for it. */
   fd: number;
   readonly #libc: Libc;
   readonly #record = Buffer.from(new ArrayBuffer(RECORD_BYTES));
@@ -24,13 +24,12 @@ export class KernelLog {
     this.fd = fd;
   }
 
-  /** At its end. Undefined where it cannot be read: then its source looks at it in vain too, and says so. */
-  static open(libc: Libc, path: string): KernelLog | undefined {
+  /** At its end. */
+  static open(libc: Libc, path: string): KernelLog {
     const fd = libc.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) return undefined;
-    const log = new KernelLog(libc, fd);
-    log.#read(MAX_OLD_RECORDS);
-    return log.fd < 0 ? undefined : log;
+    const log = new KernelLog(libc, Math.max(fd, -1));
+    if (fd >= 0) log.#read(MAX_OLD_RECORDS);
+    return log;
   }
 
   /** Call when `fd` is readable. Whether a line among the new ones may be about a fork, or one was lost. */

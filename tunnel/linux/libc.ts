@@ -19,6 +19,14 @@ export const POLLERR = 8;
 export const POLLHUP = 16;
 export const POLLNVAL = 32;
 export const POLLFD_BYTES = 8;
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+/** `struct epoll_event`: events, then 64 bits of ours. It is packed on one of the two machines alone. */
+export const EPOLL_EVENT_BYTES = process.arch === 'x64' ? 12 : 16;
+export const EPOLL_DATA_AT = EPOLL_EVENT_BYTES - 8;
+/** Seconds and nanoseconds of the interval, then of the first time. */
+export const ITIMERSPEC_BYTES = 32;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
@@ -125,6 +133,11 @@ export class Libc {
   readonly #sendmmsg;
   readonly #recvmmsg;
   readonly #eventfd;
+  readonly #epollCreate;
+  readonly #epollCtl;
+  readonly #epollWait;
+  readonly #timerfdCreate;
+  readonly #timerfdSettime;
   readonly #ifNameToIndex;
   readonly #mlock;
   readonly #munlock;
@@ -165,6 +178,11 @@ export class Libc {
     this.#sendmmsg = call('sendmmsg', 'int', 'uintptr_t', 'uint', 'int');
     this.#recvmmsg = call('recvmmsg', 'int', 'uintptr_t', 'uint', 'int', 'uintptr_t');
     this.#eventfd = call('eventfd', 'uint', 'int');
+    this.#epollCreate = call('epoll_create1', 'int');
+    this.#epollCtl = call('epoll_ctl', 'int', 'int', 'int', 'uintptr_t');
+    this.#epollWait = call('epoll_wait', 'int', 'uintptr_t', 'int', 'int');
+    this.#timerfdCreate = call('timerfd_create', 'int', 'int');
+    this.#timerfdSettime = call('timerfd_settime', 'int', 'int', 'uintptr_t', 'uintptr_t');
     this.#ifNameToIndex = call('if_nametoindex', 'str');
     this.#mlock = call('mlock', 'uintptr_t', 'size_t');
     this.#munlock = call('munlock', 'uintptr_t', 'size_t');
@@ -297,6 +315,29 @@ export class Libc {
 
   eventfd(initial: number, flags: number): number {
     return this.#result(this.#eventfd(initial, flags));
+  }
+
+  epollCreate(flags: number): number {
+    return this.#result(this.#epollCreate(flags));
+  }
+
+  /** `event`: the address of a struct. */
+  epollCtl(epoll: number, operation: number, fd: number, event: number): number {
+    return this.#result(this.#epollCtl(epoll, operation, fd, event));
+  }
+
+  /** `events`: the address of room for `count` structs; `timeoutMs` -1 waits for ever. Blocks this thread. */
+  epollWait(epoll: number, events: number, count: number, timeoutMs: number): number {
+    return this.#result(this.#epollWait(epoll, events, count, timeoutMs));
+  }
+
+  timerfdCreate(clock: number, flags: number): number {
+    return this.#result(this.#timerfdCreate(clock, flags));
+  }
+
+  /** `itimerspec`: the address of the new times, from now on. */
+  timerfdSettime(fd: number, itimerspec: number): number {
+    return this.#result(this.#timerfdSettime(fd, 0, itimerspec, 0));
   }
 
   /** The index of an interface in this thread's network namespace; 0 when there is none. */

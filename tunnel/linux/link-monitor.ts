@@ -29,7 +29,7 @@ import {
 } from './netlink.js';
 import type { LinuxTun } from './tun.js';
 
-/** Call `look` at least this often: a change in another namespace sends no message. */
+/** Call `look` at least this often unless `isTold`: a change in another namespace sends no message. */
 export const LOOK_EVERY_MS = 1_000;
 
 const BUFFER_BYTES = 32_768;
@@ -86,6 +86,11 @@ export class LinkMonitor {
     return this.#status;
   }
 
+  /** Whether messages tell of every change: the interface lies in our namespace, and we know it by its index. */
+  get isTold(): boolean {
+    return this.#status.home && this.#index !== 0;
+  }
+
   /** Call when `fd` is readable. */
   readable(handle: (event: LinkEvent) => void): void {
     let ours = false;
@@ -108,8 +113,8 @@ export class LinkMonitor {
   }
 
   /**
-   * Compares with the last look. Call every `LOOK_EVERY_MS`, and when reading or writing the TUN device gave `down` or
-   * `gone`. After `gone` nothing more is told.
+   * Compares with the last look. Call every `LOOK_EVERY_MS` unless `isTold`, and when reading or writing the TUN device
+   * gave `down` or `gone`. After `gone` nothing more is told.
    */
   look(handle: (event: LinkEvent) => void): void {
     const before = this.#status;

@@ -1,14 +1,18 @@
-// How a device thread waits: poll(2) over a handful of descriptors, and a word from another thread that ends the wait.
+// How a device thread waits: epoll(7) over a handful of descriptors, and a word from another thread that ends the wait.
 // Promises: waiting allocates nothing; a signal ends a wait early, as if nothing had come.
-// Read on: man 2 poll, man 2 eventfd.
+// Read on: man 7 epoll, man 2 eventfd; alarm.ts (waits that end at a time).
 
 import { EINTR } from './errno.js';
 import {
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  EPOLL_DATA_AT,
+  EPOLL_EVENT_BYTES,
   type Libc,
   type NativeMemory,
   O_CLOEXEC,
   O_NONBLOCK,
-  POLLFD_BYTES,
   POLLIN,
   checked,
 } from './libc.js';
@@ -16,41 +20,54 @@ import {
 /** Descriptors of one poller at most. */
 export const MAX_POLLED = 8;
 
-const WORDS = POLLFD_BYTES / 4;
-const NOBODY = 0xffff_ffff;
+const WORDS = EPOLL_EVENT_BYTES / 4;
+const DATA_WORD = EPOLL_DATA_AT / 4;
+const NOBODY = -1;
 
 export class Poller {
   readonly #libc: Libc;
-  readonly #pollfds: NativeMemory;
-  #count = 0;
+  readonly #fd: number;
+  readonly #event: NativeMemory;
+  readonly #events: NativeMemory;
+  /** By place: whose it is, what it is watched for, and what the last wait found there. */
+  readonly #fds = new Int32Array(MAX_POLLED).fill(NOBODY);
+  readonly #watched = new Int32Array(MAX_POLLED);
+  readonly #happened = new Int32Array(MAX_POLLED);
+  #closed = false;
 
+  /** Throws `ERR_SYSTEM_CALL`. */
   constructor(libc: Libc) {
     this.#libc = libc;
-    this.#pollfds = libc.alloc(MAX_POLLED * POLLFD_BYTES);
+    this.#event = libc.alloc(EPOLL_EVENT_BYTES);
+    this.#events = libc.alloc(MAX_POLLED * EPOLL_EVENT_BYTES);
+    this.#fd = checked(libc.epollCreate(O_CLOEXEC), 'epoll_create1');
   }
 
-  /** Watches a descriptor for `events` and returns its place, 0 to 7. Throws a `RangeError` when all are taken. */
+  /**
+   * Watches a descriptor for `events` and returns its place, 0 to 7. Throws a `RangeError` when all are taken, and
+   * `ERR_SYSTEM_CALL` for a descriptor that cannot be waited for, or is watched already.
+   */
   add(fd: number, events: number = POLLIN): number {
-    const { u32 } = this.#pollfds;
-    let place = 0;
-    while (place < this.#count && u32[place * WORDS] !== NOBODY) place++;
-    if (place === MAX_POLLED) throw new RangeError(`a poller watches ${MAX_POLLED} descriptors at most`);
-    this.#count = Math.max(this.#count, place + 1);
-    u32[place * WORDS] = fd;
-    this.setEvents(place, events);
+    const place = this.#fds.indexOf(NOBODY);
+    if (place < 0) throw new RangeError(`a poller watches ${MAX_POLLED} descriptors at most`);
+    checked(this.#control(EPOLL_CTL_ADD, place, fd, events), 'epoll_ctl', `descriptor ${fd}`);
+    this.#fds[place] = fd;
+    this.#watched[place] = events;
     return place;
   }
 
   /** Watches for other events; 0 leaves errors alone. */
   setEvents(place: number, events: number): void {
-    this.#pollfds.u32[place * WORDS + 1] = events;
+    if (this.#watched[place] === events) return;
+    this.#control(EPOLL_CTL_MOD, place, this.#fds[place], events);
+    this.#watched[place] = events;
   }
 
+  /** The descriptor may have been closed before. */
   remove(place: number): void {
-    const { u32 } = this.#pollfds;
-    // The kernel passes over negative descriptors.
-    u32[place * WORDS] = NOBODY;
-    u32[place * WORDS + 1] = 0;
+    this.#control(EPOLL_CTL_DEL, place, this.#fds[place], 0);
+    this.#fds[place] = NOBODY;
+    this.#happened[place] = 0;
   }
 
   /**
@@ -58,16 +75,36 @@ export class Poller {
    * for each place that is ready (`1 << place`), 0 after the time or a signal, or `-errno`.
    */
   wait(timeoutMs: number): number {
-    const ready = this.#libc.poll(this.#pollfds.address, this.#count, timeoutMs);
+    const { u32, address } = this.#events;
+    const ready = this.#libc.epollWait(this.#fd, address, MAX_POLLED, timeoutMs);
+    this.#happened.fill(0);
     if (ready <= 0) return ready === -EINTR ? 0 : ready;
     let bits = 0;
-    for (let place = 0; place < this.#count; place++) if (this.happened(place) !== 0) bits |= 1 << place;
+    for (let at = 0; at < ready * WORDS; at += WORDS) {
+      const place = u32[at + DATA_WORD];
+      this.#happened[place] = u32[at];
+      bits |= 1 << place;
+    }
     return bits;
   }
 
   /** What the last wait found at a place: `POLLIN`, `POLLOUT`, `POLLERR`, ..., or 0. */
   happened(place: number): number {
-    return this.#pollfds.u32[place * WORDS + 1] >>> 16;
+    return this.#happened[place];
+  }
+
+  /** May be called twice. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#libc.close(this.#fd);
+  }
+
+  #control(operation: number, place: number, fd: number, events: number): number {
+    const { u32, address } = this.#event;
+    u32[0] = events;
+    u32[DATA_WORD] = place;
+    return this.#libc.epollCtl(this.#fd, operation, fd, address);
   }
 }
 

@@ -16,7 +16,7 @@ export interface AcpiSourceOptions {
   readonly tables?: string;
   /** Physical memory as a file. Default `/dev/mem`. */
   readonly memory?: string;
-  /** Milliseconds between looks at the page, for programs that send nothing and still want to know. Default 100. */
+  /** Milliseconds between looks at the page, for programs that send nothing and still want to know. Default 100; 0 is never. */
   readonly pollMs?: number;
 }
 
@@ -60,7 +60,7 @@ export class AcpiSource implements GenerationSource {
   }
 
   start(listener: SourceListener): void {
-    this.#timer = setInterval(() => listener.changed(), this.#pollMs).unref();
+    if (this.#pollMs > 0) this.#timer = setInterval(() => listener.changed(), this.#pollMs).unref();
   }
 
   close(): void {

@@ -9,7 +9,7 @@ import type { GenerationSource, SourceListener } from '../source.js';
 export interface KmsgSourceOptions {
   /** Default `/dev/kmsg`. */
   readonly path?: string;
-  /** Milliseconds between looks at the log. Default 10: the line itself comes 2 to 200 ms after the change. */
+  /** Milliseconds between looks at the log. Default 10: the line itself comes 2 to 200 ms after the change. 0 is never. */
   readonly pollMs?: number;
   /**
    * Reads one record in place of the device: the record, or null when there is none. Throws an error with the
@@ -52,7 +52,7 @@ export class KmsgSource implements GenerationSource {
   start(listener: SourceListener): void {
     for (let n = 0; n < DRAIN_MAX && this.#next() !== 'end'; n++);
     this.#listener = listener;
-    this.#timer = setInterval(() => this.poll(), this.#pollMs).unref();
+    if (this.#pollMs > 0) this.#timer = setInterval(() => this.poll(), this.#pollMs).unref();
   }
 
   poll(): void {

@@ -86,18 +86,23 @@ describe('Poller', () => {
     expect(poller.wait(1)).toBe(0);
     expect(poller.add(a.fd)).toBe(placeA);
     expect(poller.wait(1_000)).toBe(1 << placeA);
+    expect(() => poller.add(a.fd)).toThrowError(
+      expect.objectContaining({ code: 'ERR_SYSTEM_CALL', call: 'epoll_ctl', errno: 'EEXIST' }),
+    );
     a.close();
     b.close();
+    poller.close();
   });
 
   it('watches as many as it says', () => {
     const poller = new Poller(libc);
-    const event = EventFd.create(libc);
-    for (let i = 0; i < MAX_POLLED; i++) poller.add(event.fd);
-    event.signal();
+    const events = Array.from({ length: MAX_POLLED + 1 }, () => EventFd.create(libc));
+    for (const event of events.slice(1)) poller.add(event.fd);
+    for (const event of events) event.signal();
     expect(poller.wait(1_000)).toBe(2 ** MAX_POLLED - 1);
-    expect(() => poller.add(event.fd)).toThrow(RangeError);
-    event.close();
+    expect(() => poller.add(events[0].fd)).toThrow(RangeError);
+    for (const event of events) event.close();
+    poller.close();
   });
 });
 

@@ -1,0 +1,127 @@
+// A device loop without traffic: what it notices all the same, and what it does not spend on it.
+
+import { expect, test } from 'vitest';
+import { Crng, kernelEntropy } from '../../../crng/index.js';
+import { nobleSuite } from '../../../protocol/suites/noble.js';
+import { systemClock } from '../../../tunnel/clock.js';
+import { DeviceLoop, type DeviceLoopOptions } from '../../../tunnel/linux/device-loop.js';
+import { KernelLog } from '../../../tunnel/linux/kernel-log.js';
+import type { Libc } from '../../../tunnel/linux/libc.js';
+import { LOOK_EVERY_MS, type LinkEvent } from '../../../tunnel/linux/link-monitor.js';
+import { EventFd } from '../../../tunnel/linux/poller.js';
+import type { LinuxTun } from '../../../tunnel/linux/tun.js';
+import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
+import { atEnd, ip, libc, namespace, tun } from './network.js';
+
+interface Idle {
+  readonly loop: DeviceLoop;
+  readonly source: MemorySource;
+  readonly vmgenid: VmGenId;
+  /** System calls so far, by the names that `Libc` has for them. */
+  readonly calls: string[];
+}
+
+function idle(device: LinuxTun, more: Partial<DeviceLoopOptions> = {}): Idle {
+  const calls: string[] = [];
+  const counting = new Proxy(libc, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function') return value;
+      calls.push(String(name));
+      return value.bind(target);
+    },
+  }) as Libc;
+  const source = new MemorySource();
+  const vmgenid = new VmGenId([source]);
+  const entropy = kernelEntropy();
+  const crng = new Crng({ entropy, vmgenid, now: systemClock.now });
+  const wake = EventFd.create(libc);
+  const loop = new DeviceLoop({
+    libc: counting,
+    tun: device,
+    wake,
+    guard: vmgenid,
+    crng,
+    suite: nobleSuite,
+    clock: systemClock,
+    offloads: false,
+    onWake: () => undefined,
+    onDeviceEvent: () => undefined,
+    onLinkEvent: () => undefined,
+    onTrouble: error => {
+      throw error;
+    },
+    onRelay: () => undefined,
+    ...more,
+  });
+  atEnd(() => {
+    loop.close();
+    wake.close();
+    crng.close();
+    entropy.close();
+    void vmgenid.close();
+  });
+  return { loop, source, vmgenid, calls };
+}
+
+function turnFor(loop: DeviceLoop, ms: number): void {
+  const end = performance.now() + ms;
+  for (let left = ms; left > 0; left = end - performance.now()) loop.turn(left);
+}
+
+test('a fork of an idle machine is noticed within the time between two looks', () => {
+  const { loop, source, vmgenid } = idle(tun());
+  turnFor(loop, 50);
+  source.fork(new Uint8Array(16).fill(1));
+  expect(vmgenid.epoch).toBe(1);
+  turnFor(loop, LOOK_EVERY_MS + 50);
+  expect(vmgenid.epoch).toBe(2);
+});
+
+test('by the loop and nobody else (control: one that looks elsewhere)', () => {
+  const other = new VmGenId([new MemorySource()]);
+  const { loop, source, vmgenid } = idle(tun(), { guard: other });
+  source.fork(new Uint8Array(16).fill(1));
+  turnFor(loop, LOOK_EVERY_MS + 50);
+  expect(vmgenid.epoch).toBe(1);
+  void other.close();
+});
+
+test('an interface at home is not asked how it is, and one that was moved is', () => {
+  const device = tun();
+  const events: LinkEvent[] = [];
+  const { loop, calls } = idle(device, { onLinkEvent: event => events.push(event) });
+  ip('link', 'set', device.name(), 'up');
+  turnFor(loop, LOOK_EVERY_MS + 50);
+  expect(events.map(({ type }) => type)).toContain('up');
+  calls.length = 0;
+  turnFor(loop, 2 * LOOK_EVERY_MS + 50);
+  expect(calls.filter(call => ['ioctl', 'poll', 'write'].includes(call))).toEqual([]);
+  const elsewhere = namespace();
+  ip('link', 'set', device.name(), 'netns', elsewhere);
+  turnFor(loop, 50);
+  ip('-n', elsewhere, 'link', 'set', device.name(), 'mtu', '1281');
+  turnFor(loop, LOOK_EVERY_MS + 50);
+  expect(events.map(({ type }) => type)).toEqual(expect.arrayContaining(['moved', 'mtu']));
+});
+
+test('without traffic it wakes once between two looks', () => {
+  const device = tun();
+  const { loop } = idle(device);
+  turnFor(loop, LOOK_EVERY_MS + 50);
+  const before = loop.counters.turns;
+  turnFor(loop, 3 * LOOK_EVERY_MS);
+  // Three looks, the end of the time, and whatever the kernel says of other links meanwhile.
+  expect(loop.counters.turns - before).toBeLessThan(10);
+});
+
+test.each(['/dev/null', '/nowhere/kmsg'])(
+  'a log that cannot be waited for is asked for at every look: %s',
+  path => {
+    let told = 0;
+    const { loop } = idle(tun(), { kernelLog: KernelLog.open(libc, path), onForkLine: () => told++ });
+    turnFor(loop, 2 * LOOK_EVERY_MS + 50);
+    expect(told).toBeGreaterThanOrEqual(2);
+    expect(told).toBeLessThan(10);
+  },
+);
