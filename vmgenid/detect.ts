@@ -27,7 +27,7 @@ export interface SourceSelection {
   /** Unset: `/dev/kmsg` where it can be read and the kernel watches a generation ID. */
   readonly kmsg?: string | false;
   /**
-   * Somebody waits for the kernel's log to grow and looks at the immediate sources once a second, and calls `poll` or
+   * Somebody waits for the kernel's log to grow, looks at the immediate sources once a second, and calls `poll` or
    * `check` of the driver when there is something new. Then neither the log nor the ACPI page has a timer of its own: an
    * idle program does not wake for them.
    */

@@ -44,10 +44,11 @@ class DeviceWorker {
     const tun = openTun(libc, settings);
     this.#closers.push(() => tun.close());
     try {
+      const sources = openImmediateSources(settings.sources);
       this.#guard = new ThreadGuard({
         sharedEpoch,
         readings,
-        sources: openImmediateSources(settings.sources),
+        sources,
         protection,
         now: systemClock.now,
         onLocalFork: () => this.#tell({ localFork: true }),
@@ -66,6 +67,7 @@ class DeviceWorker {
         tun,
         wake: EventFd.adopt(libc, settings.wakeFd),
         guard: this.#guard,
+        looksAtGuard: sources.length > 0,
         crng,
         suite,
         clock,

@@ -5,6 +5,8 @@
 
 import {
   CLOCK_MONOTONIC,
+  FIRST_NS_AT,
+  FIRST_SECONDS_AT,
   ITIMERSPEC_BYTES,
   type Libc,
   type NativeMemory,
@@ -15,9 +17,8 @@ import {
 
 const NS_PER_MS = 1e6;
 const NS_PER_SECOND = 1e9;
-/** Of the first time, in the struct. */
-const FIRST_SECONDS_AT = 16;
-const FIRST_NS_AT = 24;
+/** No flags. */
+const FROM_NOW_ON = 0;
 
 export class Alarm {
   /** Readable once it has rung, until `silence`. */
@@ -54,6 +55,6 @@ export class Alarm {
   #set(ns: number): void {
     this.#times.setU64(FIRST_SECONDS_AT, Math.floor(ns / NS_PER_SECOND));
     this.#times.setU64(FIRST_NS_AT, ns % NS_PER_SECOND);
-    this.#libc.timerfdSettime(this.fd, this.#times.address);
+    this.#libc.timerfdSettime(this.fd, FROM_NOW_ON, this.#times.address);
   }
 }

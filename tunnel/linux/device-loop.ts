@@ -37,6 +37,8 @@ export interface DeviceLoopOptions {
   /** Signalled by another thread that has a word for us: `onWake` is called then. */
   readonly wake: EventFd;
   readonly guard: ForkGuard;
+  /** Sources of the guard show a fork and wake nobody: it is asked once a second, however idle. Default false. */
+  readonly looksAtGuard?: boolean;
   readonly crng: Randomness;
   readonly suite: Suite;
   /** `behindMs`: see `ForkClock`. */
@@ -114,11 +116,12 @@ export class DeviceLoop {
   readonly #wakePlace: number;
   readonly #tunPlace: number;
   readonly #monitorPlace: number;
+  readonly #sleepPlace: number;
   readonly #logPlace: number;
   #v4Place = -1;
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
-  #lookAt = 0;
+  #lookAt = Number.POSITIVE_INFINITY;
   #isLinkInDoubt = false;
   #ended = false;
   #closed = false;
@@ -162,8 +165,10 @@ export class DeviceLoop {
     this.#wakePlace = this.#poller.add(wake.fd);
     this.#tunPlace = this.#poller.add(tun.fd);
     this.#monitorPlace = this.#poller.add(this.#monitor.fd);
+    this.#sleepPlace = this.#poller.add(this.#sleep.fd);
     this.#logPlace = this.#watchLog();
     if (this.#monitor.status.state === 'up') this.#linkUp();
+    this.#scheduleLook();
   }
 
   get counters(): LoopCounters {
@@ -192,8 +197,12 @@ export class DeviceLoop {
         this.#options.onWake();
       }
       if (this.#logPlace >= 0 && poller.happened(this.#logPlace) !== 0) this.#readLog();
-      if (poller.happened(this.#monitorPlace) !== 0)
+      if (poller.happened(this.#monitorPlace) !== 0) {
         this.#monitor.readable(event => this.#linkChanged(event));
+        this.#scheduleLook();
+      }
+      // Linux main.c wg_pm_notification(): whoever had the machine in hand meanwhile finds no session key in it.
+      if (poller.happened(this.#sleepPlace) !== 0 && this.#sleep.slept()) this.device.wipe();
       // What is delivered is often answered before its write returns: by an acknowledgement, by an echo.
       const delivered = this.#socketReady();
       if (delivered || poller.happened(this.#tunPlace) !== 0) this.#readTun();
@@ -205,14 +214,17 @@ export class DeviceLoop {
   #runTimers(): void {
     this.#alarm.silence();
     const now = this.#options.clock.now();
-    if (now >= this.#lookAt) this.#look(now);
+    if (now >= this.#lookAt) this.#look();
     if (now >= this.device.nextDeadline()) this.#corked(() => this.device.runTimers());
   }
 
   #readLog(): void {
     const { kernelLog, onForkLine } = this.#options;
     if (!kernelLog?.readable()) return;
-    if (kernelLog.fd < 0) this.#poller.remove(this.#logPlace);
+    if (kernelLog.fd < 0) {
+      this.#poller.remove(this.#logPlace);
+      this.#scheduleLook();
+    }
     onForkLine?.();
   }
 
@@ -237,6 +249,7 @@ export class DeviceLoop {
   set(changes: UapiChanges): void {
     this.#corked(() => this.#configuration.apply(changes));
     this.#pollSocket();
+    this.#scheduleLook();
     this.#flush();
   }
 
@@ -295,6 +308,7 @@ export class DeviceLoop {
     this.#monitor.close();
     this.#poller.close();
     this.#alarm.close();
+    this.#sleep.close();
     this.#options.kernelLog?.close();
     this.#tun.close();
   }
@@ -413,26 +427,46 @@ export class DeviceLoop {
     this.#poller.setEvents(this.#tunPlace, POLLIN);
   }
 
-  /** It is looked at before anything else is done. */
+  /** It is asked for at once. */
   #doubtLink(): void {
     this.#isLinkInDoubt = true;
     this.#lookAt = 0;
   }
 
-  // What wakes nobody: a fork of an idle machine, changes in another namespace, a machine that slept, a port that was
-  // taken when the link came up. It is done every second of an idle program: each system call here costs.
-  #look(now: number): void {
+  // What wakes nobody: forks that only a page shows, changes in another namespace, a port that was taken when the link
+  // came up. Where there is none of it an idle device does not wake at all.
+  #mustLook(): boolean {
+    const { looksAtGuard, kernelLog } = this.#options;
+    return (
+      looksAtGuard === true ||
+      (kernelLog !== undefined && kernelLog.fd < 0) ||
+      this.#isLinkInDoubt ||
+      !this.#monitor.isTold ||
+      this.#lacksSocket()
+    );
+  }
+
+  /** Call whenever it may have changed whether there is something to look at. */
+  #scheduleLook(): void {
+    const next = Math.min(this.#lookAt, this.#options.clock.now() + LOOK_EVERY_MS);
+    this.#lookAt = this.#mustLook() ? next : Number.POSITIVE_INFINITY;
+  }
+
+  #look(): void {
     const { guard, kernelLog, onForkLine } = this.#options;
-    this.#lookAt = now + LOOK_EVERY_MS;
+    this.#lookAt = Number.POSITIVE_INFINITY;
     guard.check();
     if (kernelLog && kernelLog.fd < 0) onForkLine?.();
     if (this.#isLinkInDoubt || !this.#monitor.isTold) {
       this.#isLinkInDoubt = false;
       this.#monitor.look(event => this.#linkChanged(event));
     }
-    // Linux main.c wg_pm_notification(): whoever had the machine in hand meanwhile finds no session key in it.
-    if (this.#sleep.slept()) this.device.wipe();
-    if (this.#monitor.status.state === 'up' && !this.#configuration.socket) this.#linkUp();
+    if (this.#lacksSocket()) this.#linkUp();
+    this.#scheduleLook();
+  }
+
+  #lacksSocket(): boolean {
+    return this.#monitor.status.state === 'up' && !this.#configuration.socket;
   }
 
   #linkChanged(event: LinkEvent): void {

@@ -27,6 +27,12 @@ export const EPOLL_EVENT_BYTES = process.arch === 'x64' ? 12 : 16;
 export const EPOLL_DATA_AT = EPOLL_EVENT_BYTES - 8;
 /** Seconds and nanoseconds of the interval, then of the first time. */
 export const ITIMERSPEC_BYTES = 32;
+export const FIRST_SECONDS_AT = 16;
+export const FIRST_NS_AT = 24;
+/** The time is one of the clock's, not one from now on. */
+export const TFD_TIMER_ABSTIME = 1;
+/** Readable also when the clock was set. */
+export const TFD_TIMER_CANCEL_ON_SET = 2;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
@@ -52,6 +58,7 @@ export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
 export const IPV6_RECVPKTINFO = 49;
 export const IPV6_PKTINFO = 50;
+export const CLOCK_REALTIME = 0;
 export const CLOCK_MONOTONIC = 1;
 export const CLOCK_BOOTTIME = 7;
 export const IOVEC_BYTES = 16;
@@ -335,9 +342,9 @@ export class Libc {
     return this.#result(this.#timerfdCreate(clock, flags));
   }
 
-  /** `itimerspec`: the address of the new times, from now on. */
-  timerfdSettime(fd: number, itimerspec: number): number {
-    return this.#result(this.#timerfdSettime(fd, 0, itimerspec, 0));
+  /** `itimerspec`: the address of the new times. */
+  timerfdSettime(fd: number, flags: number, itimerspec: number): number {
+    return this.#result(this.#timerfdSettime(fd, flags, itimerspec, 0));
   }
 
   /** The index of an interface in this thread's network namespace; 0 when there is none. */

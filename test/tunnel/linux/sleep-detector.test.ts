@@ -1,13 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { CLOCK_BOOTTIME } from '../../../tunnel/linux/libc.js';
+import { CLOCK_BOOTTIME, type Libc } from '../../../tunnel/linux/libc.js';
+import { Poller } from '../../../tunnel/linux/poller.js';
 import { SleepDetector } from '../../../tunnel/linux/sleep-detector.js';
+import { libc } from './sockets.js';
 
 describe('a machine that slept', () => {
   it('is found out once, by the clock that went on', () => {
     const clocks = { boot: 1_000, running: 400 };
     const detector = new SleepDetector({
-      clockMs: clock => (clock === CLOCK_BOOTTIME ? clocks.boot : clocks.running),
-    });
+      alloc: (bytes: number) => libc.alloc(bytes),
+      timerfdCreate: () => 99,
+      timerfdSettime: () => 0,
+      clockMs: (clock: number) => (clock === CLOCK_BOOTTIME ? clocks.boot : clocks.running),
+    } as unknown as Libc);
     const pass = (awake: number, asleep: number) => {
       clocks.boot += awake + asleep;
       clocks.running += awake;
@@ -18,5 +23,14 @@ describe('a machine that slept', () => {
     expect(detector.slept()).toBe(true);
     pass(10, 0);
     expect(detector.slept()).toBe(false);
+  });
+
+  it('is not suspected as long as nobody sets the clock', () => {
+    const detector = new SleepDetector(libc);
+    const poller = new Poller(libc);
+    poller.add(detector.fd);
+    expect([poller.wait(50), detector.slept(), poller.wait(50)]).toEqual([0, false, 0]);
+    poller.close();
+    detector.close();
   });
 });
