@@ -6,7 +6,6 @@ import { nobleSuite } from '../../../protocol/suites/noble.js';
 import { systemClock } from '../../../tunnel/clock.js';
 import { DeviceLoop, type DeviceLoopOptions } from '../../../tunnel/linux/device-loop.js';
 import { KernelLog } from '../../../tunnel/linux/kernel-log.js';
-import type { Libc } from '../../../tunnel/linux/libc.js';
 import { LOOK_EVERY_MS, type LinkEvent } from '../../../tunnel/linux/link-monitor.js';
 import { EventFd } from '../../../tunnel/linux/poller.js';
 import type { LinuxTun } from '../../../tunnel/linux/tun.js';
@@ -30,7 +29,7 @@ function idle(device: LinuxTun, more: Partial<DeviceLoopOptions> = {}): Idle {
       calls.push(String(name));
       return value.bind(target);
     },
-  }) as Libc;
+  });
   const source = new MemorySource();
   const vmgenid = new VmGenId([source]);
   const entropy = kernelEntropy();

@@ -2,7 +2,6 @@
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Alarm } from '../../../tunnel/linux/alarm.js';
-import type { Libc } from '../../../tunnel/linux/libc.js';
 import { Poller } from '../../../tunnel/linux/poller.js';
 import { libc } from './sockets.js';
 
@@ -18,7 +17,7 @@ beforeEach(() => {
       const value: unknown = Reflect.get(target, name, target);
       return typeof value === 'function' ? value.bind(target) : value;
     },
-  }) as Libc;
+  });
   poller = new Poller(libc);
   alarm = new Alarm(counting);
   poller.add(alarm.fd);
