@@ -351,18 +351,13 @@ export class Device {
   }
 
   /**
-   * As `receiveDatagram`, but between `cork` and `uncork` data may wait to be opened together: until `openGathered`, or
-   * `uncork`, the datagram must stay as it is. `address`: where it lies in the memory of the process, or 0. Anything else
+   * As `receiveDatagram`, but between `cork` and `uncork` data may wait to be opened together: until
+   * `uncork` the datagram must stay as it is. `address`: where it lies in the memory of the process, or 0. Anything else
    * than its address is undefined behaviour: a native cipher writes there.
    */
   gatherDatagram(datagram: Uint8Array, from: Endpoint, address = 0): void {
     gatherDatagram(this.#context, datagram, from, address);
     if (!this.#context.batch.isOpen) openGathered(this.#context);
-  }
-
-  /** Opens what was gathered and delivers it. */
-  openGathered(): void {
-    openGathered(this.#context);
   }
 
   /**

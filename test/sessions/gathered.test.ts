@@ -116,16 +116,15 @@ describe('what is opened late', () => {
     expect(heard(pair)).toEqual(payloads);
   });
 
-  it('waits for `openGathered` or `uncork`, and outside of a batch for neither', () => {
+  it('waits for `uncork`, and outside of a batch for nothing', () => {
     const pair = connected();
     const [first, second, third] = sealed(pair, '1', '2', '3');
     pair.b.received.length = 0;
     pair.b.device.cork();
     pair.b.device.gatherDatagram(first.bytes, first.from);
     expect(heard(pair)).toEqual([]);
-    pair.b.device.openGathered();
-    expect(heard(pair)).toEqual(['1']);
     pair.b.device.gatherDatagram(second.bytes, second.from);
+    expect(heard(pair)).toEqual([]);
     pair.b.device.uncork();
     expect(heard(pair)).toEqual(['1', '2']);
     pair.b.device.gatherDatagram(third.bytes, third.from);
@@ -256,7 +255,8 @@ describe('what is opened late', () => {
       pair.b.device.cork();
       for (const each of steps) {
         if (each === 'cut') {
-          if (isCut) pair.b.device.openGathered();
+          if (isCut) pair.b.device.uncork();
+          if (isCut) pair.b.device.cork();
           continue;
         }
         if (each === 'initiation') {

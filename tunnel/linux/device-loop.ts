@@ -343,20 +343,13 @@ export class DeviceLoop {
   #receive(socket: LinuxUdpSocket, fd: number): boolean {
     this.device.cork();
     try {
-      return socket.receive(fd, this.#handle, this.#afterRun) > 0 && !socket.isDrained;
+      return socket.receive(fd, this.#handle) > 0 && !socket.isDrained;
     } finally {
       this.device.uncork();
       // What was delivered lies where the next batch will.
       this.#tunIo.flush();
     }
   }
-
-  // What came as one is written as one: the processor's caches still hold it, and whoever it is for need not wait for the
-  // rest of the batch, nor find room for all of it.
-  readonly #afterRun = (): void => {
-    this.device.openGathered();
-    this.#tunIo.flush();
-  };
 
   readonly #handle = (datagram: Uint8Array, from: LinuxUdpEndpoint, address: number): void => {
     this.device.gatherDatagram(datagram, from, address);

@@ -215,10 +215,10 @@ export class LinuxUdpSocket {
 
   /**
    * Reads one batch from one of the two sockets and hands each datagram on, with the address where it lies. The bytes
-   * may be changed, and are good until the next call. `afterRun` is called behind each run that the kernel has joined.
-   * Returns how many messages came, 0 when none waits; `isDrained` tells whether there may be more.
+   * may be changed, and are good until the next call. Returns how many messages came, 0 when none waits; `isDrained` tells
+   * whether there may be more.
    */
-  receive(fd: number, handle: DatagramHandler, afterRun?: () => void): number {
+  receive(fd: number, handle: DatagramHandler): number {
     const received = this.#receive(fd);
     const batch = this.#in;
     for (let i = 0; i < received; i++) {
@@ -236,7 +236,6 @@ export class LinuxUdpSocket {
         handle(bytes, from, batch.address(i, start));
         start += segmentBytes;
       } while (start < length);
-      if (segmentBytes < length) afterRun?.();
     }
     return received;
   }

@@ -3,7 +3,6 @@ import { DatagramPool } from '../../../tunnel/linux/datagram-pool.js';
 import type { Libc } from '../../../tunnel/linux/libc.js';
 import type { LinuxUdpSocket } from '../../../tunnel/linux/udp.js';
 import type { LinuxUdpEndpoint } from '../../../tunnel/linux/udp-endpoint.js';
-import { Poller } from '../../../tunnel/linux/poller.js';
 import { loadKoffi } from '../../../vmgenid/koffi.js';
 import { libc, numbered, receive, socket, to } from './sockets.js';
 
@@ -81,26 +80,6 @@ describe.each([
     a.flush();
     expect(runs).toEqual([true, false]);
     expect(receive(b, 2).length + receive(c, 2).length).toBe(4);
-  });
-
-  it('tells where a run that came as one ends', () => {
-    const [a, b] = [socket(), socket()];
-    for (const datagram of bytesOf([500, 500, 500, 700, 600, 600])) a.queue(datagram, endpointOf(b));
-    a.flush();
-    const poller = new Poller(libc);
-    const fd = address === '::1' ? b.fd6 : b.fd4;
-    poller.add(fd);
-    const seen: string[] = [];
-    while (seen.filter(each => each !== 'end').length < 6) {
-      if (poller.wait(2_000) === 0) throw new Error(`only ${seen.join(' ')} came`);
-      b.receive(
-        fd,
-        ({ length }) => seen.push(`${length}`),
-        () => seen.push('end'),
-      );
-    }
-    // A shorter datagram ends a run, and what stands alone is none.
-    expect(seen).toEqual(['500', '500', '500', 'end', '700', '600', 'end', '600']);
   });
 
   it('is switched off where the kernel breaks it, and nothing is lost by that', () => {
