@@ -26,6 +26,7 @@ import { IndexTable } from './index-table.js';
 import { KeySlab } from './key-slab.js';
 import { DEFAULT_UNDER_LOAD_THRESHOLD, LoadMeter } from './load-meter.js';
 import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, Peer } from './peer.js';
+import { PeerRecords } from './peer-times.js';
 import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
 import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
 import { type Output, ReleaseGate } from './release.js';
@@ -129,6 +130,7 @@ export class Device {
   readonly #context: Context;
   readonly #identitySlab: KeySlab;
   readonly #sessionSlab: KeySlab;
+  readonly #peerRecords = new PeerRecords();
   readonly #identityBlock: Uint8Array;
   readonly #unregister: (() => void)[];
   readonly #onEvent: (event: DeviceEvent) => void;
@@ -314,6 +316,7 @@ export class Device {
     peer.endpoint = undefined;
     context.waiting.delete(peer);
     context.deadlines.remove(peer);
+    peer.leave(this.#peerRecords);
     this.#sessionSlab.free(peer.sessionBlock);
     this.#identitySlab.free(peer.identityBlock);
     return true;
@@ -446,6 +449,7 @@ export class Device {
       this.#sessionSlab.allocate(),
       this.#identitySlab.allocate(),
       deriveMacKeys(context.suite, publicKey),
+      this.#peerRecords,
       keypair => {
         context.indices.remove(keypair.localIndex);
         context.suite.forget();

@@ -12,6 +12,7 @@ import type { Keypair } from '../protocol/keypair.js';
 import { KEY_BYTES, MAC_BYTES } from '../protocol/suite.js';
 import { KEYPAIRS_BYTES, Keypairs } from './keypairs.js';
 import type { Context } from './context.js';
+import { type PeerRecords, PeerTimes } from './peer-times.js';
 import type { Endpoint } from './ports.js';
 import { StagedPackets } from './staged-packets.js';
 
@@ -21,7 +22,6 @@ export const PEER_SESSION_BYTES = KEYPAIRS_BYTES + HANDSHAKE_STATE_BYTES + MAC_B
 export const PEER_IDENTITY_BYTES = 2 * KEY_BYTES;
 
 const OFF = Number.POSITIVE_INFINITY;
-const NEVER = Number.NEGATIVE_INFINITY;
 
 /** What an index in our table stands for: a keypair, or (none yet) the initiation that was sent. */
 export interface IndexEntry {
@@ -35,7 +35,7 @@ export interface WaitingInitiation {
   readonly epoch: number;
 }
 
-export class Peer implements RemoteIdentity {
+export class Peer extends PeerTimes implements RemoteIdentity {
   /** Hexadecimal public key: the name under which maps know it. */
   readonly id: string;
   readonly publicKey: Uint8Array;
@@ -49,7 +49,6 @@ export class Peer implements RemoteIdentity {
   usable = false;
 
   endpoint: Endpoint | undefined;
-  persistentKeepaliveMs = 0;
 
   // The handshake we started, if one is in flight.
   sent: SentInitiation | undefined;
@@ -57,42 +56,21 @@ export class Peer implements RemoteIdentity {
   sentEpoch = 0;
   waitingInitiation: WaitingInitiation | undefined;
   handshakeAttempts = 0;
-  lastSentHandshake = NEVER;
-  /** Wall-clock milliseconds of our last TAI64N timestamp: the next is later, whatever the clock says. */
-  lastSentTimestampMs = 0;
   // The handshakes the peer started.
   readonly latestTimestamp = new Uint8Array(12);
-  lastConsumedInitiation = NEVER;
   sentLastMinuteHandshake = false;
 
   // Cookie protection: the cookie we were given, and the mac1 of our last handshake message.
   readonly cookie: Uint8Array;
-  cookieReceivedAt = NEVER;
   cookieEpoch = 0;
   readonly lastMac1 = new Uint8Array(MAC_BYTES);
   lastMac1Epoch = 0;
   mac1Key: Uint8Array;
   cookieKey: Uint8Array;
 
-  // Deadlines in monotonic milliseconds; Infinity when off.
-  retransmitAt = OFF;
-  keepaliveAt = OFF;
-  newHandshakeAt = OFF;
-  /** Spreads new handshakes of many peers; drawn with each keypair. */
-  newHandshakeJitterMs = 0;
-  eraseAt = OFF;
-  persistentAt = OFF;
   needsAnotherKeepalive = false;
   // Where the deadline queue keeps this peer.
   deadlineSlot = -1;
-  scheduledFor = OFF;
-
-  /** Monotonic milliseconds of the last authenticated packet, in or out. */
-  lastTraffic = NEVER;
-  txBytes = 0;
-  rxBytes = 0;
-  /** Wall-clock milliseconds; 0 before the first. */
-  lastHandshakeAt = 0;
 
   constructor(
     id: string,
@@ -100,8 +78,10 @@ export class Peer implements RemoteIdentity {
     sessionBlock: Uint8Array,
     identityBlock: Uint8Array,
     macKeys: { readonly mac1Key: Uint8Array; readonly cookieKey: Uint8Array },
+    records: PeerRecords,
     onDropped: (keypair: Keypair) => void,
   ) {
+    super(records);
     this.id = id;
     this.publicKey = new Uint8Array(publicKey);
     this.sessionBlock = sessionBlock;
@@ -117,17 +97,6 @@ export class Peer implements RemoteIdentity {
   /** Where the state of a sent initiation lives. */
   get handshakeStorage(): Uint8Array {
     return this.sessionBlock.subarray(KEYPAIRS_BYTES, KEYPAIRS_BYTES + HANDSHAKE_STATE_BYTES);
-  }
-
-  /** The earliest deadline; Infinity when every timer is off. */
-  nextDeadline(): number {
-    return Math.min(
-      this.retransmitAt,
-      this.keepaliveAt,
-      this.newHandshakeAt,
-      this.eraseAt,
-      this.persistentAt,
-    );
   }
 
   /** Turns off the timers that belong to a session; a persistent keepalive goes on. */
