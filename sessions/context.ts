@@ -15,6 +15,7 @@ import type { IndexTable } from './index-table.js';
 import type { KeySlab } from './key-slab.js';
 import type { LoadMeter } from './load-meter.js';
 import type { IndexEntry, Peer } from './peer.js';
+import type { PeerRecords } from './peer-times.js';
 import type { Clock, Sink } from './ports.js';
 import type { ReleaseGate } from './release.js';
 
@@ -31,6 +32,7 @@ export interface Context {
   readonly indices: IndexTable<IndexEntry>;
   readonly allowedIps: AllowedIps<Peer>;
   readonly deadlines: DeadlineQueue<Peer>;
+  readonly records: PeerRecords;
   /** Seals data messages; settled by the gate before it checks. */
   readonly sealer: Sealer;
   readonly gate: ReleaseGate;

@@ -72,8 +72,8 @@ export class DeadlineQueue<T extends Deadlined> {
   }
 
   /**
-   * Empties the queue without a look at its items, for who is about to go through all of them anyway: each that is to
-   * have a deadline again must be given to `release` first.
+   * Empties the queue without a look at its items, for who ends the deadlines of all of them otherwise: `scheduledFor` of
+   * each must be Infinity before it is given a deadline again. An old slot does no harm.
    */
   abandon(): void {
     this.#heap.length = 0;
@@ -120,8 +120,8 @@ export class DeadlineQueue<T extends Deadlined> {
   }
 }
 
-/** Makes an item of an abandoned queue one that is in none. */
-export function release(item: Deadlined): void {
+/** Makes an item one that is in no queue. */
+function release(item: Deadlined): void {
   item.deadlineSlot = -1;
   item.scheduledFor = Number.POSITIVE_INFINITY;
 }

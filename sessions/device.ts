@@ -130,7 +130,6 @@ export class Device {
   readonly #context: Context;
   readonly #identitySlab: KeySlab;
   readonly #sessionSlab: KeySlab;
-  readonly #peerRecords = new PeerRecords();
   readonly #identityBlock: Uint8Array;
   readonly #unregister: (() => void)[];
   readonly #onEvent: (event: DeviceEvent) => void;
@@ -181,6 +180,7 @@ export class Device {
       indices: new IndexTable<IndexEntry>(),
       allowedIps: new AllowedIps<Peer>(),
       deadlines: new DeadlineQueue<Peer>(),
+      records: new PeerRecords(),
       sealer,
       gate,
       gathered: new Gathered(suite),
@@ -316,7 +316,7 @@ export class Device {
     peer.endpoint = undefined;
     context.waiting.delete(peer);
     context.deadlines.remove(peer);
-    peer.leave(this.#peerRecords);
+    peer.leave(context.records);
     this.#sessionSlab.free(peer.sessionBlock);
     this.#identitySlab.free(peer.identityBlock);
     return true;
@@ -449,7 +449,7 @@ export class Device {
       this.#sessionSlab.allocate(),
       this.#identitySlab.allocate(),
       deriveMacKeys(context.suite, publicKey),
-      this.#peerRecords,
+      context.records,
       keypair => {
         context.indices.remove(keypair.localIndex);
         context.suite.forget();

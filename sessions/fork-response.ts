@@ -5,7 +5,6 @@
 import { KEEPALIVE_TIMEOUT_MS, REKEY_TIMEOUT_MS } from '../protocol/constants.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
-import { release } from './deadline-queue.js';
 import { callSoon, endHandshakes } from './handshakes.js';
 import type { Peer } from './peer.js';
 
@@ -49,23 +48,35 @@ export function wipeSessions(context: Context): Ended {
   context.cookies.wipe();
   context.indices.clear();
   context.deadlines.abandon();
-  for (const peer of context.peers.values()) {
-    release(peer);
-    count(ended, peer);
-    const isTalking = peer.keypairs.size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
-    peer.keypairs.forget();
-    peer.sent = undefined;
-    peer.waitingInitiation?.state.wipe();
-    peer.waitingInitiation = undefined;
-    peer.stopSessionTimers();
-    forgetHandshakeTimes(peer);
-    if (peer.staged.length > 0 || isTalking) callSoon(context, peer);
-    if (peer.persistentKeepaliveMs > 0) {
-      peer.persistentAt = Math.min(peer.persistentAt, now + peer.persistentKeepaliveMs);
-      context.deadlines.schedule(peer, peer.persistentAt);
-    }
-  }
+  context.records.endSessions();
+  for (const peer of context.peers.values()) tidyUp(context, peer, now, ended);
   return ended;
+}
+
+// A function of its own, and short: after the first fork of a process the walk is through before the engine would have
+// compiled the loop around it.
+function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
+  const { keypairs } = peer;
+  const { size } = keypairs;
+  ended.wipedKeypairs += size;
+  if (size > 0) keypairs.forget();
+  if (peer.sent || peer.waitingInitiation) forgetHandshakes(peer, ended);
+  forgetAttempts(peer);
+  peer.needsAnotherKeepalive = false;
+  const isTalking = size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
+  if (peer.staged.length > 0 || isTalking) callSoon(context, peer);
+  if (peer.persistentKeepaliveMs > 0) {
+    peer.persistentAt = Math.min(peer.persistentAt, now + peer.persistentKeepaliveMs);
+    context.deadlines.schedule(peer, peer.persistentAt);
+  }
+}
+
+// What was sent lay in the slab, and its index was forgotten with all others.
+function forgetHandshakes(peer: Peer, ended: Ended): void {
+  ended.wipedHandshakes++;
+  peer.sent = undefined;
+  peer.waitingInitiation?.state.wipe();
+  peer.waitingInitiation = undefined;
 }
 
 /** Exactly what Linux does: handshakes end, `current` and `next` seal no more, but all keypairs still open. */
@@ -101,15 +112,14 @@ function hold(context: Context): void {
   }
 }
 
-function count(ended: Ended, peer: Peer): void {
-  ended.wipedKeypairs += peer.keypairs.size;
-  if (peer.sent || peer.waitingInitiation) ended.wipedHandshakes++;
-}
-
 // Else REKEY_TIMEOUT since the last handshake, which was the sibling's as well, would hold up the new one.
 function forgetHandshakeTimes(peer: Peer): void {
   peer.lastSentHandshake = Number.NEGATIVE_INFINITY;
+  peer.cookieReceivedAt = Number.NEGATIVE_INFINITY;
+  forgetAttempts(peer);
+}
+
+function forgetAttempts(peer: Peer): void {
   peer.handshakeAttempts = 0;
   peer.sentLastMinuteHandshake = false;
-  peer.cookieReceivedAt = Number.NEGATIVE_INFINITY;
 }

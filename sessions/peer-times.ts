@@ -1,93 +1,123 @@
-// The times and counts of all peers, side by side: one record per peer, two cache lines long.
-// Promises: what a packet touches lies in one of the two, what only a handshake touches in the other. A peer that was
-// removed goes on with a record of its own: who still holds it does no harm to the next peer.
+// Times and counts of all peers, side by side in memory.
+// Promises: those that belong to sessions end for all peers by two fills. A peer that was removed goes on with a record of
+// its own: who still holds it does no harm to the next peer.
 // Read on: docs/performance.md "After a fork, with 100,000 sessions".
 
 /*
- * As fields of an object each would be a number in a place of its own, of which the object has the address: a packet of one
- * of very many peers then waits for one place in memory after the other, and so does the walk over all peers after a fork.
+ * As a field of an object each would be a number in a place of its own, of which the object has the address: a walk over
+ * all peers, or a packet of one of very many, then waits for one place in memory after the other. A piece of memory has
+ * three areas, and each peer of the piece has some words of each.
  */
-
-// What a packet touches.
-const LAST_TRAFFIC = 0;
-const KEEPALIVE_AT = 1;
-const NEW_HANDSHAKE_AT = 2;
-const PERSISTENT_AT = 3;
-const PERSISTENT_KEEPALIVE_MS = 4;
-const TX_BYTES = 5;
-const RX_BYTES = 6;
-const SCHEDULED_FOR = 7;
-// What a handshake touches.
-const RETRANSMIT_AT = 8;
-const ERASE_AT = 9;
-const NEW_HANDSHAKE_JITTER_MS = 10;
-const LAST_SENT_HANDSHAKE = 11;
-const LAST_CONSUMED_INITIATION = 12;
-const COOKIE_RECEIVED_AT = 13;
-const LAST_SENT_TIMESTAMP_MS = 14;
-const LAST_HANDSHAKE_AT = 15;
-const RECORD_WORDS = 16;
 
 /** Records in one piece of memory. A piece is never given back. */
 const RECORDS_PER_PIECE = 1024;
 
+// What a wipe ends, all at once: deadlines in monotonic milliseconds, Infinity when off.
+const KEEPALIVE_AT = 0;
+const NEW_HANDSHAKE_AT = 1;
+const RETRANSMIT_AT = 2;
+const ERASE_AT = 3;
+const SCHEDULED_FOR = 4;
+const ENDED_WORDS = 5;
+
+// What a wipe forgets, all at once: monotonic milliseconds, -Infinity before the first.
+const LAST_SENT_HANDSHAKE = 0;
+const COOKIE_RECEIVED_AT = 1;
+const FORGOTTEN_WORDS = 2;
+
+// What outlives a wipe.
+const LAST_TRAFFIC = 0;
+const PERSISTENT_AT = 1;
+const PERSISTENT_KEEPALIVE_MS = 2;
+const TX_BYTES = 3;
+const RX_BYTES = 4;
+const NEW_HANDSHAKE_JITTER_MS = 5;
+const LAST_CONSUMED_INITIATION = 6;
+const LAST_HANDSHAKE_AT = 7;
+const KEPT_WORDS = 8;
+
+const FORGOTTEN_FROM = RECORDS_PER_PIECE * ENDED_WORDS;
+const KEPT_FROM = FORGOTTEN_FROM + RECORDS_PER_PIECE * FORGOTTEN_WORDS;
+const PIECE_WORDS = KEPT_FROM + RECORDS_PER_PIECE * KEPT_WORDS;
+
 const OFF = Number.POSITIVE_INFINITY;
 const NEVER = Number.NEGATIVE_INFINITY;
 
-const FRESH = new Float64Array(RECORD_WORDS);
-FRESH[LAST_TRAFFIC] = NEVER;
-FRESH[KEEPALIVE_AT] = OFF;
-FRESH[NEW_HANDSHAKE_AT] = OFF;
-FRESH[PERSISTENT_AT] = OFF;
-FRESH[SCHEDULED_FOR] = OFF;
-FRESH[RETRANSMIT_AT] = OFF;
-FRESH[ERASE_AT] = OFF;
-FRESH[LAST_SENT_HANDSHAKE] = NEVER;
-FRESH[LAST_CONSUMED_INITIATION] = NEVER;
-FRESH[COOKIE_RECEIVED_AT] = NEVER;
-
-/** Where one record lies: from `at` on in `piece`. */
+/** Where a record lies: from which words of a piece on, in each of its areas. */
 interface Place {
   readonly piece: Float64Array;
-  readonly at: number;
+  readonly ended: number;
+  readonly forgotten: number;
+  readonly kept: number;
 }
 
 /** The memory of all records of a device. */
 export class PeerRecords {
+  readonly #pieces: Float64Array[] = [];
   readonly #free: Place[] = [];
 
   allocate(): Place {
     const freed = this.#free.pop();
     if (freed) return freed;
-    const piece = new Float64Array(RECORDS_PER_PIECE * RECORD_WORDS);
-    for (let i = RECORDS_PER_PIECE - 1; i >= 0; i--) this.#free.push({ piece, at: i * RECORD_WORDS });
+    const piece = new Float64Array(PIECE_WORDS);
+    this.#pieces.push(piece);
+    for (let i = RECORDS_PER_PIECE - 1; i >= 0; i--) {
+      this.#free.push({
+        piece,
+        ended: i * ENDED_WORDS,
+        forgotten: FORGOTTEN_FROM + i * FORGOTTEN_WORDS,
+        kept: KEPT_FROM + i * KEPT_WORDS,
+      });
+    }
     return this.allocate();
   }
 
   free(place: Place): void {
     this.#free.push(place);
   }
+
+  /** Ends the session timers of all peers, and forgets the times of their handshakes. Empty the deadline queue too. */
+  endSessions(): void {
+    for (const piece of this.#pieces) {
+      piece.fill(OFF, 0, FORGOTTEN_FROM);
+      piece.fill(NEVER, FORGOTTEN_FROM, KEPT_FROM);
+    }
+  }
 }
 
-/** The part of a peer that lies in its record. Deadlines are in monotonic milliseconds; Infinity when off. */
+/** The part of a peer that lies in its record. */
 export class PeerTimes {
   #piece: Float64Array;
-  #at: number;
+  #ended: number;
+  #forgotten: number;
+  #kept: number;
 
   constructor(records: PeerRecords) {
-    const { piece, at } = records.allocate();
-    piece.set(FRESH, at);
+    const { piece, ended, forgotten, kept } = records.allocate();
     this.#piece = piece;
-    this.#at = at;
+    this.#ended = ended;
+    this.#forgotten = forgotten;
+    this.#kept = kept;
+    piece.fill(OFF, ended, ended + ENDED_WORDS);
+    piece.fill(NEVER, forgotten, forgotten + FORGOTTEN_WORDS);
+    piece.fill(0, kept, kept + KEPT_WORDS);
+    this.lastTraffic = NEVER;
+    this.persistentAt = OFF;
+    this.lastConsumedInitiation = NEVER;
   }
 
   /** Call when the peer is removed: its record is for another then, and it keeps a copy. */
   leave(records: PeerRecords): void {
-    const piece = this.#piece;
-    const at = this.#at;
-    this.#piece = piece.slice(at, at + RECORD_WORDS);
-    this.#at = 0;
-    records.free({ piece, at });
+    const left = { piece: this.#piece, ended: this.#ended, forgotten: this.#forgotten, kept: this.#kept };
+    this.#piece = new Float64Array(ENDED_WORDS + FORGOTTEN_WORDS + KEPT_WORDS);
+    this.#ended = 0;
+    this.#forgotten = ENDED_WORDS;
+    this.#kept = ENDED_WORDS + FORGOTTEN_WORDS;
+    const { piece, ended, forgotten, kept } = left;
+    this.#piece.set(piece.subarray(ended, ended + ENDED_WORDS), this.#ended);
+    this.#piece.set(piece.subarray(forgotten, forgotten + FORGOTTEN_WORDS), this.#forgotten);
+    this.#piece.set(piece.subarray(kept, kept + KEPT_WORDS), this.#kept);
+    records.free(left);
   }
 
   /** The earliest deadline; Infinity when every timer is off. */
@@ -101,138 +131,138 @@ export class PeerTimes {
     );
   }
 
-  /** Monotonic milliseconds of the last authenticated packet, in or out. */
-  get lastTraffic(): number {
-    return this.#piece[this.#at + LAST_TRAFFIC];
-  }
-
-  set lastTraffic(value: number) {
-    this.#piece[this.#at + LAST_TRAFFIC] = value;
+  /** Turns off the timers that belong to a session; a persistent keepalive goes on. */
+  stopSessionTimers(): void {
+    this.retransmitAt = OFF;
+    this.keepaliveAt = OFF;
+    this.newHandshakeAt = OFF;
+    this.eraseAt = OFF;
   }
 
   get keepaliveAt(): number {
-    return this.#piece[this.#at + KEEPALIVE_AT];
+    return this.#piece[this.#ended + KEEPALIVE_AT];
   }
 
   set keepaliveAt(value: number) {
-    this.#piece[this.#at + KEEPALIVE_AT] = value;
+    this.#piece[this.#ended + KEEPALIVE_AT] = value;
   }
 
   get newHandshakeAt(): number {
-    return this.#piece[this.#at + NEW_HANDSHAKE_AT];
+    return this.#piece[this.#ended + NEW_HANDSHAKE_AT];
   }
 
   set newHandshakeAt(value: number) {
-    this.#piece[this.#at + NEW_HANDSHAKE_AT] = value;
+    this.#piece[this.#ended + NEW_HANDSHAKE_AT] = value;
   }
 
-  get persistentAt(): number {
-    return this.#piece[this.#at + PERSISTENT_AT];
+  get retransmitAt(): number {
+    return this.#piece[this.#ended + RETRANSMIT_AT];
   }
 
-  set persistentAt(value: number) {
-    this.#piece[this.#at + PERSISTENT_AT] = value;
+  set retransmitAt(value: number) {
+    this.#piece[this.#ended + RETRANSMIT_AT] = value;
   }
 
-  /** The interval of the persistent keepalive, in milliseconds; 0 when there is none. */
-  get persistentKeepaliveMs(): number {
-    return this.#piece[this.#at + PERSISTENT_KEEPALIVE_MS];
+  get eraseAt(): number {
+    return this.#piece[this.#ended + ERASE_AT];
   }
 
-  set persistentKeepaliveMs(value: number) {
-    this.#piece[this.#at + PERSISTENT_KEEPALIVE_MS] = value;
-  }
-
-  get txBytes(): number {
-    return this.#piece[this.#at + TX_BYTES];
-  }
-
-  set txBytes(value: number) {
-    this.#piece[this.#at + TX_BYTES] = value;
-  }
-
-  get rxBytes(): number {
-    return this.#piece[this.#at + RX_BYTES];
-  }
-
-  set rxBytes(value: number) {
-    this.#piece[this.#at + RX_BYTES] = value;
+  set eraseAt(value: number) {
+    this.#piece[this.#ended + ERASE_AT] = value;
   }
 
   /** Where the deadline queue keeps this peer. */
   get scheduledFor(): number {
-    return this.#piece[this.#at + SCHEDULED_FOR];
+    return this.#piece[this.#ended + SCHEDULED_FOR];
   }
 
   set scheduledFor(value: number) {
-    this.#piece[this.#at + SCHEDULED_FOR] = value;
+    this.#piece[this.#ended + SCHEDULED_FOR] = value;
   }
 
-  get retransmitAt(): number {
-    return this.#piece[this.#at + RETRANSMIT_AT];
+  get lastSentHandshake(): number {
+    return this.#piece[this.#forgotten + LAST_SENT_HANDSHAKE];
   }
 
-  set retransmitAt(value: number) {
-    this.#piece[this.#at + RETRANSMIT_AT] = value;
+  set lastSentHandshake(value: number) {
+    this.#piece[this.#forgotten + LAST_SENT_HANDSHAKE] = value;
   }
 
-  get eraseAt(): number {
-    return this.#piece[this.#at + ERASE_AT];
+  get cookieReceivedAt(): number {
+    return this.#piece[this.#forgotten + COOKIE_RECEIVED_AT];
   }
 
-  set eraseAt(value: number) {
-    this.#piece[this.#at + ERASE_AT] = value;
+  set cookieReceivedAt(value: number) {
+    this.#piece[this.#forgotten + COOKIE_RECEIVED_AT] = value;
+  }
+
+  /** Monotonic milliseconds of the last authenticated packet, in or out; -Infinity before the first. */
+  get lastTraffic(): number {
+    return this.#piece[this.#kept + LAST_TRAFFIC];
+  }
+
+  set lastTraffic(value: number) {
+    this.#piece[this.#kept + LAST_TRAFFIC] = value;
+  }
+
+  /** Monotonic milliseconds; Infinity when off. */
+  get persistentAt(): number {
+    return this.#piece[this.#kept + PERSISTENT_AT];
+  }
+
+  set persistentAt(value: number) {
+    this.#piece[this.#kept + PERSISTENT_AT] = value;
+  }
+
+  /** 0 when there is no persistent keepalive. */
+  get persistentKeepaliveMs(): number {
+    return this.#piece[this.#kept + PERSISTENT_KEEPALIVE_MS];
+  }
+
+  set persistentKeepaliveMs(value: number) {
+    this.#piece[this.#kept + PERSISTENT_KEEPALIVE_MS] = value;
+  }
+
+  get txBytes(): number {
+    return this.#piece[this.#kept + TX_BYTES];
+  }
+
+  set txBytes(value: number) {
+    this.#piece[this.#kept + TX_BYTES] = value;
+  }
+
+  get rxBytes(): number {
+    return this.#piece[this.#kept + RX_BYTES];
+  }
+
+  set rxBytes(value: number) {
+    this.#piece[this.#kept + RX_BYTES] = value;
   }
 
   /** Spreads new handshakes of many peers; drawn with each keypair. */
   get newHandshakeJitterMs(): number {
-    return this.#piece[this.#at + NEW_HANDSHAKE_JITTER_MS];
+    return this.#piece[this.#kept + NEW_HANDSHAKE_JITTER_MS];
   }
 
   set newHandshakeJitterMs(value: number) {
-    this.#piece[this.#at + NEW_HANDSHAKE_JITTER_MS] = value;
+    this.#piece[this.#kept + NEW_HANDSHAKE_JITTER_MS] = value;
   }
 
-  /** Monotonic milliseconds, as the next two. */
-  get lastSentHandshake(): number {
-    return this.#piece[this.#at + LAST_SENT_HANDSHAKE];
-  }
-
-  set lastSentHandshake(value: number) {
-    this.#piece[this.#at + LAST_SENT_HANDSHAKE] = value;
-  }
-
+  /** Monotonic milliseconds; -Infinity before the first. */
   get lastConsumedInitiation(): number {
-    return this.#piece[this.#at + LAST_CONSUMED_INITIATION];
+    return this.#piece[this.#kept + LAST_CONSUMED_INITIATION];
   }
 
   set lastConsumedInitiation(value: number) {
-    this.#piece[this.#at + LAST_CONSUMED_INITIATION] = value;
-  }
-
-  get cookieReceivedAt(): number {
-    return this.#piece[this.#at + COOKIE_RECEIVED_AT];
-  }
-
-  set cookieReceivedAt(value: number) {
-    this.#piece[this.#at + COOKIE_RECEIVED_AT] = value;
-  }
-
-  /** Wall-clock milliseconds of our last TAI64N timestamp: the next is later, whatever the clock says. */
-  get lastSentTimestampMs(): number {
-    return this.#piece[this.#at + LAST_SENT_TIMESTAMP_MS];
-  }
-
-  set lastSentTimestampMs(value: number) {
-    this.#piece[this.#at + LAST_SENT_TIMESTAMP_MS] = value;
+    this.#piece[this.#kept + LAST_CONSUMED_INITIATION] = value;
   }
 
   /** Wall-clock milliseconds; 0 before the first. */
   get lastHandshakeAt(): number {
-    return this.#piece[this.#at + LAST_HANDSHAKE_AT];
+    return this.#piece[this.#kept + LAST_HANDSHAKE_AT];
   }
 
   set lastHandshakeAt(value: number) {
-    this.#piece[this.#at + LAST_HANDSHAKE_AT] = value;
+    this.#piece[this.#kept + LAST_HANDSHAKE_AT] = value;
   }
 }

@@ -21,8 +21,6 @@ export const PEER_SESSION_BYTES = KEYPAIRS_BYTES + HANDSHAKE_STATE_BYTES + MAC_B
 /** Bytes of lasting secrets per peer: preshared key, static shared secret. */
 export const PEER_IDENTITY_BYTES = 2 * KEY_BYTES;
 
-const OFF = Number.POSITIVE_INFINITY;
-
 /** What an index in our table stands for: a keypair, or (none yet) the initiation that was sent. */
 export interface IndexEntry {
   readonly peer: Peer;
@@ -36,6 +34,18 @@ export interface WaitingInitiation {
 }
 
 export class Peer extends PeerTimes implements RemoteIdentity {
+  // First what a fork changes: fields lie in memory in the order in which they are declared.
+  readonly keypairs: Keypairs;
+  readonly staged = new StagedPackets();
+  /** The handshake that we started, if one is in flight. */
+  sent: SentInitiation | undefined;
+  waitingInitiation: WaitingInitiation | undefined;
+  handshakeAttempts = 0;
+  sentLastMinuteHandshake = false;
+  needsAnotherKeepalive = false;
+  /** Where the deadline queue keeps this peer. */
+  deadlineSlot = -1;
+
   /** Hexadecimal public key: the name under which maps know it. */
   readonly id: string;
   readonly publicKey: Uint8Array;
@@ -43,22 +53,18 @@ export class Peer extends PeerTimes implements RemoteIdentity {
   readonly staticShared: Uint8Array;
   readonly sessionBlock: Uint8Array;
   readonly identityBlock: Uint8Array;
-  readonly keypairs: Keypairs;
-  readonly staged = new StagedPackets();
   /** False until `staticShared` is computed, and for good when the peer's key is a low-order point. */
   usable = false;
 
   endpoint: Endpoint | undefined;
 
   // The handshake we started, if one is in flight.
-  sent: SentInitiation | undefined;
   sentIndex = 0;
   sentEpoch = 0;
-  waitingInitiation: WaitingInitiation | undefined;
-  handshakeAttempts = 0;
+  /** Wall-clock milliseconds of our last TAI64N timestamp: the next is later, whatever the clock says. */
+  lastSentTimestampMs = 0;
   // The handshakes the peer started.
   readonly latestTimestamp = new Uint8Array(12);
-  sentLastMinuteHandshake = false;
 
   // Cookie protection: the cookie we were given, and the mac1 of our last handshake message.
   readonly cookie: Uint8Array;
@@ -67,10 +73,6 @@ export class Peer extends PeerTimes implements RemoteIdentity {
   lastMac1Epoch = 0;
   mac1Key: Uint8Array;
   cookieKey: Uint8Array;
-
-  needsAnotherKeepalive = false;
-  // Where the deadline queue keeps this peer.
-  deadlineSlot = -1;
 
   constructor(
     id: string,
@@ -99,12 +101,8 @@ export class Peer extends PeerTimes implements RemoteIdentity {
     return this.sessionBlock.subarray(KEYPAIRS_BYTES, KEYPAIRS_BYTES + HANDSHAKE_STATE_BYTES);
   }
 
-  /** Turns off the timers that belong to a session; a persistent keepalive goes on. */
-  stopSessionTimers(): void {
-    this.retransmitAt = OFF;
-    this.keepaliveAt = OFF;
-    this.newHandshakeAt = OFF;
-    this.eraseAt = OFF;
+  override stopSessionTimers(): void {
+    super.stopSessionTimers();
     this.needsAnotherKeepalive = false;
   }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { DeadlineQueue, release } from '../../sessions/deadline-queue.js';
+import { DeadlineQueue } from '../../sessions/deadline-queue.js';
 
 interface Item {
   readonly id: number;
@@ -75,7 +75,7 @@ describe('DeadlineQueue', () => {
     expect([queue.size, queue.nextDeadline(), queue.popDue(NEVER)]).toEqual([0, NEVER, undefined]);
     const [stale, ...others] = all;
     for (const each of others) {
-      release(each);
+      each.scheduledFor = NEVER;
       queue.schedule(each, 50 - each.id);
     }
     // Earlier than it was: the queue looks where it believes the item to be.
