@@ -51,6 +51,13 @@ describe('clones of others', () => {
   });
 });
 
+describe('a guest that is not on the fast path', () => {
+  it('is not forked at all: it would prove less than it says', async () => {
+    const slow = wireonce('wireonce (openssl)', { settings: { SUITE: 'openssl' } });
+    await expect(test.trial(slow)).rejects.toThrow('not on the fast path, libipsec-mb missing');
+  });
+});
+
 describe('control: clones of wireonce without any source', () => {
   it('use nonces twice', async () => {
     const blind = wireonce('wireonce (none)', { settings: { ACPI: 'off', KMSG: 'off', VMCLOCK: 'off' } });

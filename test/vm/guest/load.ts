@@ -5,14 +5,21 @@ export interface LoadOptions {
   readonly burst: number;
   /** Milliseconds from the end of one burst to the next. 0: one burst per turn of the event loop. */
   readonly pauseMs: number;
+  /**
+   * Hand packets to the system many at a time, to be split by whoever can (UDP_SEGMENT): the tunnel's interface gets them
+   * joined, and so seals them as a batch. Default false.
+   */
+  readonly joined?: boolean;
+  /** Instead of all this bulk TCP, as fast as it goes. Default false. */
+  readonly tcp?: boolean;
 }
 
 export class Load {
-  readonly #send: (burst: number) => void;
+  readonly #send: (burst: number, joined: boolean) => void;
   #options: LoadOptions = { burst: 0, pauseMs: 0 };
   #running = false;
 
-  constructor(send: (burst: number) => void) {
+  constructor(send: (burst: number, joined: boolean) => void) {
     this.#send = send;
   }
 
@@ -23,10 +30,10 @@ export class Load {
   }
 
   #run(): void {
-    const { burst, pauseMs } = this.#options;
+    const { burst, pauseMs, joined = false } = this.#options;
     this.#running = burst > 0;
     if (!this.#running) return;
-    this.#send(burst);
+    this.#send(burst, joined);
     if (pauseMs > 0) setTimeout(() => this.#run(), pauseMs);
     else setImmediate(() => this.#run());
   }

@@ -34,6 +34,9 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   '/usr/bin/wg': 'wireguard-tools',
 };
 
+/** What is not linked with, but loaded when it is there: by their names, of which the first that is installed is taken. */
+const IPSEC_MB = ['libIPSec_MB.so.2', 'libIPSec_MB.so.1'];
+
 /** Parts of packages that are for other systems. */
 const OTHER_SYSTEMS = /\/prebuilds\/(?!linux-x64(\/|$))/;
 
@@ -69,13 +72,25 @@ async function guestEntries(kernel: GuestKernel): Promise<CpioEntry[]> {
     if (!existsSync(path)) throw new VmUnavailableError(`${path} is missing: apt-get install ${name}`);
     await addProgram(files, path, realpathSync(path));
   }
+  await addLibrary(files, IPSEC_MB, 'libipsec-mb1 (Debian 13: libipsec-mb2)');
   for (const { name, data } of kernel.modules) files.add(`modules/${name}.ko`, data);
   files.add('modules/order', Buffer.from(kernel.modules.map(({ name }) => `${name}\n`).join('')));
   await addPackage(files, root);
   return files.entries();
 }
 
-/** A program and the libraries that it is linked with, where they lie here. */
+/** The first of these that is installed, where this machine's linker finds it. */
+async function addLibrary(files: FileSet, names: readonly string[], packages: string): Promise<void> {
+  const known = (await run('/sbin/ldconfig', ['-p'])).toString();
+  for (const name of names) {
+    const line = known.split('\n').find(candidate => candidate.trim().startsWith(`${name} `));
+    const path = line?.slice(line.indexOf('=> ') + 3);
+    if (path) return addProgram(files, path, realpathSync(path));
+  }
+  throw new VmUnavailableError(`${names.join(' or ')} is missing: apt-get install ${packages}`);
+}
+
+/** A program or a library, and the libraries that it is linked with, where they lie here. */
 async function addProgram(files: FileSet, path: string, source: string): Promise<void> {
   files.add(path.slice(1), readFileSync(source), true);
   // Says "not a dynamic executable", and fails, for one that is linked statically.

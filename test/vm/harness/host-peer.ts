@@ -11,6 +11,7 @@ import { UdpEndpoint } from '../../../tunnel/endpoint.js';
 import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
 import type { Identity } from './identity.js';
 import type { Link } from './link.js';
+import { TcpSink } from './tcp-sink.js';
 
 /** Addresses in the tunnel. */
 export const HOST_INNER_IP = Uint8Array.of(10, 77, 0, 1);
@@ -31,6 +32,7 @@ export class HostPeer {
   withheld: Uint8Array[] | undefined;
   readonly #guest: Identity;
   readonly #device: Device;
+  readonly #tcp = new TcpSink(packet => this.#device.sendPacket(packet));
   readonly #closers: (() => unknown)[];
   readonly #links = new Map<Endpoint, Link>();
 
@@ -49,12 +51,18 @@ export class HostPeer {
       ...options,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
-        deliverPacket: (datagram, at, length) =>
-          this.onPacket(new Uint8Array(datagram.subarray(at, at + length))),
+        deliverPacket: (datagram, at, length) => {
+          const packet = new Uint8Array(datagram.subarray(at, at + length));
+          this.onPacket(packet);
+          this.#tcp.take(packet);
+        },
       },
     });
     this.#device.setPeer({ publicKey: guest.publicKey, allowedIps: [{ ip: GUEST_INNER_IP, prefix: 32 }] });
-    const timer = setInterval(() => this.#device.runTimers(), TIMER_MS);
+    const timer = setInterval(() => {
+      this.#tcp.flush();
+      this.#device.runTimers();
+    }, TIMER_MS);
     timer.unref();
     this.#closers = [
       () => clearInterval(timer),

@@ -13,6 +13,9 @@ export type Draw = () => number;
 
 export type Reach = (trial: Trial, random: Draw) => Promise<Moment>;
 
+/** A machine that has stood still is slow at first: its caches, and those of the emulator, are cold. Milliseconds. */
+const WARM_MS = 1_000;
+
 /** By name, as the table shows them. */
 export const INSTANTS: Readonly<Record<string, Reach>> = {
   /** A session, and nobody says anything. After the restore the clones have something to say. */
@@ -22,16 +25,23 @@ export const INSTANTS: Readonly<Record<string, Reach>> = {
     return here(trial);
   },
 
-  /** Some thousand packets a second. */
+  /** Thousands of packets a second, batch by batch. */
   async 'steady traffic'(trial, random) {
-    await sleep(random() * 200);
+    await sleep(WARM_MS + random() * 200);
     return here(trial);
   },
 
-  /** As fast as it goes: every queue on the way is full. */
+  /** As fast as it goes, 64 datagrams in one piece: batches that are being sealed, and every queue on the way is full. */
   async 'mid-burst'(trial, random) {
-    await trial.subject.load(trial.machine, { burst: 64, pauseMs: 0 });
-    await sleep(100 + random() * 200);
+    await trial.subject.load(trial.machine, { burst: 256, pauseMs: 4, joined: true });
+    await sleep(WARM_MS + random() * 200);
+    return here(trial);
+  },
+
+  /** Bulk TCP, whose pieces are split and sealed as batches, and acknowledgements that are opened in between. */
+  async 'bulk TCP'(trial, random) {
+    await trial.subject.load(trial.machine, { burst: 0, pauseMs: 0, tcp: true });
+    await sleep(WARM_MS + random() * 200);
     return here(trial);
   },
 

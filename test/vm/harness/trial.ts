@@ -49,6 +49,8 @@ export interface CloneResult {
   readonly recoveredMs: number | undefined;
   /** Data of every kind. */
   readonly datagrams: number;
+  /** Sealed datagrams that its release gate has discarded: what the snapshot found in a batch. Where the subject tells. */
+  readonly discarded?: number;
 }
 
 export interface ForkResult {
@@ -57,6 +59,8 @@ export interface ForkResult {
   /** Ephemeral keys that more than one clone has shown. */
   readonly repeatedEphemerals: number;
   readonly clones: readonly CloneResult[];
+  /** Data messages a second that the machine sent when it was snapshotted. */
+  readonly packetsPerSecond: number;
   /** What XOR gave for one pair: the plaintext of the second, recovered from the first. */
   readonly recovered?: string;
   /** Whether the peer noticed by its tripwire, after `showPair`. */
@@ -69,7 +73,9 @@ const SETTLED_MS = 150;
 const POLL_MS = 10;
 const SESSION_MS = 60_000;
 /** Thousands of packets a second, and the queues on their way mostly empty: what waits in one is the same in clones. */
-const STEADY_LOAD: LoadOptions = { burst: 8, pauseMs: 1 };
+const STEADY_LOAD: LoadOptions = { burst: 64, pauseMs: 2, joined: true };
+/** Over which the rate at the snapshot is taken, in milliseconds. */
+const RATE_MS = 200;
 
 export class Trial {
   readonly lab: VmLab;
@@ -100,8 +106,14 @@ export class Trial {
     const machine = await lab.machine({ ...subject.hardware, prepared });
     const hostPeer = await HostPeer.start(keys.host, keys.guest);
     const trial = new Trial(lab, subject, machine, keys, hostPeer);
-    trial.meet(hostPeer);
-    await trial.conversation();
+    try {
+      trial.meet(hostPeer);
+      await trial.conversation();
+      await subject.status?.(machine);
+    } catch (error) {
+      await trial.close();
+      throw error;
+    }
     return trial;
   }
 
@@ -178,9 +190,15 @@ export class Trial {
         return taps.every(decided);
       }, observeMs);
       await sleep(SETTLED_MS);
+      const statuses = await Promise.all(clones.map(clone => this.subject.status?.(clone)));
       await Promise.all(clones.map(clone => clone.pause()));
       listen();
-      return this.#result(clones, taps, tap, options.showPair ?? false);
+      const result = this.#result(clones, taps, tap, options.showPair ?? false);
+      const withStatus = (clone: CloneResult, i: number) => {
+        const discarded = statuses[i]?.discardedAtRelease;
+        return discarded === undefined ? clone : { ...clone, discarded };
+      };
+      return { ...result, clones: result.clones.map(withStatus) };
     } finally {
       for (const peer of peers) await peer.close();
       await Promise.all(clones.map(clone => clone.close()));
@@ -205,6 +223,7 @@ export class Trial {
       reused: reuses.length,
       tripped: this.hostPeer.clonedPeers > 0,
       repeatedEphemerals: findRepeatedEphemerals(taps).length,
+      packetsPerSecond: rateAtTheEnd(origin),
       ...(recovered !== undefined && { recovered }),
       clones: taps.map((tap, i) => {
         const { resumedAt } = clones[i];
@@ -253,6 +272,11 @@ function standBetween(peer: HostPeer, link: Link, clones: readonly Machine[]): v
       for (const clone of clones) clone.link.send(said, WIREGUARD_PORT, WIREGUARD_PORT);
     }
   };
+}
+
+function rateAtTheEnd({ data }: Wiretap): number {
+  const end = data.at(-1)?.at ?? 0;
+  return (data.filter(({ at }) => at > end - RATE_MS).length * 1_000) / RATE_MS;
 }
 
 function isNew({ session }: { session: string }, origin: Wiretap): boolean {

@@ -24,6 +24,8 @@ export interface Report {
 const COLUMNS = [
   'what is cloned',
   'forks',
+  'packets/s',
+  'batches cut',
   'with reuse',
   'reused nonces',
   'window, packets',
@@ -85,12 +87,21 @@ function cells({ name, forks }: Row): string[] {
   return [
     name,
     String(forks.length),
+    spread(forks.map(fork => fork.packetsPerSecond)),
+    cut(forks),
     String(forks.filter(fork => fork.reused > 0).length),
     spread(forks.map(fork => fork.reused)),
     spread(windows),
     spread(times),
     `${spread(back)}${missing > 0 ? ` (${missing} of ${clones.length} clones: not while watched)` : ''}`,
   ];
+}
+
+/** In how many forks the snapshot fell between the begin of a batch and its release. */
+function cut(forks: readonly ProvenFork[]): string {
+  const known = forks.filter(({ clones }) => clones.every(({ discarded }) => discarded !== undefined));
+  const wereCut = known.filter(({ clones }) => clones.some(({ discarded = 0 }) => discarded > 0));
+  return known.length > 0 ? `${wereCut.length} of ${known.length}` : '-';
 }
 
 function spread(values: readonly number[]): string {

@@ -4,6 +4,7 @@
 import type { LoadOptions } from '../guest/load.js';
 import type { Identity } from '../harness/identity.js';
 import type { Machine } from '../harness/machine.js';
+import type { DeviceStatus } from '../../../tunnel/status.js';
 
 export interface Keys {
   readonly guest: Identity;
@@ -22,4 +23,9 @@ export interface Subject {
   load(machine: Machine, options: LoadOptions): Promise<void>;
   /** Forgets the sessions with the host, so that the next packet starts a handshake. */
   restart(machine: Machine, keys: Keys): Promise<void>;
+  /**
+   * What it says of itself, if it says anything. Throws when it does not run as it is meant to be proven: what is safe on
+   * a slower path has not been shown on the fast one.
+   */
+  status?(machine: Machine): Promise<DeviceStatus>;
 }

@@ -1,13 +1,23 @@
 // WireGuards behind an interface of the guest, all set up by `wg`: the kernel's own, wireguard-go, and this one.
 
 import { encodeKey } from '../../../tunnel/keys.js';
+import type { DeviceStatus } from '../../../tunnel/status.js';
 import type { Machine } from '../harness/machine.js';
+import { requireFastPath } from './fast-path.js';
 import { type Replaced, replaceModules } from './replaced.js';
 import type { Keys, Subject } from './subject.js';
 
 const INTERFACE = 'wg0';
 const MTU = 1420;
-const LOAD = 'udp-load';
+const TRAFFIC = 'traffic';
+const STATUS = 'status';
+/** What waits in a queue is the same in clones, and proves nothing: little is to wait, to be sent or acknowledged. */
+const SET_UP = [
+  `ip addr add 10.77.0.2/24 dev ${INTERFACE}; ip link set ${INTERFACE} mtu ${MTU} up`,
+  'echo 4096 65536 131072 >/proc/sys/net/ipv4/tcp_wmem',
+];
+/** The same for an interface that gets packets joined: pieces of up to 64. */
+const SHORT_QUEUE = `echo 64 >/sys/class/net/${INTERFACE}/tx_queue_len`;
 
 export const kernelWireguard = wgInterface('kernel WireGuard', `ip link add ${INTERFACE} type wireguard`);
 
@@ -29,11 +39,18 @@ export function wireonce(name: string, options: WireonceOptions = {}): Subject {
   const subject = wgInterface(name, create);
   return {
     ...subject,
-    recipe: `${create} ${JSON.stringify(replaced)}`,
+    recipe: [subject.recipe, SHORT_QUEUE, STATUS, JSON.stringify(replaced)].join('\n'),
     ...(hardware && { hardware }),
     async start(machine, keys) {
       await replaceModules(machine, replaced);
       await subject.start(machine, keys);
+      await machine.agent.shell(SHORT_QUEUE);
+      await machine.agent.start(STATUS);
+    },
+    async status({ agent }) {
+      const status = await agent.call<DeviceStatus>(STATUS, 'status', INTERFACE);
+      requireFastPath(name, status);
+      return status;
     },
   };
 }
@@ -41,19 +58,19 @@ export function wireonce(name: string, options: WireonceOptions = {}): Subject {
 function wgInterface(name: string, create: string): Subject {
   return {
     name,
-    recipe: create,
+    recipe: [create, ...SET_UP, TRAFFIC].join('\n'),
     async start(machine, keys) {
       const { agent } = machine;
       await agent.shell(create);
       await agent.shell(`echo '${encodeKey(keys.guest.privateKey)}' >/tmp/key`);
       await agent.shell(`wg set ${INTERFACE} listen-port 51820 private-key /tmp/key`);
       await addPeer(machine, keys);
-      await agent.shell(`ip addr add 10.77.0.2/24 dev ${INTERFACE}; ip link set ${INTERFACE} mtu ${MTU} up`);
-      await agent.start(LOAD);
-      await agent.call(LOAD, 'connect', '10.77.0.1');
+      for (const line of SET_UP) await agent.shell(line);
+      await agent.start(TRAFFIC);
+      await agent.call(TRAFFIC, 'connect', '10.77.0.1');
     },
     async load({ agent }, options) {
-      await agent.call(LOAD, 'load', options);
+      await agent.call(TRAFFIC, 'load', options);
     },
     async restart(machine, keys) {
       await machine.agent.shell(`wg set ${INTERFACE} peer ${encodeKey(keys.host.publicKey)} remove`);
