@@ -190,7 +190,7 @@ export class Trial {
         return taps.every(decided);
       }, observeMs);
       await sleep(SETTLED_MS);
-      const statuses = await Promise.all(clones.map(clone => this.subject.status?.(clone)));
+      const statuses = await Promise.all(clones.map(async clone => this.subject.status?.(clone)));
       await Promise.all(clones.map(clone => clone.pause()));
       listen();
       const result = this.#result(clones, taps, tap, options.showPair ?? false);
