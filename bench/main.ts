@@ -9,6 +9,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Suite } from '../protocol/suite.js';
+import { loadIpsecMbSuite } from '../protocol/suites/ipsec-mb.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import { fastestSuite } from '../protocol/suites/fastest.js';
 import { loadOpensslSuite } from '../protocol/suites/openssl.js';
@@ -65,7 +66,7 @@ async function runAll(): Promise<void> {
       rows.push(...spawnSection(name, suite.name));
     }
   }
-  const skipped = ['openssl', 'sodium']
+  const skipped = ['ipsec-mb', 'openssl', 'sodium']
     .filter(name => suites.every(suite => suite.name !== name))
     .map(name => `suite ${name}: does not load here`);
   const report: Report = { machine, quick: values.quick, rows, skipped };
@@ -79,7 +80,13 @@ async function runAll(): Promise<void> {
 
 /** The suites that load here, the fastest first. */
 async function loadSuites(): Promise<Suite[]> {
-  const loaded = [await fastestSuite(), await loadOpensslSuite(), await loadSodiumSuite(), nobleSuite];
+  const loaded = [
+    await fastestSuite(),
+    await loadIpsecMbSuite(),
+    await loadOpensslSuite(),
+    await loadSodiumSuite(),
+    nobleSuite,
+  ];
   const suites = new Map(loaded.filter(suite => suite !== undefined).map(suite => [suite.name, suite]));
   return [...suites.values()];
 }

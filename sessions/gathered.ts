@@ -31,10 +31,6 @@ export class Gathered {
     this.opener = openerOf(suite);
   }
 
-  get isEmpty(): boolean {
-    return this.#count === 0;
-  }
-
   /** Whether what is in it must be handed on before another message is put in. */
   get isClosed(): boolean {
     return this.#isOpened || this.#count === this.opener.capacity;

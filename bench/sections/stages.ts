@@ -11,6 +11,7 @@ import { beginOpening, finishOpening, messageLength, sealPacket } from '../../pr
 import { Pair, inBatches, innerPacket } from '../machine.js';
 import { type Candidate, type Effort, measure } from '../measure.js';
 import { type Row, ratioRow } from '../row.js';
+import { receiving } from './transport.js';
 
 const PACKET_BYTES = 1420;
 const PADDED_BYTES = 1424;
@@ -33,8 +34,8 @@ export async function stagesSection(suite: Suite, effort: Effort): Promise<Row[]
     ['send: and all of a device, one by one', send(pair, 1)],
     ['receive: the cipher', open(suite)],
     ['receive: and header, replay window (beginOpening, finishOpening)', openWhole(suite)],
-    [`receive: and all of a device, batches of ${BATCH}`, receive(pair, BATCH)],
-    ['receive: and all of a device, one by one', receive(pair, 1)],
+    [`receive: and all of a device, batches of ${BATCH}`, receiving(pair, PACKET_BYTES, BATCH)],
+    ['receive: and all of a device, one by one', receiving(pair, PACKET_BYTES, 1)],
   ];
   const [limits, ...samples] = measure(
     stages.map(([, candidate]) => candidate),
@@ -150,26 +151,6 @@ function openWhole(suite: Suite): Candidate {
           if (finishOpening(opener, k, keypair, slots[i]) < 0) throw refused();
         }
       }
-    },
-  };
-}
-
-function receive(pair: Pair, batch: number): Candidate {
-  const packet = innerPacket(PACKET_BYTES);
-  const slots = sealedSlots();
-  const { device } = pair.right;
-  return {
-    maxTimes: SLOTS,
-    prepare(times) {
-      let slot = 0;
-      pair.divert = datagram => slots[slot++].set(datagram);
-      for (let i = 0; i < times; i++) pair.left.device.sendPacket(packet);
-      pair.divert = undefined;
-    },
-    run(times) {
-      const before = pair.delivered;
-      inBatches(device, batch, times, i => device.gatherDatagram(slots[i], pair.leftAt));
-      if (pair.delivered - before !== times) throw refused();
     },
   };
 }

@@ -1,7 +1,8 @@
-// Sealing and opening data: our transport, from the packet to the sink, against the suite alone on one buffer.
+// Sealing and opening data: our transport, from the packet to the sink, against the suite alone in batches as large.
 // Promises: ours is all that a device does, two readings of the generation included; the peer is the cipher and nothing.
 // Read on: sessions/send.ts, sessions/receive.ts.
 
+import { openerOf, sealerOf } from '../../protocol/batches.js';
 import { TRANSPORT_OVERHEAD_BYTES } from '../../protocol/constants.js';
 import { TRANSPORT } from '../../protocol/messages.js';
 import { type Suite, TAG_BYTES } from '../../protocol/suite.js';
@@ -25,17 +26,21 @@ export async function transportSection(suite: Suite, effort: Effort, hasGoal: bo
     const pair = new Pair(suite, { mtu: Math.max(...SIZES) });
     pair.handshake();
     const goal = hasGoal && size === GOAL_SIZE ? GOAL_RATIO : undefined;
-    const row = (what: string, batch: number, ours: number[], peer: string, theirs: number[]) => {
+    const row = (what: string, batch: number, ours: number[], theirs: number[]) => {
       const how = batch === 1 ? 'one by one' : `batches of ${batch}`;
       const subject = { section: 'transport', name: `${what} ${size} B, ${how}`, suite: suite.name };
-      return ratioRow(subject, ours, { name: peer, samples: theirs }, goal);
+      return ratioRow(subject, ours, { name: 'the cipher in such batches', samples: theirs }, goal);
     };
-    const senders = BATCHES.map(batch => sending(pair, size, batch));
-    const [sealing, ...sent] = measure([rawSealing(suite, size), ...senders], effort);
-    rows.push(...sent.map((ours, i) => row('send', BATCHES[i], ours, 'suite.seal', sealing)));
-    const receivers = BATCHES.map(batch => receiving(pair, size, batch));
-    const [opening, ...received] = measure([rawOpening(suite, size), ...receivers], effort);
-    rows.push(...received.map((ours, i) => row('receive', BATCHES[i], ours, 'copy and suite.open', opening)));
+    const ways = [
+      { what: 'send', raw: rawSealing, whole: sending },
+      { what: 'receive', raw: rawOpening, whole: receiving },
+    ];
+    for (const { what, raw, whole } of ways) {
+      const candidates = BATCHES.flatMap(batch => [raw(suite, size, batch), whole(pair, size, batch)]);
+      const samples = measure(candidates, effort);
+      for (const [i, batch] of BATCHES.entries())
+        rows.push(row(what, batch, samples[2 * i + 1], samples[2 * i]));
+    }
     await pair.close();
   }
   return rows;
@@ -58,13 +63,21 @@ function sending(pair: Pair, size: number, batch: number): Candidate {
   };
 }
 
-function rawSealing(suite: Suite, size: number): Candidate {
-  const key = new Uint8Array(new SharedArrayBuffer(32)).fill(7);
-  const buffer = new Uint8Array(padded(size) + TRANSPORT_OVERHEAD_BYTES);
+function rawSealing(suite: Suite, size: number, batch: number): Candidate {
+  const key = newKey();
+  const buffers = Array.from(
+    { length: batch },
+    () => new Uint8Array(padded(size) + TRANSPORT_OVERHEAD_BYTES),
+  );
+  const sealer = sealerOf(suite);
   return {
     run(times) {
-      for (let i = 0; i < times; i++) suite.seal(key, i, 0, buffer, TRANSPORT.packet, padded(size));
+      for (let i = 0; i < times; ) {
+        for (const buffer of buffers) sealer.seal(key, i++, 0, buffer, TRANSPORT.packet, padded(size), 0);
+        sealer.settle();
+      }
     },
+    step: batch,
   };
 }
 
@@ -95,22 +108,32 @@ export function receiving(pair: Pair, size: number, batch: number): Candidate {
   };
 }
 
-function rawOpening(suite: Suite, size: number): Candidate {
-  const key = new Uint8Array(new SharedArrayBuffer(32)).fill(7);
+function rawOpening(suite: Suite, size: number, batch: number): Candidate {
+  const key = newKey();
   const slots = slotsOf(size);
   for (const [i, slot] of slots.entries()) suite.seal(key, i, 0, slot, TRANSPORT.packet, padded(size));
-  const buffer = new Uint8Array(slots[0].length);
+  const buffers = Array.from({ length: batch }, () => new Uint8Array(slots[0].length));
+  const opener = openerOf(suite);
   return {
     maxTimes: SLOTS,
     run(times) {
-      for (let i = 0; i < times; i++) {
-        buffer.set(slots[i]);
-        const opened = suite.open(key, i, 0, buffer, TRANSPORT.packet, padded(size) + TAG_BYTES);
-        if (!opened) throw new Error('a datagram did not open');
+      for (let i = 0; i < times; ) {
+        const end = Math.min(i + batch, times);
+        for (let k = i; k < end; k++) {
+          const buffer = buffers[k % batch];
+          buffer.set(slots[k]);
+          opener.open(key, k, 0, buffer, TRANSPORT.packet, padded(size) + TAG_BYTES, 0);
+        }
+        opener.settle();
+        for (let k = 0; i < end; i++, k++) {
+          if (!opener.isOpened(k)) throw new Error('a datagram did not open');
+        }
       }
     },
   };
 }
+
+const newKey = () => new Uint8Array(new SharedArrayBuffer(32)).fill(7);
 
 function slotsOf(size: number): Uint8Array[] {
   return Array.from({ length: SLOTS }, () => new Uint8Array(padded(size) + TRANSPORT_OVERHEAD_BYTES));
