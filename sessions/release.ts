@@ -102,7 +102,7 @@ export class ReleaseGate {
     output.peer = peer;
     output.kind = kind;
     output.epoch = epoch;
-    // Whoever holds back reads the clock anew: a time from before the sealing may be one from before a snapshot.
+    // Whoever holds back reads the clock anew: a time from before the counter was spent may be one from before a snapshot.
     const { holdBackMs, clock } = this.#options;
     output.notBefore = holdBackMs > 0 ? clock.now() + holdBackMs : now;
     this.#queue.push(output);
@@ -138,9 +138,10 @@ export class ReleaseGate {
     try {
       // What is pushed while these are released was sealed after this check, and gets one of its own.
       while (this.#head < queue.length) {
+        // Before anything else, so that neither keys nor plaintext wait with what is held back.
+        sealer.settle();
         const end = this.#due();
         if (end === this.#head) break;
-        sealer.settle();
         const epoch = this.#check();
         while (this.#head < end) released = this.#finish(queue[this.#head++], epoch) && released;
       }

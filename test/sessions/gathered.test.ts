@@ -6,7 +6,7 @@ import { TRANSPORT } from '../../protocol/messages.js';
 import type { Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { Keypairs } from '../../sessions/keypairs.js';
-import { deferring } from '../support/deferring.js';
+import { DeferringSealer, deferring } from '../support/deferring.js';
 import { Ledger } from '../support/ledger.js';
 import { type Datagram, type EndOptions, Pair, payloadOf } from '../support/pair.js';
 
@@ -52,6 +52,28 @@ describe('what is sealed late', () => {
     pair.settle();
     expect(heard(pair).slice(-200)).toEqual(Array.from({ length: 200 }, (_, i) => `${i}`));
     expect(ledger.reuses).toEqual([]);
+  });
+
+  it('is sealed at the end of its batch, also when it is held back', () => {
+    const sealers: DeferringSealer[] = [];
+    const watched: Suite = Object.assign(Object.create(late) as Suite, {
+      sealer: () => {
+        const sealer = new DeferringSealer(nobleSuite);
+        sealers.push(sealer);
+        return sealer;
+      },
+    });
+    const pair = new Pair({ suite: watched, a: { device: { holdBackMs: 100 } } });
+    pair.send(pair.a);
+    pair.advance(500, true);
+    pair.a.device.cork();
+    for (const payload of ['x', 'y']) pair.send(pair.a, payload);
+    expect(sealers[0].pending).toBe(2);
+    pair.a.device.uncork();
+    expect(sealers[0].pending).toBe(0);
+    expect(pair.a.sent).toEqual([]);
+    pair.advance(500, true);
+    expect(heard(pair)).toEqual(['hello', 'x', 'y']);
   });
 
   it('control: a gate that did not wait for it would send plaintext', () => {

@@ -21,6 +21,11 @@ export class DeferringSealer implements Sealer {
     this.#copiesKeys = copiesKeys;
   }
 
+  /** Messages that are not sealed yet. */
+  get pending(): number {
+    return this.#jobs.length;
+  }
+
   seal(...job: Job): void {
     if (this.#jobs.length === BATCH_CAPACITY) this.settle();
     this.#jobs.push(kept(job, this.#copiesKeys));
