@@ -40,6 +40,8 @@ class OneByOneOpener implements Opener {
     length: number,
   ): number {
     const place = this.#next++;
+    // Whoever throws has opened nothing.
+    this.#opened[place] = 0;
     this.#opened[place] = Number(this.#suite.open(key, low, high, buffer, offset, length));
     return place;
   }

@@ -374,9 +374,12 @@ export class Device {
   }
 
   uncork(): void {
-    openGathered(this.#context);
-    this.#context.batch.close();
-    this.#context.gate.uncork();
+    try {
+      openGathered(this.#context);
+    } finally {
+      this.#context.batch.close();
+      this.#context.gate.uncork();
+    }
   }
 
   /** Does everything that is due. Call when `nextDeadline` has come; calling it more often does no harm. */

@@ -16,11 +16,12 @@ export interface GatheredMessage {
   from: Endpoint;
   entry: IndexEntry;
   keypair: Keypair;
+  /** In the opener. */
+  place: number;
 }
 
 export class Gathered {
   readonly opener: Opener;
-  /** By their places in the opener. */
   readonly #messages: GatheredMessage[] = [];
   #count = 0;
   #next = 0;
@@ -37,7 +38,14 @@ export class Gathered {
   }
 
   /** Takes the message that the opener was given last. */
-  put(datagram: Uint8Array, address: number, from: Endpoint, entry: IndexEntry, keypair: Keypair): void {
+  put(
+    datagram: Uint8Array,
+    address: number,
+    from: Endpoint,
+    entry: IndexEntry,
+    keypair: Keypair,
+    place: number,
+  ): void {
     const message = this.#messages[this.#count];
     if (message) {
       message.datagram = datagram;
@@ -45,25 +53,26 @@ export class Gathered {
       message.from = from;
       message.entry = entry;
       message.keypair = keypair;
-    } else this.#messages.push({ datagram, address, from, entry, keypair });
+      message.place = place;
+    } else this.#messages.push({ datagram, address, from, entry, keypair, place });
     this.#count++;
   }
 
-  /** The next message, opened; its place is `place`. `undefined` when there is none, and it is empty again. */
+  /** The next message, opened; `undefined` when there is none, and it is empty again. */
   take(): GatheredMessage | undefined {
     if (this.#count > 0 && !this.#isOpened) {
       this.opener.settle();
       this.#isOpened = true;
     }
     if (this.#next < this.#count) return this.#messages[this.#next++];
-    this.#count = 0;
-    this.#next = 0;
-    this.#isOpened = false;
+    this.clear();
     return undefined;
   }
 
-  /** The place in the opener of the message that was taken last. */
-  get place(): number {
-    return this.#next - 1;
+  /** Forgets what is in it. */
+  clear(): void {
+    this.#count = 0;
+    this.#next = 0;
+    this.#isOpened = false;
   }
 }

@@ -72,10 +72,11 @@ export class Keypairs {
 
   /** Drops all three and zeroes their keys. */
   clear(): void {
-    this.#drop(this.previous);
-    this.#drop(this.current);
-    this.#drop(this.next);
+    const dropped = [this.previous, this.current, this.next].filter(keypair => keypair !== undefined);
     this.forget();
+    // All are zeroed before anybody hears of it, who might throw.
+    for (const keypair of dropped) erase(keypair);
+    for (const keypair of dropped) this.#onDropped(keypair);
   }
 
   /** Drops all three where the slab was erased, and the indices forgotten, as a whole. */
@@ -87,9 +88,7 @@ export class Keypairs {
 
   #drop(keypair: Keypair | undefined): void {
     if (!keypair) return;
-    keypair.sendKey.fill(0);
-    keypair.receiveKey.fill(0);
-    keypair.counter.retire();
+    erase(keypair);
     this.#onDropped(keypair);
   }
 
@@ -103,6 +102,12 @@ export class Keypairs {
     }
     throw new RangeError('a peer never has four keypairs');
   }
+}
+
+function erase(keypair: Keypair): void {
+  keypair.sendKey.fill(0);
+  keypair.receiveKey.fill(0);
+  keypair.counter.retire();
 }
 
 /** Bytes of the two keys that `install` takes. */

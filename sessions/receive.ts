@@ -62,9 +62,16 @@ export function gatherDatagram(
 export function openGathered(context: Context): ReceiveResult | undefined {
   const { gathered } = context;
   let first: ReceiveResult | undefined;
-  for (let message = gathered.take(); message; message = gathered.take()) {
-    const result = consumeData(context, message, gathered.place, context.batch.now);
-    first ??= result;
+  let isDone = false;
+  try {
+    for (let message = gathered.take(); message; message = gathered.take()) {
+      const result = consumeData(context, message, context.batch.now);
+      first ??= result;
+    }
+    isDone = true;
+  } finally {
+    // Somebody threw who was told of a message. The others are lost: whoever gave them may use their memory again.
+    if (!isDone) gathered.clear();
   }
   return first;
 }
@@ -117,17 +124,15 @@ function gatherData(
   if (!entry || !keypair) return drops.drop('unknownIndex');
   if (keypair.receiveEpoch !== epoch) return drops.drop('staleEpoch');
   if (context.batch.now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
-  if (beginOpening(gathered.opener, keypair, datagram, address) === REPLAYED_COUNTER) {
-    return drops.drop('replayedCounter');
-  }
-  gathered.put(datagram, address, from, entry, keypair);
+  const place = beginOpening(gathered.opener, keypair, datagram, address);
+  if (place === REPLAYED_COUNTER) return drops.drop('replayedCounter');
+  gathered.put(datagram, address, from, entry, keypair, place);
   return undefined;
 }
 
 function consumeData(
   context: Context,
-  { datagram, address, from, entry, keypair }: GatheredMessage,
-  place: number,
+  { datagram, address, from, entry, keypair, place }: GatheredMessage,
   now: number,
 ): ReceiveResult {
   const { drops } = context;

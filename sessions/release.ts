@@ -132,14 +132,13 @@ export class ReleaseGate {
   flush(): boolean {
     if (this.#corks > 0 || this.#flushing) return true;
     const queue = this.#queue;
-    const { sealer } = this.#options;
     let released = true;
     this.#flushing = true;
     try {
       // What is pushed while these are released was sealed after this check, and gets one of its own.
       while (this.#head < queue.length) {
         // Before anything else, so that neither keys nor plaintext wait with what is held back.
-        sealer.settle();
+        this.#seal();
         const end = this.#due();
         if (end === this.#head) break;
         const epoch = this.#check();
@@ -157,6 +156,17 @@ export class ReleaseGate {
     return this.#head < this.#queue.length && this.#corks === 0
       ? this.#queue[this.#head].notBefore
       : Number.POSITIVE_INFINITY;
+  }
+
+  // What was not sealed is zeroed, and must not go out even so.
+  #seal(): void {
+    let isSealed = false;
+    try {
+      this.#options.sealer.settle();
+      isSealed = true;
+    } finally {
+      while (!isSealed && this.#head < this.#queue.length) this.#finish(this.#queue[this.#head++], NO_EPOCH);
+    }
   }
 
   // Popped one by one: an array whose length is set to 0 gives its memory back, and the next push fetches it again.

@@ -110,11 +110,13 @@ function seal(
   // Lost on the way here, as when the peer was removed by whoever heard of a handshake.
   if (!to) return true;
   const output = gate.output(messageLength(padded), to);
-  const address = output.slot?.address ?? 0;
-  if (sealPacket(context.sealer, keypair, packet, padded, output.bytes, address) === COUNTER_EXHAUSTED) {
-    gate.abandon(output);
-    return false;
+  let length = COUNTER_EXHAUSTED;
+  try {
+    length = sealPacket(context.sealer, keypair, packet, padded, output.bytes, output.slot?.address ?? 0);
+  } finally {
+    if (length === COUNTER_EXHAUSTED) gate.abandon(output);
   }
+  if (length === COUNTER_EXHAUSTED) return false;
   gate.push(output, packet.length === 0 ? 'keepalive' : 'data', to, peer, epoch, now);
   return true;
 }

@@ -117,7 +117,7 @@ export class DeviceLoop {
   readonly #tunPlace: number;
   readonly #monitorPlace: number;
   readonly #sleepPlace: number;
-  readonly #logPlace: number;
+  #logPlace: number;
   #v4Place = -1;
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
@@ -223,6 +223,7 @@ export class DeviceLoop {
     if (!kernelLog?.readable()) return;
     if (kernelLog.fd < 0) {
       this.#poller.remove(this.#logPlace);
+      this.#logPlace = -1;
       this.#scheduleLook();
     }
     onForkLine?.();
@@ -435,6 +436,7 @@ export class DeviceLoop {
       (kernelLog !== undefined && kernelLog.fd < 0) ||
       this.#isLinkInDoubt ||
       !this.#monitor.isTold ||
+      !this.#sleep.isTold ||
       this.#lacksSocket()
     );
   }
@@ -454,6 +456,7 @@ export class DeviceLoop {
       this.#isLinkInDoubt = false;
       this.#monitor.look(event => this.#linkChanged(event));
     }
+    if (!this.#sleep.isTold && this.#sleep.slept()) this.device.wipe();
     if (this.#lacksSocket()) this.#linkUp();
     this.#scheduleLook();
   }

@@ -3,6 +3,7 @@
 // Read on: man 2 clock_gettime, timerfd_create; Linux drivers/net/wireguard/device.c wg_pm_notification(),
 // kernel/time/timekeeping.c timekeeping_resume().
 
+import { ECANCELED } from './errno.js';
 import {
   CLOCK_BOOTTIME,
   CLOCK_MONOTONIC,
@@ -29,6 +30,7 @@ export class SleepDetector {
   readonly #libc: Libc;
   readonly #never: NativeMemory;
   #slept: number;
+  #isTold = false;
 
   /** Throws `ERR_SYSTEM_CALL`. */
   constructor(libc: Libc) {
@@ -38,6 +40,11 @@ export class SleepDetector {
     this.fd = checked(libc.timerfdCreate(CLOCK_REALTIME, O_CLOEXEC | O_NONBLOCK), 'timerfd_create');
     this.#watch();
     this.#slept = this.#sleptMs();
+  }
+
+  /** Whether `fd` tells: where the kernel does not, `slept` is to be called now and then. */
+  get isTold(): boolean {
+    return this.#isTold;
   }
 
   /** Whether the machine has slept since the last call. */
@@ -55,7 +62,8 @@ export class SleepDetector {
   // Makes it unreadable too. It answers ECANCELED when the clock was set, and has set the timer.
   #watch(): void {
     const flags = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
-    this.#libc.timerfdSettime(this.fd, flags, this.#never.address);
+    const result = this.#libc.timerfdSettime(this.fd, flags, this.#never.address);
+    this.#isTold = result >= 0 || result === -ECANCELED;
   }
 
   /** Since the machine was started. */

@@ -98,7 +98,7 @@ export class Engine {
 
   /**
    * Adds a job, which must not find the engine full: `length` bytes at an address, in place. The tag is written to
-   * `tagAddress`; 0: to `tags` at the job's place, to be compared. Returns that place.
+   * `tagAddress`; 0: to `tags` at the job's place, to be compared.
    */
   add(
     key: Uint8Array,
@@ -109,10 +109,10 @@ export class Engine {
     tagAddress: number,
     aadAddress: number,
     aadLength: number,
-  ): number {
+  ): void {
     const place = this.#size++;
-    // Jobs of one key tend to follow each other.
-    if (key !== this.#key) {
+    // Jobs of one key tend to follow each other; but an array may have got another key since.
+    if (key !== this.#key || !this.#isCopied(key)) {
       this.#keys.bytes.set(key, this.#keyCount++ * KEY_BYTES);
       this.#key = key;
     }
@@ -132,7 +132,6 @@ export class Engine {
     putPointer(words, job + JOB.tag, tagAddress === 0 ? this.#tags.address + place * TAG_BYTES : tagAddress);
     putPointer(words, job + JOB.aad, aadAddress);
     words[job + JOB.aadLength] = aadLength;
-    return place;
   }
 
   /** Tags of the last burst, 16 bytes at each place. */
@@ -148,8 +147,22 @@ export class Engine {
     this.#key = undefined;
     this.#keyCount = 0;
     this.#size = 0;
-    if (done !== count) throw this.#refusal();
+    if (done !== count) {
+      const refusal = this.#refusal();
+      // The library has written over a pointer, to tell which job it did not like.
+      this.#fetch(BATCH_CAPACITY);
+      throw refusal;
+    }
     this.#fetch(BATCH_CAPACITY);
+  }
+
+  /** Whether the last copy is of this key. */
+  #isCopied(key: Uint8Array): boolean {
+    const { bytes } = this.#keys;
+    const at = (this.#keyCount - 1) * KEY_BYTES;
+    let difference = 0;
+    for (let i = 0; i < KEY_BYTES; i++) difference |= key[i] ^ bytes[at + i];
+    return difference === 0;
   }
 
   #jobAt(place: number): number {

@@ -25,6 +25,20 @@ describe('a machine that slept', () => {
     expect(detector.slept()).toBe(false);
   });
 
+  it.each([
+    [0, true],
+    [-125, true],
+    [-22, false],
+  ])('is told of by the kernel that answers %i: %s', (answer, isTold) => {
+    const detector = new SleepDetector({
+      alloc: (bytes: number) => libc.alloc(bytes),
+      timerfdCreate: () => 99,
+      timerfdSettime: () => answer,
+      clockMs: () => 0,
+    } as unknown as Libc);
+    expect(detector.isTold).toBe(isTold);
+  });
+
   it('is not suspected as long as nobody sets the clock', () => {
     const detector = new SleepDetector(libc);
     const poller = new Poller(libc);
