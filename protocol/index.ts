@@ -1,5 +1,6 @@
 // wireonce/protocol: Noise IKpsk2 and the WireGuard messages. Computation only: no I/O, clock, randomness, timers.
 
+export { openerOf, sealerOf } from './batches.js';
 export * from './constants.js';
 export * from './cookie.js';
 export * from './errors.js';
@@ -11,6 +12,7 @@ export * from './received-tags.js';
 export * from './replay-filter.js';
 export * from './suite.js';
 export { SUITE_NAMES, type SuiteChoice, fastestSuite, suiteNamed } from './suites/fastest.js';
+export { loadIpsecMbSuite } from './suites/ipsec-mb.js';
 export { nobleSuite } from './suites/noble.js';
 export { loadOpensslSuite } from './suites/openssl.js';
 export { loadSodiumSuite } from './suites/sodium.js';

@@ -77,7 +77,8 @@ export interface Suite {
  */
 export interface Sealer {
   /**
-   * As `Suite.seal`. Until `settle` has returned the buffer may hold plaintext: it must neither be read nor changed.
+   * As `Suite.seal`. Until `settle` has returned the buffer may hold plaintext: it must neither be read nor changed, and
+   * its memory not be transferred.
    * `address`: where `buffer` begins in the memory of the process; 0 if the caller does not know.
    */
   seal(
@@ -98,7 +99,7 @@ export interface Opener {
   /** Messages that one batch holds. */
   readonly capacity: number;
   /**
-   * As `Suite.open`, for a message whose buffer must not be touched until `settle`. Returns its place: 0 for the first
+   * As `Suite.open`, for a message whose buffer must not be touched, nor its memory transferred, until `settle`. Returns its place: 0 for the first
    * since the last `settle`. Call no more than `capacity` times between two of these.
    */
   open(

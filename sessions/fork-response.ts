@@ -1,5 +1,5 @@
 // What a device does when its machine was forked: by the notifier chain, or by its own look at the epoch.
-// Promises: whoever notices first, the response runs once per epoch, and nothing of the old epoch can be used after it.
+// Promises: whoever notices first, the response runs once per epoch, and nothing of the old epoch can leave after it.
 // Read on: Linux drivers/net/wireguard/device.c wg_vm_notification().
 
 import { KEEPALIVE_TIMEOUT_MS, REKEY_TIMEOUT_MS } from '../protocol/constants.js';

@@ -12,7 +12,7 @@ export {
 export { DROP_REASONS, type Drop, type DropReason } from './drops.js';
 export { SessionError, type SessionErrorCode } from './errors.js';
 export type { DeviceEvent, ForkPolicy, PeerCloned } from './events.js';
-export type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
+export type { Clock, Endpoint, KeyMemory, Outbox, OutboxSlot, Sink } from './ports.js';
 export type { ReceiveResult } from './receive.js';
 export type { SendResult } from './send.js';
 export { describePeerCloned } from './tripwire.js';

@@ -1,6 +1,6 @@
 // Proof, from what a peer sends, that the peer was cloned; it works against any WireGuard, forks known to it or not.
 // Promises: no honest peer sets it off, whatever the network does to its datagrams; the peer's sessions end at once.
-// Read on: docs/architecture.md "The tripwire"; protocol/transport.ts openPacket().
+// Read on: docs/architecture.md "The tripwire"; protocol/transport.ts finishOpening().
 
 /*
  * A sender spends a counter once and seals one message under it, and a message has one tag. So a datagram that is

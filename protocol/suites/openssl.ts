@@ -1,4 +1,5 @@
-// The OpenSSL that the Node binary carries, where koffi can call it: the fastest cipher and hash found so far.
+// The OpenSSL that the Node binary carries, where koffi can call it: the fastest hash found so far, and cipher
+// but for ipsec-mb.ts.
 // XChaCha20, which cookies alone need, is not among its ciphers and stays with noble.
 // Promises: offered only after it has passed the self-test; nothing of it draws on OpenSSL's generator.
 // Read on: openssl/aead.ts, openssl/blake2s.ts, openssl/x25519.ts; docs/performance.md.
