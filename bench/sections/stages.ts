@@ -34,8 +34,8 @@ export async function stagesSection(suite: Suite, effort: Effort): Promise<Row[]
     ['send: and all of a device, one by one', send(pair, 1)],
     ['receive: the cipher', open(suite)],
     ['receive: and header, replay window (beginOpening, finishOpening)', openWhole(suite)],
-    [`receive: and all of a device, batches of ${BATCH}`, receiving(pair, PACKET_BYTES, BATCH)],
-    ['receive: and all of a device, one by one', receiving(pair, PACKET_BYTES, 1)],
+    [`receive: and a copy and all of a device, batches of ${BATCH}`, receiving(pair, PACKET_BYTES, BATCH)],
+    ['receive: and a copy and all of a device, one by one', receiving(pair, PACKET_BYTES, 1)],
   ];
   const [limits, ...samples] = measure(
     stages.map(([, candidate]) => candidate),
