@@ -165,7 +165,10 @@ export class ReleaseGate {
       this.#options.sealer.settle();
       isSealed = true;
     } finally {
-      while (!isSealed && this.#head < this.#queue.length) this.#finish(this.#queue[this.#head++], NO_EPOCH);
+      if (!isSealed) {
+        const end = this.#queue.length;
+        while (this.#head < end) this.#finish(this.#queue[this.#head++], NO_EPOCH);
+      }
     }
   }
 
