@@ -56,9 +56,6 @@ export class Engine {
   readonly #tags: NativeMemory;
   #owner: Owner | undefined;
   #size = 0;
-  /** The key that was copied last, and how many were. */
-  #key: Uint8Array | undefined;
-  #keyCount = 0;
 
   /** Throws `ERR_IPSEC_MB` where the library does not do what it says. */
   constructor(koffi: Koffi, library: IpsecMb, isSealing: boolean) {
@@ -111,15 +108,11 @@ export class Engine {
     aadLength: number,
   ): void {
     const place = this.#size++;
-    // Jobs of one key tend to follow each other; but an array may have got another key since.
-    if (key !== this.#key || !this.#isCopied(key)) {
-      this.#keys.bytes.set(key, this.#keyCount++ * KEY_BYTES);
-      this.#key = key;
-    }
+    this.#keys.bytes.set(key, place * KEY_BYTES);
     const nonce = place * NONCE_WORDS;
     this.#nonceWords[nonce + 1] = low;
     this.#nonceWords[nonce + 2] = high;
-    const keyAddress = this.#keys.address + (this.#keyCount - 1) * KEY_BYTES;
+    const keyAddress = this.#keys.address + place * KEY_BYTES;
     const job = this.#jobAt(place);
     const words = this.#words;
     putPointer(words, job + JOB.encryptionKey, keyAddress);
@@ -143,9 +136,7 @@ export class Engine {
   run(): void {
     const count = this.#size;
     const done = this.#submit(this.#manager.address, count, this.#pointers.address);
-    this.#keys.bytes.fill(0, 0, this.#keyCount * KEY_BYTES);
-    this.#key = undefined;
-    this.#keyCount = 0;
+    this.#keys.bytes.fill(0, 0, count * KEY_BYTES);
     this.#size = 0;
     if (done !== count) {
       const refusal = this.#refusal();
@@ -154,15 +145,6 @@ export class Engine {
       throw refusal;
     }
     this.#fetch(BATCH_CAPACITY);
-  }
-
-  /** Whether the last copy is of this key. */
-  #isCopied(key: Uint8Array): boolean {
-    const { bytes } = this.#keys;
-    const at = (this.#keyCount - 1) * KEY_BYTES;
-    let difference = 0;
-    for (let i = 0; i < KEY_BYTES; i++) difference |= key[i] ^ bytes[at + i];
-    return difference === 0;
   }
 
   #jobAt(place: number): number {
