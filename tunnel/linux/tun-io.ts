@@ -100,7 +100,7 @@ export class TunIo {
 
   /**
    * Takes the packet `bytes[at, at + length)` to write, which lies at `address` in memory. With offloads it must stay as it
-   * is until `flush`, and its headers may be changed.
+   * is until `flush`, its memory held by the caller, and its headers may be changed.
    */
   write(bytes: Uint8Array, at: number, length: number, address: number): void {
     if (this.#coalescer) this.#coalescer.push(bytes, at, length, address);

@@ -21,9 +21,13 @@ function ioOf(device: LinuxTun): TunIo {
   return new TunIo({ tun: device, onGone: () => {} });
 }
 
-/** Has a copy of a packet written at the next flush. */
+/** What was not flushed yet: nobody else holds on to its memory. */
+const kept: Buffer[] = [];
+
+/** Has a copy of a packet written at the next flush, after which `kept` may be emptied. */
 function writeCopy(io: TunIo, packet: Uint8Array): void {
   const copy = Buffer.from(packet);
+  kept.push(copy);
   io.write(copy, 0, copy.length, libc.addressOf(copy));
 }
 
@@ -93,6 +97,7 @@ describe('a kernel that forwards', () => {
       const [into, out] = [ioOf(a), ioOf(b)];
       for (const each of sent) writeCopy(into, each);
       into.flush();
+      kept.length = 0;
       expect(into.counters).toMatchObject({ packetsOut: 41, writes: 1, undeliverable: 0 });
       const number = protocol === 'tcp' ? 6 : 17;
       const received = readUntil(b, out, number, 41).map(readPacket);
@@ -164,6 +169,7 @@ describe('a wire of packets between two kernels', () => {
           if (result < 0) break;
         }
         sink.flush();
+        kept.length = 0;
       };
       const run = async (until: () => boolean) => {
         const deadline = performance.now() + 30_000;

@@ -149,7 +149,7 @@ export class Coalescer {
 
   /**
    * Takes the packet `bytes[at, at + length)`, whose headers may be changed; `address`, where the packet lies in memory,
-   * is handed on. A packet of another length than it claims is written as it is.
+   * is handed on: the caller holds its memory until `flush`. A packet of another length than it claims is written as it is.
    */
   push(bytes: Uint8Array, at: number, length: number, address: number): void {
     if (!this.#parse(bytes, at, length)) {
