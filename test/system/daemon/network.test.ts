@@ -2,7 +2,8 @@
 // Read on: paths.test.ts (the ways that datagrams take); nft(8) for the translator.
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { run, until } from '../support/run.js';
+import { INITIATIONS_PER_SECOND } from '../../../protocol/constants.js';
+import { run, sleep, until } from '../support/run.js';
 import {
   closeMachines,
   endpoint,
@@ -122,6 +123,8 @@ test('down and up again, five times: no session survives, the port stays, and tr
     expect(await a.ping(INNER.b4, { count: 1 })).toBe(1);
     await a.ip('link', 'set', a.name, 'down');
     await until('the end of the session', async () => !(await a.status()).peers[0].hasSession);
+    // B takes no two initiations within this time, and all this may take less.
+    await sleep(1_000 / INITIATIONS_PER_SECOND);
     await a.ip('link', 'set', a.name, 'up');
     expect(await a.listenPort()).toBe(ports.a);
   }
