@@ -14,7 +14,7 @@ import { loadSodiumSuite } from './sodium.js';
 export const SUITE_NAMES = ['fastest', 'ipsec-mb', 'openssl', 'sodium', 'noble'] as const;
 
 export interface SuiteChoice {
-  /** Monotonic milliseconds. With a clock the choice is measured, in some 25 ms; without one it is by rank. */
+  /** Monotonic milliseconds. With a clock the choice is measured, in some 15 ms; without one it is by rank. */
   readonly now?: () => number;
 }
 

@@ -1,17 +1,16 @@
-// The OpenSSL that the Node binary carries, where koffi can call it: the fastest hash found so far, and cipher
-// but for ipsec-mb.ts.
-// XChaCha20, which cookies alone need, is not among its ciphers and stays with noble.
+// The OpenSSL that the Node binary carries, where koffi can call it: the fastest hash found so far, and the
+// fastest cipher but for ipsec-mb.ts. XChaCha20, which cookies alone need, is not among its ciphers and stays with noble.
 // Promises: offered only after it has passed the self-test; nothing of it draws on OpenSSL's generator.
 // Read on: openssl/aead.ts, openssl/blake2s.ts, openssl/x25519.ts; docs/performance.md.
 
-import type { LoadedKoffi } from '../../vmgenid/koffi.js';
+import type { Koffi } from '../../vmgenid/koffi.js';
 import type { Suite } from '../suite.js';
+import { offerNativeSuite } from './native-suite.js';
 import { nobleSuite } from './noble.js';
 import { opensslAead } from './openssl/aead.js';
 import { opensslBlake2s } from './openssl/blake2s.js';
 import { bindOpenSsl } from './openssl/library.js';
 import { opensslX25519 } from './openssl/x25519.js';
-import { passesSelfTest } from './self-test.js';
 
 let loaded: Promise<Suite | undefined> | undefined;
 
@@ -20,37 +19,27 @@ let loaded: Promise<Suite | undefined> | undefined;
  * was built on another library, or where the self-test fails.
  */
 export function loadOpensslSuite(): Promise<Suite | undefined> {
-  loaded ??= load();
+  loaded ??= offerNativeSuite(opensslSuite);
   return loaded;
 }
 
-async function load(): Promise<Suite | undefined> {
-  // A name that compilers and bundlers do not follow: what it loads is there in Node alone.
-  const name: string = '../../vmgenid/koffi.js';
-  try {
-    const module = (await import(/* @vite-ignore */ name)) as { loadKoffi(): LoadedKoffi };
-    const { koffi } = module.loadKoffi();
-    if (!koffi) return undefined;
-    const ssl = bindOpenSsl(koffi);
-    const aead = opensslAead(koffi, ssl);
-    const hashes = opensslBlake2s(koffi, ssl);
-    const suite: Suite = {
-      name: 'openssl',
-      seal: aead.seal,
-      open: aead.open,
-      sealX: nobleSuite.sealX,
-      openX: nobleSuite.openX,
-      ...opensslX25519(koffi, ssl),
-      hash: hashes.hash,
-      mac: hashes.mac,
-      hmac: hashes.hmac,
-      forget() {
-        aead.forget();
-        hashes.forget();
-      },
-    };
-    return passesSelfTest(suite) ? suite : undefined;
-  } catch {
-    return undefined;
-  }
+function opensslSuite(koffi: Koffi): Suite {
+  const ssl = bindOpenSsl(koffi);
+  const aead = opensslAead(koffi, ssl);
+  const hashes = opensslBlake2s(koffi, ssl);
+  return {
+    name: 'openssl',
+    seal: aead.seal,
+    open: aead.open,
+    sealX: nobleSuite.sealX,
+    openX: nobleSuite.openX,
+    ...opensslX25519(koffi, ssl),
+    hash: hashes.hash,
+    mac: hashes.mac,
+    hmac: hashes.hmac,
+    forget() {
+      aead.forget();
+      hashes.forget();
+    },
+  };
 }
