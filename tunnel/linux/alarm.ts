@@ -3,13 +3,13 @@
 // it is not set anew. To give each wait a time of its own would set and cancel a timer of the processor every time.
 // Read on: man 2 timerfd_create; docs/performance.md (what that costs).
 
+import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import {
   CLOCK_MONOTONIC,
   FIRST_NS_AT,
   FIRST_SECONDS_AT,
   ITIMERSPEC_BYTES,
   type Libc,
-  type NativeMemory,
   O_CLOEXEC,
   O_NONBLOCK,
   checked,

@@ -11,7 +11,6 @@ const SMALL_COUNT = 256;
 /** Holds the longest datagram. Its memory is fetched when the first such comes along. */
 const LARGE_BYTES = 65_600;
 const LARGE_COUNT = 64;
-const HIGH = 2 ** 32;
 
 /**
  * Room for one datagram. Its address is kept here, not asked of the view: a view's `buffer` and `byteOffset` are calls
@@ -20,9 +19,6 @@ const HIGH = 2 ** 32;
 export class DatagramSlot implements OutboxSlot {
   readonly slab: Slab;
   readonly address: number;
-  /** The same, as two words. */
-  readonly addressLow: number;
-  readonly addressHigh: number;
   readonly #memory: Uint8Array;
   #bytes: Uint8Array;
 
@@ -31,8 +27,6 @@ export class DatagramSlot implements OutboxSlot {
     this.#memory = memory;
     this.#bytes = memory;
     this.address = address;
-    this.addressLow = address % HIGH;
-    this.addressHigh = Math.floor(address / HIGH);
   }
 
   get bytes(): Uint8Array {

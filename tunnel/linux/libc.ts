@@ -4,6 +4,7 @@
 // Read on: man 2 of each call; the layouts are those of 64-bit little-endian Linux (x64, arm64).
 
 import { type Koffi, loadKoffi } from '../../vmgenid/koffi.js';
+import { NativeMemory } from '../../vmgenid/native-memory.js';
 import { TunnelError } from '../errors.js';
 import { EINVAL, systemCallError } from './errno.js';
 
@@ -73,27 +74,6 @@ const SC_PAGESIZE = 30;
 
 const WORD = 4;
 const HIGH = 2 ** 32;
-
-/** Memory for structs and packets: bytes outside the JavaScript heap, with their address. */
-export class NativeMemory {
-  readonly bytes: Uint8Array;
-  /** The same memory as words, little-endian. */
-  readonly u32: Uint32Array;
-  readonly address: number;
-
-  constructor(bytes: Uint8Array, address: number) {
-    this.bytes = bytes;
-    this.u32 = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / WORD);
-    this.address = address;
-  }
-
-  /** Writes a pointer, or any other 64-bit number below 2^53, at a byte offset that is a multiple of 8. */
-  setU64(offset: number, value: number): void {
-    // What an array of words is given is cut to the lower 32 bits.
-    this.u32[offset / WORD] = value;
-    this.u32[offset / WORD + 1] = value / HIGH;
-  }
-}
 
 export type LoadedLibc =
   | { readonly libc: Libc; readonly reason?: undefined }
@@ -201,8 +181,7 @@ export class Libc {
 
   /** Zeroed memory for the kernel to see. It lives as long as the returned object is held. */
   alloc(byteLength: number): NativeMemory {
-    const bytes = new Uint8Array(new ArrayBuffer(Math.ceil(byteLength / 8) * 8));
-    return new NativeMemory(bytes, Number(this.#koffi.address(bytes)));
+    return new NativeMemory(this.#koffi, byteLength);
   }
 
   /**

@@ -2,6 +2,7 @@
 // Promises: waiting allocates nothing; a signal ends a wait early, as if nothing had come.
 // Read on: man 7 epoll, man 2 eventfd; alarm.ts (waits that end at a time).
 
+import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import { EINTR } from './errno.js';
 import {
   EPOLL_CTL_ADD,
@@ -10,7 +11,6 @@ import {
   EPOLL_DATA_AT,
   EPOLL_EVENT_BYTES,
   type Libc,
-  type NativeMemory,
   O_CLOEXEC,
   O_NONBLOCK,
   POLLIN,

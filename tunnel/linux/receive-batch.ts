@@ -2,6 +2,7 @@
 // Promises: nothing is allocated for a datagram that came from where one came from before and is as long as another.
 // Read on: man 2 recvmmsg, man 7 udp (UDP_GRO), man 7 ip (IP_PKTINFO), RFC 3542 section 6 (IPV6_PKTINFO).
 
+import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import {
   AF_INET,
   AF_INET6,
@@ -16,7 +17,6 @@ import {
   MMSGHDR_BYTES,
   MSG_DONTWAIT,
   MSG_TRUNC,
-  type NativeMemory,
   UDP_GRO,
 } from './libc.js';
 import {

@@ -3,6 +3,7 @@
 // the kernel refuses can be sent again datagram by datagram.
 // Read on: man 7 udp (UDP_SEGMENT); Linux net/ipv4/udp.c udp_send_skb() (what is refused, and how).
 
+import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import type { DatagramPool, DatagramSlot } from './datagram-pool.js';
 import {
   AF_INET,
@@ -18,7 +19,6 @@ import {
   MMSGHDR_BYTES,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
-  type NativeMemory,
   SOCKADDR_IN6_BYTES,
   SOCKADDR_IN_BYTES,
   UDP_SEGMENT,
@@ -277,11 +277,9 @@ export class SendBatch {
 
   #putIovec(i: number, k: number, slot: DatagramSlot): void {
     const place = i * MAX_RUN + k;
-    const { u32 } = this.#headers;
-    const at = (this.#iovecs + place * IOVEC_BYTES) / WORD;
-    u32[at] = slot.addressLow;
-    u32[at + 1] = slot.addressHigh;
-    u32[at + 2] = slot.bytes.length;
+    const at = this.#iovecs + place * IOVEC_BYTES;
+    this.#headers.setU64(at, slot.address);
+    this.#headers.u32[at / WORD + 2] = slot.bytes.length;
     this.#slots[place] = slot;
   }
 

@@ -3,6 +3,7 @@
 // Read on: man 2 clock_gettime, timerfd_create; Linux drivers/net/wireguard/device.c wg_pm_notification(),
 // kernel/time/timekeeping.c timekeeping_resume().
 
+import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import { ECANCELED } from './errno.js';
 import {
   CLOCK_BOOTTIME,
@@ -11,7 +12,6 @@ import {
   FIRST_SECONDS_AT,
   ITIMERSPEC_BYTES,
   type Libc,
-  type NativeMemory,
   O_CLOEXEC,
   O_NONBLOCK,
   TFD_TIMER_ABSTIME,

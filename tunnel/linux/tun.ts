@@ -4,6 +4,7 @@
 // has the name at home.
 // Read on: Linux drivers/net/tun.c (tun_chr_poll, tun_get_user, __tun_chr_ioctl).
 
+import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import { TunnelError } from '../errors.js';
 import type { TunDevice, TunOptions, TunOutcome, TunState } from '../tun.js';
 import {
@@ -25,7 +26,6 @@ import {
   F_SETFL,
   IOVEC_BYTES,
   type Libc,
-  type NativeMemory,
   O_CLOEXEC,
   O_NONBLOCK,
   O_RDWR,

@@ -4,10 +4,10 @@
 // Read on: library.ts (the layouts); batches.ts (its users); docs/performance.md (what it brings).
 
 import type { Koffi } from '../../../vmgenid/koffi.js';
+import { NativeMemory } from '../../../vmgenid/native-memory.js';
 import { BATCH_CAPACITY } from '../../batches.js';
 import { ProtocolError } from '../../errors.js';
 import { KEY_BYTES, TAG_BYTES } from '../../suite.js';
-import { NativeMemory } from '../native-memory.js';
 import {
   CIPHER_CHACHA20_POLY1305,
   DIRECTION_DECRYPT,
@@ -15,6 +15,7 @@ import {
   HASH_CHACHA20_POLY1305,
   type IpsecMb,
   JOB,
+  JOB_USED_BYTES,
   MGR_ALIGNMENT,
   MGR_ERROR,
   ORDER_CIPHER_HASH,
@@ -42,16 +43,13 @@ export class Engine {
   readonly #koffi: Koffi;
   readonly #library: IpsecMb;
   readonly #manager: NativeMemory;
-  readonly #words: Uint32Array;
   readonly #getNext: (...values: number[]) => number;
   readonly #submit: (...values: number[]) => number;
   /** Pointers to the jobs that come next, as the library has told them. */
   readonly #pointers: NativeMemory;
-  readonly #pointerWords: Uint32Array;
   readonly #managerLow: number;
   readonly #keys: NativeMemory;
   readonly #nonces: NativeMemory;
-  readonly #nonceWords: Uint32Array;
   /** Of what is opened: the tags that the messages should have. */
   readonly #tags: NativeMemory;
   #owner: Owner | undefined;
@@ -66,13 +64,10 @@ export class Engine {
     const { getNext, submit } = library.bursts(this.#manager.view);
     this.#getNext = getNext;
     this.#submit = submit;
-    this.#words = wordsOf(this.#manager);
     this.#managerLow = this.#manager.address % HIGH;
     this.#pointers = new NativeMemory(koffi, RING_BURST * POINTER_BYTES);
-    this.#pointerWords = wordsOf(this.#pointers);
     this.#keys = new NativeMemory(koffi, BATCH_CAPACITY * KEY_BYTES);
     this.#nonces = new NativeMemory(koffi, BATCH_CAPACITY * NONCE_WORDS * WORD);
-    this.#nonceWords = wordsOf(this.#nonces);
     this.#tags = new NativeMemory(koffi, BATCH_CAPACITY * TAG_BYTES);
     this.#prepareRing(isSealing);
   }
@@ -110,21 +105,21 @@ export class Engine {
     const place = this.#size++;
     this.#keys.bytes.set(key, place * KEY_BYTES);
     const nonce = place * NONCE_WORDS;
-    this.#nonceWords[nonce + 1] = low;
-    this.#nonceWords[nonce + 2] = high;
+    this.#nonces.u32[nonce + 1] = low;
+    this.#nonces.u32[nonce + 2] = high;
     const keyAddress = this.#keys.address + place * KEY_BYTES;
     const job = this.#jobAt(place);
-    const words = this.#words;
-    putPointer(words, job + JOB.encryptionKey, keyAddress);
-    putPointer(words, job + JOB.decryptionKey, keyAddress);
-    putPointer(words, job + JOB.source, address);
-    putPointer(words, job + JOB.destination, address);
-    words[job + JOB.cipherLength] = length;
-    words[job + JOB.hashLength] = length;
-    putPointer(words, job + JOB.nonce, this.#nonces.address + nonce * WORD);
-    putPointer(words, job + JOB.tag, tagAddress === 0 ? this.#tags.address + place * TAG_BYTES : tagAddress);
-    putPointer(words, job + JOB.aad, aadAddress);
-    words[job + JOB.aadLength] = aadLength;
+    const manager = this.#manager;
+    manager.setU64(job + JOB.encryptionKey, keyAddress);
+    manager.setU64(job + JOB.decryptionKey, keyAddress);
+    manager.setU64(job + JOB.source, address);
+    manager.setU64(job + JOB.destination, address);
+    manager.setU64(job + JOB.cipherLength, length);
+    manager.setU64(job + JOB.hashLength, length);
+    manager.setU64(job + JOB.nonce, this.#nonces.address + nonce * WORD);
+    manager.setU64(job + JOB.tag, tagAddress === 0 ? this.#tags.address + place * TAG_BYTES : tagAddress);
+    manager.setU64(job + JOB.aad, aadAddress);
+    manager.setU64(job + JOB.aadLength, aadLength);
   }
 
   /** Tags of the last burst, 16 bytes at each place. */
@@ -138,17 +133,15 @@ export class Engine {
     const done = this.#submit(this.#manager.address, count, this.#pointers.address);
     this.#keys.bytes.fill(0, 0, count * KEY_BYTES);
     this.#size = 0;
-    if (done !== count) {
-      const refusal = this.#refusal();
-      // The library has written over a pointer, to tell which job it did not like.
-      this.#fetch(BATCH_CAPACITY);
-      throw refusal;
-    }
+    const refusal = done === count ? undefined : this.#refusal();
+    // Then too: the library has written over a pointer, to tell which job it did not like.
     this.#fetch(BATCH_CAPACITY);
+    if (refusal) throw refusal;
   }
 
+  /** Where in the manager a job begins. */
   #jobAt(place: number): number {
-    return (this.#pointerWords[2 * place] - this.#managerLow) >>> 2;
+    return (this.#pointers.u32[2 * place] - this.#managerLow) >>> 0;
   }
 
   /** Asks for the jobs that come next. All earlier ones are done, so there is room. */
@@ -159,25 +152,25 @@ export class Engine {
   // What is the same in all jobs is written once into each place of the ring. To go all the way round, jobs are run: over
   // bytes that mean nothing, under a key of zeros.
   #prepareRing(isSealing: boolean): void {
-    const words = this.#words;
+    const manager = this.#manager;
     const scratch = new NativeMemory(this.#koffi, KEY_BYTES + NONCE_BYTES + TAG_BYTES);
     for (let round = 0; round < RING / RING_BURST; round++) {
       this.#fetch(RING_BURST);
       for (let place = 0; place < RING_BURST; place++) {
         const job = this.#jobAt(place);
-        words.fill(0, job, job + JOB.order + 1);
-        words[job + JOB.keyLength] = KEY_BYTES;
-        words[job + JOB.nonceLength] = NONCE_BYTES;
-        words[job + JOB.tagLength] = TAG_BYTES;
-        words[job + JOB.cipherMode] = CIPHER_CHACHA20_POLY1305;
-        words[job + JOB.hashAlgorithm] = HASH_CHACHA20_POLY1305;
-        words[job + JOB.direction] = isSealing ? DIRECTION_ENCRYPT : DIRECTION_DECRYPT;
-        words[job + JOB.order] = isSealing ? ORDER_CIPHER_HASH : ORDER_HASH_CIPHER;
-        this.#library.setSession?.(this.#manager.address, this.#manager.address + job * WORD);
+        manager.bytes.fill(0, job, job + JOB_USED_BYTES);
+        manager.setU64(job + JOB.keyLength, KEY_BYTES);
+        manager.setU64(job + JOB.nonceLength, NONCE_BYTES);
+        manager.setU64(job + JOB.tagLength, TAG_BYTES);
+        manager.view.setUint32(job + JOB.cipherMode, CIPHER_CHACHA20_POLY1305, true);
+        manager.view.setUint32(job + JOB.hashAlgorithm, HASH_CHACHA20_POLY1305, true);
+        manager.view.setUint32(job + JOB.direction, isSealing ? DIRECTION_ENCRYPT : DIRECTION_DECRYPT, true);
+        manager.view.setUint32(job + JOB.order, isSealing ? ORDER_CIPHER_HASH : ORDER_HASH_CIPHER, true);
+        this.#library.setSession?.(manager.address, manager.address + job);
         for (const field of [JOB.encryptionKey, JOB.decryptionKey, JOB.source, JOB.destination] as const)
-          putPointer(words, job + field, scratch.address);
-        putPointer(words, job + JOB.nonce, scratch.address + KEY_BYTES);
-        putPointer(words, job + JOB.tag, scratch.address + KEY_BYTES + NONCE_BYTES);
+          manager.setU64(job + field, scratch.address);
+        manager.setU64(job + JOB.nonce, scratch.address + KEY_BYTES);
+        manager.setU64(job + JOB.tag, scratch.address + KEY_BYTES + NONCE_BYTES);
       }
       if (this.#submit(this.#manager.address, RING_BURST, this.#pointers.address) !== RING_BURST)
         throw this.#refusal();
@@ -189,14 +182,4 @@ export class Engine {
     const error = this.#manager.view.getInt32(MGR_ERROR, true);
     return new ProtocolError('ERR_IPSEC_MB', `libipsec-mb refused jobs: ${this.#library.describe(error)}`);
   }
-}
-
-function wordsOf({ bytes }: NativeMemory): Uint32Array {
-  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / WORD);
-}
-
-/** An address has less than 53 bits. What an array of words is given is cut to the lower 32. */
-function putPointer(words: Uint32Array, at: number, address: number): void {
-  words[at] = address;
-  words[at + 1] = address / HIGH;
 }

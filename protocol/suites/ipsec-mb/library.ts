@@ -20,26 +20,28 @@ const MGR_SUBMIT_BURST = 960;
 /** An IMB_MGR and what lies behind it begin at a multiple of this. */
 export const MGR_ALIGNMENT = 64;
 
-/** Where in an IMB_JOB things are, in 32-bit words. All but the last row are 64 bits wide. */
+/** Where in an IMB_JOB things are, in bytes. The last four are 32 bits wide, all others 64. */
 export const JOB = {
   encryptionKey: 0,
-  decryptionKey: 2,
-  keyLength: 4,
-  source: 6,
-  destination: 8,
-  cipherLength: 12,
-  hashLength: 16,
-  nonce: 18,
-  nonceLength: 20,
-  tag: 22,
-  tagLength: 24,
-  aad: 26,
-  aadLength: 28,
-  cipherMode: 33,
-  direction: 34,
-  hashAlgorithm: 35,
-  order: 36,
+  decryptionKey: 8,
+  keyLength: 16,
+  source: 24,
+  destination: 32,
+  cipherLength: 48,
+  hashLength: 64,
+  nonce: 72,
+  nonceLength: 80,
+  tag: 88,
+  tagLength: 96,
+  aad: 104,
+  aadLength: 112,
+  cipherMode: 132,
+  direction: 136,
+  hashAlgorithm: 140,
+  order: 144,
 } as const;
+/** As far as we write to it. */
+export const JOB_USED_BYTES = 148;
 
 export const CIPHER_CHACHA20_POLY1305 = 19;
 export const HASH_CHACHA20_POLY1305 = 29;

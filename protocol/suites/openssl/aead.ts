@@ -7,7 +7,7 @@ import { ProtocolError } from '../../errors.js';
 import { type Suite, TAG_BYTES } from '../../suite.js';
 import { expectCounter, expectKey, expectRange, expectTag } from '../lengths.js';
 import { ArrayAddresses, MemoryAddresses } from '../addresses.js';
-import { NativeMemory } from '../native-memory.js';
+import { NativeMemory } from '../../../vmgenid/native-memory.js';
 import { type OpenSsl, PARAM_BYTES, PARAM_DATA_AT, Param, cText, required, succeeded } from './library.js';
 
 const EVP_CTRL_AEAD_GET_TAG = 0x10;
@@ -26,11 +26,9 @@ export function opensslAead(koffi: Koffi, ssl: OpenSsl): Aead {
   const associated = new ArrayAddresses(koffi);
   // The first four bytes stay zero. Each call writes the other eight before the library reads any.
   const nonce = new NativeMemory(koffi, NONCE_BYTES);
-  const nonceWords = new Uint32Array(nonce.bytes.buffer);
   const written = new NativeMemory(koffi, 4);
   // The tag of a message is given with key and nonce: one call less.
   const tag = new Param(koffi, 'tag', PARAM_BYTES, written, TAG_BYTES);
-  const tagWords = new Uint32Array(tag.bytes.buffer, PARAM_DATA_AT, 2);
   let used = true;
 
   const {
@@ -45,13 +43,8 @@ export function opensslAead(koffi: Koffi, ssl: OpenSsl): Aead {
 
   function setNonce(low: number, high: number): void {
     expectCounter(low, high);
-    nonceWords[1] = low;
-    nonceWords[2] = high;
-  }
-
-  function setTag(address: number): void {
-    tagWords[0] = address;
-    tagWords[1] = address / 2 ** 32;
+    nonce.u32[1] = low;
+    nonce.u32[2] = high;
   }
 
   // Resetting frees what the library has derived from a key, and frees it erased.
@@ -98,7 +91,7 @@ export function opensslAead(koffi: Koffi, ssl: OpenSsl): Aead {
       used = true;
       const at = received.of(buffer) + offset;
       const plain = length - TAG_BYTES;
-      setTag(at + plain);
+      tag.setU64(PARAM_DATA_AT, at + plain);
       const isDecrypted =
         decryptInit(opening, 0, keys.of(key), nonce.address, tag.address) === 1 &&
         absorb(decryptUpdate, opening, aad) &&

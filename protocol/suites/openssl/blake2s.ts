@@ -6,7 +6,7 @@
 import type { Koffi } from '../../../vmgenid/koffi.js';
 import { HASH_BYTES, MAC_BYTES, type Suite } from '../../suite.js';
 import { expectHash, expectMac, expectMacKey } from '../lengths.js';
-import { NativeMemory } from '../native-memory.js';
+import { NativeMemory } from '../../../vmgenid/native-memory.js';
 import { type OpenSsl, PARAM_TEXT, PARAM_UNSIGNED, Param, cText, required, succeeded } from './library.js';
 
 const BLOCK_BYTES = 64;

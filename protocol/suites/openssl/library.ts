@@ -5,7 +5,7 @@
 
 import type { Koffi } from '../../../vmgenid/koffi.js';
 import { ProtocolError } from '../../errors.js';
-import { NativeMemory } from '../native-memory.js';
+import { NativeMemory } from '../../../vmgenid/native-memory.js';
 
 const POINTER = 'uintptr_t';
 const SIZE = 'size_t';
@@ -99,9 +99,9 @@ export class Param extends NativeMemory {
     super(koffi, 2 * PARAM_STRUCT_BYTES);
     const key = cText(koffi, name);
     this.keep = [key, data];
-    this.view.setBigUint64(0, BigInt(key.address), true);
+    this.setU64(0, key.address);
     this.view.setUint32(8, type, true);
-    this.view.setBigUint64(PARAM_DATA_AT, BigInt(data.address), true);
-    this.view.setBigUint64(PARAM_SIZE_AT, BigInt(size), true);
+    this.setU64(PARAM_DATA_AT, data.address);
+    this.setU64(PARAM_SIZE_AT, size);
   }
 }

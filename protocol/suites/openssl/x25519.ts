@@ -6,7 +6,7 @@
 import type { Koffi } from '../../../vmgenid/koffi.js';
 import { KEY_BYTES, type Suite } from '../../suite.js';
 import { expectKey, expectPoint } from '../lengths.js';
-import { NativeMemory } from '../native-memory.js';
+import { NativeMemory } from '../../../vmgenid/native-memory.js';
 import { type OpenSsl, cText, required, succeeded } from './library.js';
 
 type KeyAgreement = Pick<Suite, 'publicKey' | 'sharedSecret'>;
