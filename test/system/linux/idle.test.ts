@@ -1,21 +1,16 @@
 // A device loop without traffic: what it notices all the same, and what it does not spend on it.
 
 import { expect, test } from 'vitest';
-import { Crng, kernelEntropy } from '../../../crng/index.js';
 import { nobleSuite } from '../../../protocol/suites/noble.js';
-import { systemClock } from '../../../tunnel/clock.js';
-import { DeviceLoop, type DeviceLoopOptions } from '../../../tunnel/linux/device-loop.js';
+import type { DeviceLoop, DeviceLoopOptions } from '../../../tunnel/linux/device-loop.js';
 import { KernelLog } from '../../../tunnel/linux/kernel-log.js';
 import { LOOK_EVERY_MS, type LinkEvent } from '../../../tunnel/linux/link-monitor.js';
-import { EventFd } from '../../../tunnel/linux/poller.js';
 import type { LinuxTun } from '../../../tunnel/linux/tun.js';
 import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
-import { atEnd, ip, libc, namespace, tun } from './network.js';
+import { type TestLoop, testLoop } from './loop.js';
+import { ip, libc, namespace, tun } from './network.js';
 
-interface Idle {
-  readonly loop: DeviceLoop;
-  readonly source: MemorySource;
-  readonly vmgenid: VmGenId;
+interface Idle extends TestLoop {
   /** System calls so far, by the names that `Libc` has for them. */
   readonly calls: string[];
 }
@@ -30,37 +25,7 @@ function idle(device: LinuxTun, more: Partial<DeviceLoopOptions> = {}): Idle {
       return value.bind(target);
     },
   });
-  const source = new MemorySource();
-  const vmgenid = new VmGenId([source]);
-  const entropy = kernelEntropy();
-  const crng = new Crng({ entropy, vmgenid, now: systemClock.now });
-  const wake = EventFd.create(libc);
-  const loop = new DeviceLoop({
-    libc: counting,
-    tun: device,
-    wake,
-    guard: vmgenid,
-    crng,
-    suite: nobleSuite,
-    clock: systemClock,
-    offloads: false,
-    onWake: () => undefined,
-    onDeviceEvent: () => undefined,
-    onLinkEvent: () => undefined,
-    onTrouble: error => {
-      throw error;
-    },
-    onRelay: () => undefined,
-    ...more,
-  });
-  atEnd(() => {
-    loop.close();
-    wake.close();
-    crng.close();
-    entropy.close();
-    void vmgenid.close();
-  });
-  return { loop, source, vmgenid, calls };
+  return { ...testLoop({ libc: counting, tun: device, suite: nobleSuite, ...more }), calls };
 }
 
 function turnFor(loop: DeviceLoop, ms: number): void {

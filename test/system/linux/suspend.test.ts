@@ -2,15 +2,13 @@
 // Read on: tunnel/linux/sleep-detector.ts; Linux drivers/net/wireguard/device.c wg_pm_notification().
 
 import { afterEach, expect, test } from 'vitest';
-import { Crng, kernelEntropy } from '../../../crng/index.js';
 import { fastestSuite } from '../../../protocol/suites/fastest.js';
-import { systemClock } from '../../../tunnel/clock.js';
-import { DeviceLoop } from '../../../tunnel/linux/device-loop.js';
+import type { DeviceLoop } from '../../../tunnel/linux/device-loop.js';
 import { CLOCK_BOOTTIME, CLOCK_REALTIME } from '../../../tunnel/linux/libc.js';
 import { LOOK_EVERY_MS } from '../../../tunnel/linux/link-monitor.js';
 import { EventFd } from '../../../tunnel/linux/poller.js';
-import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
-import { atEnd, ip, libc, tun } from './network.js';
+import { testLoop } from './loop.js';
+import { ip, libc, tun } from './network.js';
 
 const suite = await fastestSuite();
 const LOOPBACK = Uint8Array.of(127, 0, 0, 1);
@@ -44,34 +42,7 @@ function sleeper(): Sleeper {
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
-  const vmgenid = new VmGenId([new MemorySource()]);
-  const entropy = kernelEntropy();
-  const crng = new Crng({ entropy, vmgenid, now: systemClock.now });
-  const wake = EventFd.create(libc);
-  const loop = new DeviceLoop({
-    libc: sleepy,
-    tun: device,
-    wake,
-    guard: vmgenid,
-    crng,
-    suite,
-    clock: systemClock,
-    offloads: false,
-    onWake: () => undefined,
-    onDeviceEvent: () => undefined,
-    onLinkEvent: () => undefined,
-    onTrouble: error => {
-      throw error;
-    },
-    onRelay: () => undefined,
-  });
-  atEnd(() => {
-    loop.close();
-    wake.close();
-    crng.close();
-    entropy.close();
-    void vmgenid.close();
-  });
+  const { loop, crng } = testLoop({ libc: sleepy, tun: device, suite });
   loop.set({ privateKey: crng.x25519PrivateKey(), replacePeers: false, peers: [] });
   loops.push(loop);
   return {

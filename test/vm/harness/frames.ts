@@ -84,8 +84,13 @@ export function arpReply(frame: Uint8Array): Uint8Array | undefined {
 }
 
 function checksum(view: DataView, at: number, length: number): number {
-  let sum = 0;
+  return ~sumOf(view, at, length) & 0xffff;
+}
+
+/** The sum of the 16-bit words of an even number of bytes, and of `initial`, folded to one (RFC 1071). */
+export function sumOf(view: DataView, at: number, length: number, initial = 0): number {
+  let sum = initial;
   for (let i = 0; i < length; i += 2) sum += view.getUint16(at + i);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
+  return sum;
 }

@@ -111,12 +111,7 @@ export class HostPeer {
     return this.#device.peer(this.#guest.publicKey)?.hasSession ?? false;
   }
 
-  /** How often its tripwire has found the guest to be cloned. */
-  get clonedPeers(): number {
-    return this.#device.stats().clonedPeers;
-  }
-
-  /** How often it has found that the guest was cloned. */
+  /** How often its tripwire has found that the guest was cloned. */
   get clonesFound(): number {
     return this.#device.stats().clonedPeers;
   }

@@ -3,6 +3,8 @@
 // clone goes on with whichever peer the clone has.
 // Read on: RFC 9293 section 3.1 (the header), RFC 7323 section 2 (window scale).
 
+import { sumOf } from './frames.js';
+
 const IPV4_BYTES = 20;
 const TCP_BYTES = 20;
 const OPTION_BYTES = 8;
@@ -92,12 +94,4 @@ function segment(to: DataView, flags: number, sequence: number, acknowledged: nu
   const pseudo = sumOf(view, 12, 8, PROTOCOL_TCP + headers);
   view.setUint16(IPV4_BYTES + 16, ~sumOf(view, IPV4_BYTES, headers, pseudo));
   return packet;
-}
-
-/** The sum of 16-bit words, folded to one. */
-function sumOf(view: DataView, at: number, length: number, initial = 0): number {
-  let sum = initial;
-  for (let i = 0; i < length; i += 2) sum += view.getUint16(at + i);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return sum;
 }

@@ -221,7 +221,7 @@ export class Trial {
     const recovered = this.#recover(reuses, showPair);
     return {
       reused: reuses.length,
-      tripped: this.hostPeer.clonedPeers > 0,
+      tripped: this.hostPeer.clonesFound > 0,
       repeatedEphemerals: findRepeatedEphemerals(taps).length,
       packetsPerSecond: rateAtTheEnd(origin),
       ...(recovered !== undefined && { recovered }),
