@@ -86,7 +86,7 @@ function say(
       `forks ${seen.forks.length}, all flows went on within ms: ${seen.forks.map(each => Math.round(each.goneOnAfterMs)).join(' ')}`,
       `rekeys by age in s: ${rekeyAges(seen).map(Math.round).join(' ') || 'none'}; oldest handshake ${Math.round(seen.oldestHandshakeS)} s`,
       `memory ${(mib.second / MIB).toFixed(1)}, ${(mib.last / MIB).toFixed(1)} MiB, in tenths ${inTenths.join(' ')}; descriptors ${Object.values(thirds(descriptors)).join(', ')}`,
-      `drops of A ${JSON.stringify(unexpected(a.drops))}, of B ${JSON.stringify(unexpected(b.drops))}; offloads ${a.offloads.join(' ')}`,
+      `drops of A ${JSON.stringify(unexpected(a.drops))}, of B ${JSON.stringify(unexpected(b.drops))}; offloads ${a.offloads.join(' ')}; suite ${a.suite}`,
     ].join('\n  '),
   );
 }
