@@ -22,6 +22,7 @@ import type { KernelLog } from './kernel-log.js';
 import { type KeyMemoryReport, LockedKeyMemory } from './key-memory.js';
 import { type Libc, POLLIN, POLLOUT } from './libc.js';
 import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './link-monitor.js';
+import { Lookout } from './lookout.js';
 import { type EventFd, Poller } from './poller.js';
 import { SleepDetector } from './sleep-detector.js';
 import { type TunCounters, TunIo } from './tun-io.js';
@@ -111,6 +112,7 @@ export class DeviceLoop {
   readonly #configuration: DeviceConfiguration;
   readonly #sleep: SleepDetector;
   readonly #poller: Poller;
+  readonly #lookout: Lookout;
   readonly #alarm: Alarm;
   readonly #alarmPlace: number;
   readonly #wakePlace: number;
@@ -135,6 +137,7 @@ export class DeviceLoop {
     this.#keyMemory = new LockedKeyMemory(libc);
     this.#sleep = new SleepDetector(libc);
     this.#poller = new Poller(libc);
+    this.#lookout = new Lookout({ libc, poller: this.#poller, now: () => performance.now() });
     this.#alarm = new Alarm(libc);
     this.#monitor = new LinkMonitor(libc, tun);
     this.device = new Device({
@@ -189,7 +192,7 @@ export class DeviceLoop {
     const isDue = due <= before;
     if (!isDue) this.#alarm.ringBy(due, before);
     const longestMs = maxWaitMs === Number.POSITIVE_INFINITY ? FOREVER : Math.ceil(maxWaitMs);
-    const ready = poller.wait(isDue ? 0 : longestMs);
+    const ready = this.#lookout.wait(isDue ? 0 : longestMs);
     this.#turns++;
     if (ready > 0) {
       if (poller.happened(this.#wakePlace) !== 0) {

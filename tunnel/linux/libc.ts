@@ -125,6 +125,7 @@ export class Libc {
   readonly #epollWait;
   readonly #timerfdCreate;
   readonly #timerfdSettime;
+  readonly #schedYield;
   readonly #ifNameToIndex;
   readonly #mlock;
   readonly #munlock;
@@ -170,6 +171,7 @@ export class Libc {
     this.#epollWait = call('epoll_wait', 'int', 'uintptr_t', 'int', 'int');
     this.#timerfdCreate = call('timerfd_create', 'int', 'int');
     this.#timerfdSettime = call('timerfd_settime', 'int', 'int', 'uintptr_t', 'uintptr_t');
+    this.#schedYield = call('sched_yield');
     this.#ifNameToIndex = call('if_nametoindex', 'str');
     this.#mlock = call('mlock', 'uintptr_t', 'size_t');
     this.#munlock = call('munlock', 'uintptr_t', 'size_t');
@@ -324,6 +326,11 @@ export class Libc {
   /** `itimerspec`: the address of the new times. */
   timerfdSettime(fd: number, flags: number, itimerspec: number): number {
     return this.#result(this.#timerfdSettime(fd, flags, itimerspec, 0));
+  }
+
+  /** Lets others run that could run on this core; returns at once where there is nobody. */
+  yieldCore(): number {
+    return this.#result(this.#schedYield());
   }
 
   /** The index of an interface in this thread's network namespace; 0 when there is none. */

@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import { Lookout } from '../../../tunnel/linux/lookout.js';
+
+const CALL_MS = 0.001;
+const WAKE_MS = 0.1;
+/** What `wait` says when a packet is there. */
+const READY = 1;
+
+/** A core on which time passes by what is done, and a packet that comes `gapMs` after the last one was found. */
+class Core {
+  now = 0;
+  gapMs: number;
+  /** How long somebody else runs whenever the core is yielded. */
+  keptMs = 0;
+  /** Packets that were found by looking, and that woke us. */
+  found = 0;
+  woken = 0;
+  lookingMs = 0;
+  kept = 0;
+  readonly lookout: Lookout;
+  #arrival = 0;
+
+  constructor(gapMs: number) {
+    this.gapMs = gapMs;
+    this.lookout = new Lookout({
+      libc: {
+        yieldCore: () => {
+          if (this.keptMs > 0) this.kept++;
+          this.now += CALL_MS + this.keptMs;
+          this.lookingMs += CALL_MS;
+          return 0;
+        },
+      },
+      poller: { wait: timeoutMs => this.#poll(timeoutMs) },
+      now: () => this.now,
+    });
+  }
+
+  /** As many packets, one after the other. */
+  packets(count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.#arrival = this.now + this.gapMs;
+      expect(this.lookout.wait(-1)).toBe(READY);
+    }
+  }
+
+  #poll(timeoutMs: number): number {
+    this.now += CALL_MS;
+    if (timeoutMs === 0) this.lookingMs += CALL_MS;
+    const isHere = this.now >= this.#arrival;
+    if (timeoutMs === 0) {
+      if (isHere) this.found++;
+      return isHere ? READY : 0;
+    }
+    if (!isHere) this.now = this.#arrival + WAKE_MS;
+    this.woken++;
+    return READY;
+  }
+}
+
+describe('looking before sleeping', () => {
+  it('finds what comes within 50 microseconds, and never sleeps', () => {
+    const core = new Core(0.03);
+    core.packets(1_000);
+    expect([core.found, core.woken]).toEqual([1_000, 0]);
+  });
+
+  it('stops where packets come later, and costs a thousandth of the time then', () => {
+    const core = new Core(1);
+    core.packets(20_000);
+    expect(core.found).toBe(0);
+    expect(core.lookingMs / core.now).toBeLessThan(0.001);
+  });
+
+  it('stops where it finds less than it misses', () => {
+    const core = new Core(0);
+    const gaps = [0.03, 1, 1];
+    for (let i = 0; i < 30_000; i++) {
+      core.gapMs = gaps[i % gaps.length];
+      core.packets(1);
+    }
+    expect(core.found).toBeLessThan(1_000);
+  });
+
+  it('begins again within 1024 sleeps when it would pay', () => {
+    const core = new Core(1);
+    core.packets(20_000);
+    core.gapMs = 0.03;
+    core.packets(2_000);
+    expect(core.found).toBeGreaterThan(2_000 - 1_024 - 1);
+    // And is soon back the next time, since it has paid.
+    core.gapMs = 1;
+    core.packets(100);
+    core.gapMs = 0.03;
+    const before = core.woken;
+    core.packets(1_000);
+    expect(core.woken - before).toBeLessThan(300);
+  });
+
+  it('does not yield a core again and again that somebody keeps for long', () => {
+    const core = new Core(0.2);
+    core.keptMs = 4;
+    core.packets(10_000);
+    expect(core.kept).toBeGreaterThan(0);
+    expect(core.kept).toBeLessThan(20);
+  });
+
+  it('does not take for that whoever runs for a moment, as to answer', () => {
+    const core = new Core(0.04);
+    core.keptMs = 0.02;
+    core.packets(1_000);
+    expect(core.woken).toBe(0);
+  });
+
+  it('does not look where it is asked not to wait', () => {
+    const calls: number[] = [];
+    const lookout = new Lookout({
+      libc: { yieldCore: () => expect.unreachable('nobody waits') },
+      poller: { wait: timeoutMs => calls.push(timeoutMs) && 0 },
+      now: () => 0,
+    });
+    expect([lookout.wait(0), calls]).toEqual([0, [0]]);
+  });
+});
