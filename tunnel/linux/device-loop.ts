@@ -97,6 +97,8 @@ const MAX_UDP_BATCHES = 4;
 const MAX_TUN_PACKETS = 256;
 /** From so many packets on that were read from the interface and sealed, one check releases them. */
 const TUN_BATCH = 64;
+/** A turn with more of them is one of bulk traffic. */
+const FEW_PACKETS = 4;
 const DEFAULT_MTU = 1_420;
 const FOREVER = -1;
 
@@ -104,6 +106,7 @@ export class DeviceLoop {
   readonly device: Device;
   #noSocket = 0;
   #turns = 0;
+  #packetsBefore = 0;
   readonly #options: DeviceLoopOptions;
   readonly #keyMemory: LockedKeyMemory;
   readonly #tun: LinuxTun;
@@ -192,7 +195,10 @@ export class DeviceLoop {
     const isDue = due <= before;
     if (!isDue) this.#alarm.ringBy(due, before);
     const longestMs = maxWaitMs === Number.POSITIVE_INFINITY ? FOREVER : Math.ceil(maxWaitMs);
-    const ready = this.#lookout.wait(isDue ? 0 : longestMs);
+    const packets = this.#packets;
+    const inBulk = packets - this.#packetsBefore > FEW_PACKETS;
+    this.#packetsBefore = packets;
+    const ready = this.#lookout.wait(isDue ? 0 : longestMs, inBulk);
     this.#turns++;
     if (ready > 0) {
       if (poller.happened(this.#wakePlace) !== 0) {
@@ -212,6 +218,11 @@ export class DeviceLoop {
     }
     if (isDue || poller.happened(this.#alarmPlace) !== 0) this.#runTimers();
     this.#flush();
+  }
+
+  /** So many have come in, either way. */
+  get #packets(): number {
+    return this.#tunIo.counters.packetsIn + (this.#configuration.socket?.counters.received ?? 0);
   }
 
   #runTimers(): void {

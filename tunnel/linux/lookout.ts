@@ -1,21 +1,26 @@
 // How a device thread waits when the next packet may be here in a moment: it looks for a while before it sleeps.
-// Promises: looks only as long as that pays, and hardly ever where it does not; whoever else can run on this core runs
-// meanwhile, and where somebody then keeps it, nobody looks for long.
+// Promises: looks only where that pays, and never where packets are far apart; whoever else can run on this core runs
+// meanwhile, and where somebody then keeps it, there is hardly ever another look.
 // Read on: Linux Documentation/virt/guest-halt-polling.rst (the same in the kernel's idle loop); docs/performance.md.
 
 import type { Libc } from './libc.js';
 import type { Poller } from './poller.js';
 
-/** To have a core sleep, and wake it from another one, costs as much, most of all in a virtual machine. */
-const LOOK_MS = 0.05;
+/** How long to look after a turn of few packets, when somebody waits for an answer. To sleep and be woken costs as much. */
+const LOOK_MS = 0.2;
+/** And while packets come in bulk: nobody waits for a single one, and what comes later comes in larger batches. */
+const BULK_LOOK_MS = 0.05;
 /** Whoever takes a core that was yielded for so long does not just answer us. */
 const KEPT_MS = 0.3;
 /** Looks in vain before there are no more; each that finds something earns one. */
 const TRIAL_CREDIT = 8;
 const MAX_CREDIT = 16;
-/** Sleeps before the next trial: twice as many after each that failed. */
+/** A sleep in place of which a look would have found something. */
+const SHORT_SLEEP_MS = 0.3;
+/** So many of them before the next trial: twice as many after each that failed, the first number again after a pause. */
 const MIN_SLEEPS = 16;
 const MAX_SLEEPS = 1_024;
+const PAUSE_MS = 20;
 
 export interface LookoutOptions {
   readonly libc: Pick<Libc, 'yieldCore'>;
@@ -34,26 +39,30 @@ export class Lookout {
     this.#options = options;
   }
 
-  /** As `Poller.wait`. */
-  wait(timeoutMs: number): number {
-    if (timeoutMs !== 0) {
-      if (this.#credit > 0) {
-        const ready = this.#look();
-        if (ready !== 0) return ready;
-      } else if (--this.#sleepsLeft <= 0) this.#credit = TRIAL_CREDIT;
+  /** As `Poller.wait`. `inBulk`: there were many packets since the last call. */
+  wait(timeoutMs: number, inBulk: boolean): number {
+    const { poller, now } = this.#options;
+    if (timeoutMs === 0) return poller.wait(0);
+    if (this.#credit > 0) {
+      const ready = this.#look(inBulk ? BULK_LOOK_MS : LOOK_MS);
+      if (ready !== 0) return ready;
     }
-    return this.#options.poller.wait(timeoutMs);
+    const asleepAt = now();
+    const ready = poller.wait(timeoutMs);
+    this.#slept(now() - asleepAt);
+    return ready;
   }
 
   /** As `Poller.wait`, 0 when nothing has come. */
-  #look(): number {
+  #look(lengthMs: number): number {
     const { libc, poller, now } = this.#options;
     let at = now();
-    const end = at + LOOK_MS;
+    const end = at + lengthMs;
     while (at < end) {
       const ready = poller.wait(0);
       if (ready !== 0) {
-        this.#paid();
+        if (this.#credit < MAX_CREDIT) this.#credit++;
+        else this.#sleepsPerTrial = MIN_SLEEPS;
         return ready;
       }
       libc.yieldCore();
@@ -68,9 +77,12 @@ export class Lookout {
     return 0;
   }
 
-  #paid(): void {
-    if (this.#credit < MAX_CREDIT) this.#credit++;
-    else this.#sleepsPerTrial = MIN_SLEEPS;
+  #slept(ms: number): void {
+    if (ms >= PAUSE_MS) {
+      this.#sleepsPerTrial = MIN_SLEEPS;
+      this.#sleepsLeft = Math.min(this.#sleepsLeft, MIN_SLEEPS);
+    } else if (this.#credit === 0 && ms < SHORT_SLEEP_MS && --this.#sleepsLeft === 0)
+      this.#credit = TRIAL_CREDIT;
   }
 
   #giveUp(): void {
