@@ -12,9 +12,11 @@ const LOOK_MS = 0.2;
 const BULK_LOOK_MS = 0.05;
 /** Whoever takes a core that was yielded for so long does not just answer us. */
 const KEPT_MS = 0.3;
-/** Looks in vain before there are no more; each that finds something earns one. */
-const TRIAL_CREDIT = 8;
-const MAX_CREDIT = 16;
+/** What a find is worth. So on average no more is spent on one, however many packets there are. */
+const WORTH_MS = 0.07;
+/** What may be spent before anything is found, and at most be saved up. */
+const TRIAL_MS = 1;
+const MAX_CREDIT_MS = 2;
 /** A sleep in place of which a look would have found something. */
 const SHORT_SLEEP_MS = 0.3;
 /** So many of them before the next trial: twice as many after each that failed, the first number again after a pause. */
@@ -31,7 +33,7 @@ export interface LookoutOptions {
 
 export class Lookout {
   readonly #options: LookoutOptions;
-  #credit = TRIAL_CREDIT;
+  #creditMs = TRIAL_MS;
   #sleepsPerTrial = MIN_SLEEPS;
   #sleepsLeft = 0;
 
@@ -43,7 +45,7 @@ export class Lookout {
   wait(timeoutMs: number, inBulk: boolean): number {
     const { poller, now } = this.#options;
     if (timeoutMs === 0) return poller.wait(0);
-    if (this.#credit > 0) {
+    if (this.#creditMs > 0) {
       const ready = this.#look(inBulk ? BULK_LOOK_MS : LOOK_MS);
       if (ready !== 0) return ready;
     }
@@ -56,13 +58,12 @@ export class Lookout {
   /** As `Poller.wait`, 0 when nothing has come. */
   #look(lengthMs: number): number {
     const { libc, poller, now } = this.#options;
-    let at = now();
-    const end = at + lengthMs;
-    while (at < end) {
+    const start = now();
+    let at = start;
+    while (at - start < lengthMs) {
       const ready = poller.wait(0);
       if (ready !== 0) {
-        if (this.#credit < MAX_CREDIT) this.#credit++;
-        else this.#sleepsPerTrial = MIN_SLEEPS;
+        this.#spend(at - start - WORTH_MS);
         return ready;
       }
       libc.yieldCore();
@@ -73,20 +74,29 @@ export class Lookout {
         return 0;
       }
     }
-    if (--this.#credit === 0) this.#giveUp();
+    this.#spend(lengthMs);
     return 0;
+  }
+
+  #spend(ms: number): void {
+    this.#creditMs -= ms;
+    if (this.#creditMs <= 0) this.#giveUp();
+    else if (this.#creditMs > MAX_CREDIT_MS) {
+      this.#creditMs = MAX_CREDIT_MS;
+      this.#sleepsPerTrial = MIN_SLEEPS;
+    }
   }
 
   #slept(ms: number): void {
     if (ms >= PAUSE_MS) {
       this.#sleepsPerTrial = MIN_SLEEPS;
       this.#sleepsLeft = Math.min(this.#sleepsLeft, MIN_SLEEPS);
-    } else if (this.#credit === 0 && ms < SHORT_SLEEP_MS && --this.#sleepsLeft === 0)
-      this.#credit = TRIAL_CREDIT;
+    } else if (this.#creditMs === 0 && ms < SHORT_SLEEP_MS && --this.#sleepsLeft === 0)
+      this.#creditMs = TRIAL_MS;
   }
 
   #giveUp(): void {
-    this.#credit = 0;
+    this.#creditMs = 0;
     this.#sleepsLeft = this.#sleepsPerTrial;
     this.#sleepsPerTrial = Math.min(2 * this.#sleepsPerTrial, MAX_SLEEPS);
   }

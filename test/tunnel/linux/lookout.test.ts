@@ -59,25 +59,36 @@ class Core {
 }
 
 describe('looking before sleeping', () => {
-  it('finds what comes within 200 microseconds, and never sleeps', () => {
-    const core = new Core(0.18);
+  it('finds what soon comes, and never sleeps', () => {
+    const core = new Core(0.06);
     core.packets(1_000);
     expect([core.found, core.woken]).toEqual([1_000, 0]);
   });
 
-  it('finds what comes within 50 microseconds while packets come in bulk, and no more', () => {
-    const core = new Core(0.04);
-    core.packets(1_000, true);
-    expect([core.found, core.woken]).toEqual([1_000, 0]);
+  it('finds a late one among them within 200 microseconds, and within 50 while packets come in bulk', () => {
+    const core = new Core(0.03);
+    core.packets(100);
     core.gapMs = 0.18;
-    core.packets(10_000, true);
-    expect(core.found).toBe(1_000);
+    core.packets(1);
+    expect(core.woken).toBe(0);
+    core.packets(1, true);
+    expect(core.woken).toBe(1);
+    core.gapMs = 0.04;
+    core.packets(1_000, true);
+    expect(core.woken).toBe(1);
   });
 
-  it('costs nothing where packets are farther apart, after the first eight', () => {
+  it.each([0.1, 0.15, 0.19])('spends no more on a packet than that is worth: %f ms between two', gapMs => {
+    const core = new Core(gapMs);
+    core.packets(20_000);
+    expect(core.lookingMs / 20_000).toBeLessThan(0.005);
+  });
+
+  it('costs nothing where packets are farther apart, after the first few', () => {
     const core = new Core(1);
-    core.packets(8);
+    core.packets(6);
     const { lookingMs } = core;
+    expect(lookingMs).toBeGreaterThan(0.9);
     core.packets(20_000);
     expect([core.found, core.lookingMs]).toEqual([0, lookingMs]);
   });
