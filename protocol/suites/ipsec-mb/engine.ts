@@ -122,9 +122,9 @@ export class Engine {
     manager.setU64(job + JOB.aadLength, aadLength);
   }
 
-  /** Tags of the last burst, 16 bytes at each place. */
-  get tags(): Uint8Array {
-    return this.#tags.bytes;
+  /** Tags of the last burst, four words at each place. */
+  get tags(): Uint32Array {
+    return this.#tags.u32;
   }
 
   /** Runs all jobs and erases their keys. Throws `ERR_IPSEC_MB`: then some may not have been done. */
