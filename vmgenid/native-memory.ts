@@ -12,11 +12,11 @@ const ALIGNMENT = 8;
 export class NativeMemory {
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  /** The same memory as words, little-endian; the last one may be longer than the bytes. */
+  /** The same memory as words, little-endian; they may reach beyond the bytes, to a multiple of 8. */
   readonly u32: Uint32Array;
   readonly address: number;
 
-  /** `alignment`: its address is a multiple of this power of two; of 8 it is anyway. */
+  /** `alignment`: its address is a multiple of this power of two, 8 or more. */
   constructor(koffi: Pick<Koffi, 'address'>, length: number, alignment = ALIGNMENT) {
     const whole = Math.ceil(length / ALIGNMENT) * ALIGNMENT;
     // On a buffer of its own: the engine keeps small arrays in its heap, where it may move them.

@@ -17,8 +17,8 @@ const COUNTER = [0x89ab_cdef, 0x0123_4567] as const;
 const pattern = (length: number, step: number) => Uint8Array.from({ length }, (_, i) => step * i + 1);
 
 /**
- * False, or whatever the library throws, when the suite must not be used. Its own word is asked for what is its own:
- * not for operations that are the reference's, and not for batches where it has none.
+ * False, or whatever the library throws, when the suite must not be used. Only what it does by itself is tested: no
+ * operations that are the reference's, and no batches where it has none.
  */
 export function passesSelfTest(suite: Suite): boolean {
   const isOwn = (...operations: (keyof Suite)[]) =>

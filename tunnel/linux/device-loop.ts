@@ -186,7 +186,7 @@ export class DeviceLoop {
     return this.#ended;
   }
 
-  /** Waits until something happens, at most `maxWaitMs`, and does all of it. */
+  /** Waits until something happens, at most `maxWaitMs` after the `Lookout` has watched, and does all of it. */
   turn(maxWaitMs = Number.POSITIVE_INFINITY): void {
     const { clock, wake } = this.#options;
     const poller = this.#poller;
@@ -220,7 +220,7 @@ export class DeviceLoop {
     this.#flush();
   }
 
-  /** So many have come in, either way. */
+  /** So many have come in, by the interface and by UDP. */
   get #packets(): number {
     return this.#tunIo.counters.packetsIn + (this.#configuration.socket?.counters.received ?? 0);
   }

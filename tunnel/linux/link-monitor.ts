@@ -4,8 +4,8 @@
 // MTU are asked of the other namespace by its id, from ours, without setns.
 // Read on: wireguard-go tun/tun_linux.go (routineHackListener: the same trouble); Linux net/core/net_namespace.c (nsid).
 
-import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import { fstatSync } from 'node:fs';
+import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import type { TunState } from '../tun.js';
 import { EINTR, ENOBUFS, systemCallError } from './errno.js';
 import { AF_NETLINK, type Libc, SOCK_CLOEXEC_NONBLOCK, SOCK_RAW, checked } from './libc.js';
