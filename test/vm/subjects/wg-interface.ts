@@ -48,7 +48,12 @@ export function wireonce(name: string, options: WireonceOptions = {}): Subject {
       await machine.agent.start(STATUS);
     },
     async status({ agent }) {
-      const status = await agent.call<DeviceStatus>(STATUS, 'status', INTERFACE);
+      const status = await agent
+        .call<DeviceStatus>(STATUS, 'status', INTERFACE)
+        .catch(async (cause: Error) => {
+          // A daemon that died has said why.
+          throw new Error(`${cause.message}\n${await agent.shell('tail -c 4000 /tmp/wireonce')}`, { cause });
+        });
       requireFastPath(name, status);
       return status;
     },
