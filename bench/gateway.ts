@@ -51,7 +51,8 @@ export class Gateway {
   readonly #mac1Key: Uint8Array;
   /** The last datagram that left. */
   readonly #response = new Uint8Array(2_048);
-  #delivered = 0;
+  /** Packets that came out of the device. */
+  delivered = 0;
   #clockMs = 0;
   #raisedAt = 0;
   #clockReadAt = 0;
@@ -64,7 +65,7 @@ export class Gateway {
     this.#sealer = sealerOf(suite);
     this.#machine = new Machine(
       suite,
-      { sendDatagram: datagram => this.#response.set(datagram), deliverPacket: () => this.#delivered++ },
+      { sendDatagram: datagram => this.#response.set(datagram), deliverPacket: () => this.delivered++ },
       {
         source,
         clock: { now: () => this.#now(), wallClock: () => 1_700_000_000_000 + this.#clockMs },
@@ -95,11 +96,6 @@ export class Gateway {
 
   get device(): Device {
     return this.#machine.device;
-  }
-
-  /** Packets that came out of the device. */
-  get delivered(): number {
-    return this.#delivered;
   }
 
   get slabBytes(): number {

@@ -34,6 +34,7 @@ interface Part {
 const PACKET_BYTES = 1424;
 /** So many are sealed at a time, as on the way out of a TUN device that gives 64 KiB at a time. */
 const PACKETS = 16;
+
 class Scratch {
   readonly key = new Uint8Array(KEY_BYTES).fill(0x42);
   readonly packets = Array.from({ length: PACKETS }, () => new Uint8Array(PACKET_BYTES + TAG_BYTES));
@@ -145,7 +146,10 @@ export function composeFastest(suites: readonly Suite[], now?: () => number): Su
   };
 }
 
-/** Milliseconds of each suite's fastest round, as the others were disturbed. They take turns: what slows one down for a while slows all of them. */
+/**
+ * Milliseconds of each suite's fastest round, as the others were disturbed. They take turns: what slows one down for a
+ * while slows all of them.
+ */
 function measure(
   { times, rounds, work }: NonNullable<Part['measured']>,
   suites: readonly Suite[],

@@ -9,6 +9,7 @@ import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.j
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { ForkGuard, Protection } from '../../vmgenid/driver.js';
+import { systemClock } from '../clock.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
 import type { RelayEndpoint } from '../relay-endpoint.js';
@@ -140,7 +141,8 @@ export class DeviceLoop {
     this.#keyMemory = new LockedKeyMemory(libc);
     this.#sleep = new SleepDetector(libc);
     this.#poller = new Poller(libc);
-    this.#lookout = new Lookout({ libc, poller: this.#poller, now: () => performance.now() });
+    // Not the device's clock, which may stand still in a test: a watch must end.
+    this.#lookout = new Lookout({ libc, poller: this.#poller, now: systemClock.now });
     this.#alarm = new Alarm(libc);
     this.#monitor = new LinkMonitor(libc, tun);
     this.device = new Device({

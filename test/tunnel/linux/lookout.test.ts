@@ -98,15 +98,17 @@ describe('keeping watch before sleeping', () => {
 
   it('is not paid for by packets that were there already, nor brought about by them', () => {
     const core = new Core(0);
-    const burst = (gapMs: number) => {
-      core.gapMs = 0;
-      core.packets(30);
-      core.gapMs = gapMs;
-      core.packets(1);
+    const bursts = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        core.gapMs = 0;
+        core.packets(30);
+        core.gapMs = 1;
+        core.packets(1);
+      }
     };
-    for (let i = 0; i < 10; i++) burst(1);
+    bursts(10);
     const { yields } = core;
-    for (let i = 0; i < 1_000; i++) burst(1);
+    bursts(1_000);
     expect(core.yields).toBe(yields);
   });
 
@@ -143,14 +145,19 @@ describe('trials', () => {
     core.gapMs = 1;
     core.packets(25, true);
   };
-  const failedOnce = () => {
+  /** A core on which the first trial has failed, and so many after it. */
+  const failed = (more: number) => {
     const core = new Core(1);
     fail(core);
+    for (let i = 0; i < more; i++) {
+      sleepsToTrial(core);
+      fail(core);
+    }
     return core;
   };
 
   it('come after 16 short sleeps, and after twice as many each time that one has failed, up to 1024', () => {
-    const core = failedOnce();
+    const core = failed(0);
     const sleeps = Array.from({ length: 9 }, () => {
       const count = sleepsToTrial(core);
       fail(core);
@@ -160,11 +167,7 @@ describe('trials', () => {
   });
 
   it('that pay are followed by watches, and their failures before are forgotten', () => {
-    const core = failedOnce();
-    for (let i = 0; i < 4; i++) {
-      sleepsToTrial(core);
-      fail(core);
-    }
+    const core = failed(4);
     sleepsToTrial(core);
     core.gapMs = 0.01;
     core.packets(100);
@@ -177,11 +180,7 @@ describe('trials', () => {
   });
 
   it('begin anew after a pause', () => {
-    const core = failedOnce();
-    for (let i = 0; i < 4; i++) {
-      sleepsToTrial(core);
-      fail(core);
-    }
+    const core = failed(4);
     core.gapMs = 25;
     core.packets(1);
     expect(sleepsToTrial(core)).toBe(16);

@@ -16,6 +16,8 @@ const SET_UP = [
   `ip addr add 10.77.0.2/24 dev ${INTERFACE}; ip link set ${INTERFACE} mtu ${MTU} up`,
   'echo 4096 65536 131072 >/proc/sys/net/ipv4/tcp_wmem',
 ];
+/** What the daemon says. */
+const LOG = '/tmp/wireonce';
 /** The same for an interface that gets packets joined: pieces of up to 64. */
 const SHORT_QUEUE = `echo 64 >/sys/class/net/${INTERFACE}/tx_queue_len`;
 
@@ -35,7 +37,7 @@ export function wireonce(name: string, options: WireonceOptions = {}): Subject {
   const { settings = {}, replaced = {}, hardware } = options;
   const environment = Object.entries(settings).map(([key, value]) => `WIREONCE_${key}=${value}`);
   const command = [...environment, 'node', '/app/dist/cli/main.js', INTERFACE].join(' ');
-  const create = `LOG_LEVEL=verbose ${command} >/tmp/wireonce 2>&1 || (cat /tmp/wireonce >&2; exit 1)`;
+  const create = `LOG_LEVEL=verbose ${command} >${LOG} 2>&1 || (cat ${LOG} >&2; exit 1)`;
   const subject = wgInterface(name, create);
   return {
     ...subject,
@@ -52,7 +54,7 @@ export function wireonce(name: string, options: WireonceOptions = {}): Subject {
         .call<DeviceStatus>(STATUS, 'status', INTERFACE)
         .catch(async (cause: Error) => {
           // A daemon that died has said why.
-          throw new Error(`${cause.message}\n${await agent.shell('tail -c 4000 /tmp/wireonce')}`, { cause });
+          throw new Error(`${cause.message}\n${await agent.shell('tail -c 4000 ${LOG}')}`, { cause });
         });
       requireFastPath(name, status);
       return status;
