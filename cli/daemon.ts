@@ -6,7 +6,7 @@
 import type { Command } from 'commander';
 import { TunnelError } from '../tunnel/errors.js';
 import { socketPath } from '../tunnel/uapi/index.js';
-import { isServed } from '../tunnel/uapi/socket-file.js';
+import { isServed } from '../vmgenid/socket-file.js';
 import { ReadyPipe, startInBackground } from './daemon/background.js';
 import {
   addDaemonOptions,

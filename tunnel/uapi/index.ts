@@ -3,5 +3,5 @@
 export { UapiClient, type UapiClientOptions } from './client.js';
 export type { UapiLimits } from './parse.js';
 export { UapiServer, type UapiServerOptions } from './server.js';
-export { SOCKET_FOLDER, socketPath } from './socket-file.js';
+export { SOCKET_FOLDER, socketPath } from './socket-path.js';
 export * from './types.js';

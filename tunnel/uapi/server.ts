@@ -4,12 +4,14 @@
 // Read on: wireguard-go ipc/uapi_linux.go and device/uapi.go; wireguard.com/xplatform.
 
 import { type FSWatcher, watch } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
+import { SocketFile, SocketFileError, listen, listenAt } from '../../vmgenid/socket-file.js';
+import { TunnelError } from '../errors.js';
 import type { DeviceStatus } from '../status.js';
 import { UapiConnection, type UapiConnectionOwner } from './connection.js';
 import type { UapiLimits } from './parse.js';
-import { type FileIdentity, identify, isStill, listenAt, listenOn, removeIfStill } from './socket-file.js';
 import type { UapiBackend, UapiChanges, UapiState } from './types.js';
 
 const MAX_CONNECTIONS = 64;
@@ -37,7 +39,7 @@ export class UapiServer {
   readonly #connections = new Set<UapiConnection>();
   /** Settles when the last request in turn is done. */
   #turn: Promise<unknown> = Promise.resolve();
-  #file: { readonly path: string; readonly identity: FileIdentity } | undefined;
+  #file: SocketFile | undefined;
   #watcher: FSWatcher | undefined;
   #closing: Promise<void> | undefined;
 
@@ -66,8 +68,13 @@ export class UapiServer {
     options: UapiServerOptions = {},
   ): Promise<UapiServer> {
     const server = new UapiServer(backend, options);
-    const identity = await listenAt(server.#server, path);
-    server.#started({ path, identity });
+    try {
+      await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+      server.#started(await listenAt(server.#server, path));
+    } catch (error) {
+      const code = error instanceof SocketFileError && error.isInUse ? 'ERR_UAPI_IN_USE' : 'ERR_UAPI_LISTEN';
+      throw new TunnelError(code, `UAPI socket ${path}: ${(error as Error).message}`, { cause: error });
+    }
     return server;
   }
 
@@ -82,9 +89,12 @@ export class UapiServer {
     options: UapiServerOptions = {},
   ): Promise<UapiServer> {
     const server = new UapiServer(backend, options);
-    await listenOn(server.#server, fd);
-    const identity = path === undefined ? undefined : await identify(path);
-    server.#started(path !== undefined && identity ? { path, identity } : undefined);
+    try {
+      await listen(server.#server, { fd });
+    } catch (error) {
+      throw new TunnelError('ERR_UAPI_LISTEN', `descriptor ${fd} is no listening socket`, { cause: error });
+    }
+    server.#started(path === undefined ? undefined : await SocketFile.at(path));
     return server;
   }
 
@@ -99,7 +109,7 @@ export class UapiServer {
     return this.#closing;
   }
 
-  #started(file: { path: string; identity: FileIdentity } | undefined): void {
+  #started(file: SocketFile | undefined): void {
     this.#file = file;
     // Accepting can fail later, as when descriptors run out. The socket stays.
     this.#server.on('error', error => this.#log(`UAPI: ${error.message}`));
@@ -108,7 +118,7 @@ export class UapiServer {
 
   async #close(): Promise<void> {
     this.#watcher?.close();
-    if (this.#file) await removeIfStill(this.#file.path, this.#file.identity);
+    await this.#file?.remove();
     const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
     await this.#turn;
     // The answer to it leaves now.
@@ -140,12 +150,12 @@ export class UapiServer {
     return result;
   }
 
-  #watch({ path, identity }: { path: string; identity: FileIdentity }): void {
-    const name = basename(path);
-    const watcher = watch(dirname(path), { persistent: false }, (_event, changed) => {
+  #watch(file: SocketFile): void {
+    const name = basename(file.path);
+    const watcher = watch(dirname(file.path), { persistent: false }, (_event, changed) => {
       // Some systems do not say which file.
       if (changed !== null && changed !== name) return;
-      void isStill(path, identity).then(still => {
+      void file.isStill().then(still => {
         if (still || this.#watcher !== watcher || this.#closing) return;
         this.#watcher = undefined;
         watcher.close();

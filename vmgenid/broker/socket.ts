@@ -3,7 +3,7 @@
 
 import { type Server, createServer } from 'node:net';
 import { VmGenIdError } from '../errors.js';
-import { SOCKET_PATH_MAX, listenAt } from '../unix-socket.js';
+import { type SocketFile, listenAt } from '../socket-file.js';
 import { BrokerClient, type BrokerClientOwner } from './client.js';
 import type { BrokerLine } from './lines.js';
 
@@ -38,6 +38,7 @@ interface Round {
 export class BrokerSocket {
   readonly #options: BrokerSocketOptions;
   readonly #server: Server;
+  #file: SocketFile | undefined;
   readonly #clients = new Set<BrokerClient>();
   readonly #rounds = new Set<Round>();
 
@@ -67,8 +68,7 @@ export class BrokerSocket {
     const { path, mode } = options;
     const socket = new BrokerSocket(options);
     try {
-      if (Buffer.byteLength(path) > SOCKET_PATH_MAX) throw new Error(`longer than ${SOCKET_PATH_MAX} bytes`);
-      await listenAt(socket.#server, path, mode);
+      socket.#file = await listenAt(socket.#server, path, mode);
     } catch (error) {
       throw new VmGenIdError('ERR_BROKER_LISTEN', `broker socket ${path}: ${(error as Error).message}`, {
         cause: error,
@@ -108,6 +108,7 @@ export class BrokerSocket {
   }
 
   async close(): Promise<void> {
+    await this.#file?.remove();
     const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
     for (const client of this.#clients) client.close();
     await closed;

@@ -8,7 +8,7 @@ import { isIP } from 'node:net';
 import { VmGenIdError } from '../errors.js';
 import { NO_EPOCH } from '../generation.js';
 import type { GenerationSource, SourceListener } from '../source.js';
-import { SOCKET_PATH_MAX, listenAt } from '../unix-socket.js';
+import { SOCKET_PATH_MAX, type SocketFile, listenAt } from '../socket-file.js';
 import { type HookCall, parseHookCall } from './hook-call.js';
 
 export interface HookSourceOptions {
@@ -53,6 +53,7 @@ export class HookSource implements GenerationSource {
   readonly #requestTimeoutMs: number;
   readonly #settleTimeoutMs: number;
   #server: Server | undefined;
+  #file: SocketFile | undefined;
   #listener: SourceListener | undefined;
 
   /**
@@ -79,7 +80,8 @@ export class HookSource implements GenerationSource {
   /** Where it listens: the socket's path, or `host:port` with the port that the system chose. */
   get address(): string | undefined {
     const bound = this.#server?.address();
-    if (!bound || typeof bound === 'string') return bound ?? undefined;
+    if (!bound) return undefined;
+    if (typeof bound === 'string') return this.#file?.path;
     return bound.family === 'IPv6' ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`;
   }
 
@@ -119,6 +121,7 @@ export class HookSource implements GenerationSource {
     this.#server = undefined;
     this.#listener = undefined;
     if (!server?.listening) return;
+    await this.#file?.remove();
     await new Promise<void>(resolve => {
       server.close(() => resolve());
       server.closeAllConnections();
@@ -128,7 +131,10 @@ export class HookSource implements GenerationSource {
   async #listen(server: Server): Promise<void> {
     const address = this.#address;
     try {
-      if ('path' in address) return await listenAt(server, address.path);
+      if ('path' in address) {
+        this.#file = await listenAt(server, address.path);
+        return;
+      }
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
         server.listen(address.port, address.host, () => {

@@ -54,7 +54,10 @@ export function wireonce(name: string, options: WireonceOptions = {}): Subject {
         .call<DeviceStatus>(STATUS, 'status', INTERFACE)
         .catch(async (cause: Error) => {
           // A daemon that died has said why.
-          throw new Error(`${cause.message}\n${await agent.shell(`tail -c 4000 ${LOG}; dmesg | tail -n 20`)}`, { cause });
+          throw new Error(
+            `${cause.message}\n${await agent.shell(`tail -c 4000 ${LOG}; dmesg | tail -n 20`)}`,
+            { cause },
+          );
         });
       requireFastPath(name, status);
       return status;

@@ -191,10 +191,12 @@ describe('the socket', () => {
     const other = { vmgenid: new VmGenId([]), socket: path.socket };
     const failure = (reason: RegExp) =>
       expect.objectContaining({ code: 'ERR_BROKER_LISTEN', message: expect.stringMatching(reason) });
-    await expect(Broker.open(other)).rejects.toEqual(failure(/another process listens/));
+    await expect(Broker.open(other)).rejects.toEqual(failure(/another program answers/));
     writeFileSync(path.out, '');
-    await expect(Broker.open({ ...other, socket: path.out })).rejects.toEqual(failure(/not a socket/));
-    await expect(Broker.open({ ...other, socket: `/${'x'.repeat(200)}` })).rejects.toEqual(failure(/longer/));
+    await expect(Broker.open({ ...other, socket: path.out })).rejects.toEqual(failure(/is no socket/));
+    await expect(Broker.open({ ...other, socket: `/${'x'.repeat(200)}` })).rejects.toEqual(
+      failure(/too long/),
+    );
     expect(existsSync(path.out)).toBe(true);
   });
 });
