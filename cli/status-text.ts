@@ -42,6 +42,7 @@ function deviceRows(status: DeviceStatus, now: number): Row[] {
     ['handshakes', `${handshakes.completed} completed`],
     ['dropped', counts(status.drops)],
     ['dropped in transport', counts(status.transportDrops)],
+    ['dropped at the interface', counts(status.interfaceDrops)],
     ['nonce headroom', headroom(status.nonceHeadroom)],
     lastTripwire
       ? [

@@ -184,6 +184,11 @@ function describeDevice(metrics: Metrics, status: DeviceStatus): void {
     'Datagrams that did not go on between device and network, by reason',
     byReason(status.transportDrops),
   );
+  metrics.counter(
+    'interface_drops_total',
+    'Packets that did not go on between device and interface, by reason',
+    byReason(status.interfaceDrops),
+  );
   // A bigint beyond 2^53 loses digits here, which nobody reads from a gauge.
   metrics.gauge(
     'nonce_headroom',

@@ -30,6 +30,12 @@ export interface TripwireStatus {
   readonly at: number;
 }
 
+/**
+ * Packets that did not go on between interface and device. `unsplittable`: read from it, and joined in a way that we cannot
+ * take apart. `undeliverable`: it was down or took no such packet.
+ */
+export type InterfaceDrop = 'unsplittable' | 'undeliverable';
+
 export interface DeviceStatus {
   readonly interface: string;
   /** Of the program that runs. */
@@ -68,6 +74,7 @@ export interface DeviceStatus {
   };
   readonly drops: Readonly<Record<DropReason, number>>;
   readonly transportDrops: Readonly<Record<TransportDrop, number>>;
+  readonly interfaceDrops: Readonly<Record<InterfaceDrop, number>>;
   /**
    * The fewest counters that a current sending keypair has left before REJECT_AFTER_MESSAGES, in decimal: it may
    * exceed 2^53. Null without a keypair.
@@ -202,6 +209,7 @@ const CHECKS: Checks<DeviceStatus> = {
   } satisfies Checks<DeviceStatus['handshakes']>),
   drops: counts,
   transportDrops: counts,
+  interfaceDrops: counts,
   nonceHeadroom: value => value === null || (typeof value === 'string' && /^\d+$/.test(value)),
   clonedPeers: isNumber,
   lastTripwire: orNull(shape({ peer: isString, at: isNumber } satisfies Checks<TripwireStatus>)),

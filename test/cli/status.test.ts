@@ -106,6 +106,7 @@ test('prints everything of a device that has seen forks, aligned', async () => {
   handshakes:                   6 completed
   dropped:                      2 badTag, 1 staleEpoch
   dropped in transport:         0
+  dropped at the interface:     0
   nonce headroom:               over 2^63 messages
   last tripwire:                peer ${keyText(2)}, 1 minute, 1 second ago (2 in all)
   primitives:                   sodium

@@ -67,6 +67,7 @@ describe('formatMetrics', () => {
     'wireonce_drops_total{reason="badTag",interface="wg0"} 5',
     'wireonce_drops_total{reason="malformed",interface="wg0"} 0',
     'wireonce_transport_drops_total{reason="queueFull",interface="wg0"} 0',
+    'wireonce_interface_drops_total{reason="unsplittable",interface="wg0"} 0',
     'wireonce_nonce_headroom{interface="wg0"} 18446744073709543000',
     `wireonce_tripwire_last_timestamp_seconds{peer="${keyText(9)}",interface="wg0"} 1700000000.5`,
     'wireonce_peers_cloned_total{interface="wg0"} 2',

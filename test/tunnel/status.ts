@@ -49,6 +49,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     handshakes: { completed: 0, initiatedSinceFork: 0, completedSinceFork: 0 },
     drops: noDrops(),
     transportDrops: noTransportDrops(),
+    interfaceDrops: { unsplittable: 0, undeliverable: 0 },
     nonceHeadroom: null,
     clonedPeers: 0,
     lastTripwire: null,

@@ -82,6 +82,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     handshakes: { completed: device.handshakesCompleted, ...tally.handshakes },
     drops: device.drops,
     transportDrops: dropped,
+    interfaceDrops: { unsplittable: loop.unsplittable, undeliverable: loop.undeliverable },
     nonceHeadroom: report.nonceHeadroom,
     clonedPeers: device.clonedPeers,
     lastTripwire: tally.lastTripwire,

@@ -118,9 +118,10 @@ test(
       expect(counts).toMatchObject({ twice: 0, late: 0, corrupt: 0 });
       expect(counts.records).toBeGreaterThan(SECONDS);
     }
-    for (const { drops, transportDrops, clonedPeers } of statuses) {
+    for (const { drops, transportDrops, interfaceDrops, clonedPeers } of statuses) {
       expect(unexpected(drops, EXPECTED_DROPS)).toEqual({});
       expect(unexpected(transportDrops)).toEqual({});
+      expect(unexpected(interfaceDrops)).toEqual({});
       expect(clonedPeers).toBe(0);
     }
     expect(seen.forks.length).toBeGreaterThan(0);

@@ -53,8 +53,8 @@ const report: LoopReport = {
     packetsOut: 0,
     reads: 0,
     writes: 0,
-    unsplittable: 0,
-    undeliverable: 0,
+    unsplittable: 7,
+    undeliverable: 8,
     noSocket: 6,
     turns: 0,
   },
@@ -85,6 +85,7 @@ describe('the status of a device thread', () => {
       sendFailed: 5,
       notConnected: 6,
     });
+    expect(status.interfaceDrops).toEqual({ unsplittable: 7, undeliverable: 8 });
     expect(status.hints).toEqual([]);
   });
 
