@@ -3,7 +3,7 @@
 // Read on: man 8 ping (-A: adaptive, so that one packet is under way; -f would not tell the single times).
 
 import { INNER } from './pair.js';
-import { run } from './programs.js';
+import { runUnread } from './programs.js';
 import type { Topology } from './topology.js';
 
 const PATIENCE_MS = 60_000;
@@ -23,7 +23,7 @@ export async function pingFlood(topology: Topology, count: number): Promise<Ping
     String(count),
     INNER.right,
   ]);
-  return parsePing(await run(command, args, { timeoutMs: PATIENCE_MS }));
+  return parsePing(await runUnread(command, args, { timeoutMs: PATIENCE_MS }));
 }
 
 /** Reads what iputils' ping prints. Throws when no answer came. */

@@ -3,6 +3,9 @@
 // Read on: undo.ts.
 
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Undo } from './undo.js';
 
 const COMMAND_TIMEOUT_MS = 30_000;
@@ -35,6 +38,25 @@ export function run(command: string, args: readonly string[], options: RunOption
     child.stdin?.on('error', () => {});
     child.stdin?.end(input);
   });
+}
+
+/**
+ * As `run`, but what it prints goes to a file first: whoever reads a pipe wakes up at every line, and takes a core that is
+ * being measured.
+ */
+export async function runUnread(
+  command: string,
+  args: readonly string[],
+  options: Pick<RunOptions, 'timeoutMs'> = {},
+): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'wireonce-output-'));
+  const file = join(folder, 'output');
+  try {
+    await run('sh', ['-c', 'exec "$@" >"$0"', file, command, ...args], options);
+    return readFileSync(file, 'utf8');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** Whether a program runs to its end without complaint. */
