@@ -43,14 +43,22 @@ export function wipeSessions(context: Context): Ended {
   const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
   // Erase first, tidy up after: from here on there is nothing left to misuse.
   context.sessionSlab.eraseAll();
-  context.suite.forget();
+  try {
+    context.suite.forget();
+  } finally {
+    // Even if that failed: keypairs whose keys and counters are zeros by now must not be there for the next packet.
+    dropSessions(context, ended);
+  }
+  return ended;
+}
+
+function dropSessions(context: Context, ended: Ended): void {
   const now = context.clock.now();
   context.cookies.wipe();
   context.indices.clear();
   context.deadlines.abandon();
   context.records.endSessions();
   for (const peer of context.peers.values()) tidyUp(context, peer, now, ended);
-  return ended;
 }
 
 // A function of its own, and short: after the first fork of a process the walk is through before the engine would have

@@ -5,7 +5,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { DROP_REASONS } from '../../sessions/index.js';
+import { publicKeyOf } from '../../protocol/suite.js';
+import { nobleSuite } from '../../protocol/suites/noble.js';
 import { TRANSPORT_DROPS } from '../../tunnel/index.js';
+import { encodeKey } from '../../tunnel/keys.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const DOCS = [
@@ -62,6 +65,26 @@ describe.each(DOCS)('%s', path => {
       expect(existsSync(join(ROOT, file)), `${path} names ${file}`).toBe(true);
     }
   });
+});
+
+it('the README’s block of code runs, and says what its comments say', async () => {
+  const [, block] = /```ts\n([\s\S]*?)```/.exec(read('README.md')) ?? [];
+  const [, names] = /import \{ ([\w, ]+) \} from 'wireonce'/.exec(block) ?? [];
+  const library: Record<string, unknown> = { ...(await import('../../index.js')) };
+  const [a, b] = [1, 2].map(byte => encodeKey(publicKeyOf(nobleSuite, new Uint8Array(32).fill(byte))));
+  const config = `[Interface]\nPrivateKey = ${a}\n[Peer]\nPublicKey = ${b}\nEndpoint = 127.0.0.1:9\nAllowedIPs = 10.0.0.2/32\n`;
+  const said: unknown[] = [];
+  const given: Record<string, unknown> = {
+    ...Object.fromEntries(names.split(', ').map(name => [name, library[name]])),
+    readFileSync: () => config,
+    console: { log: (line: unknown) => said.push(line) },
+  };
+  const body = block.replaceAll(/^import .*$/gm, '');
+  // oxlint-disable-next-line typescript/no-implied-eval -- the code is of our own page
+  const run = new Function(...Object.keys(given), `return (async () => {${body}})()`);
+  await run(...Object.values(given));
+  expect(said).toContainEqual(expect.stringMatching(/^a fork of this machine would be seen: \w+/));
+  expect(said).toContain('staged');
 });
 
 it('the README’s commands are those of the program', async () => {

@@ -52,3 +52,24 @@ it('it is not asked to for a packet: no key is erased then, and it would cost as
   }
   expect(asked.times).toBe(before);
 });
+
+it.each(['the device is wiped', 'the identity is changed'])(
+  'a suite that fails to forget when %s leaves no keypair of zeros to seal under',
+  what => {
+    const trouble = { isDue: false };
+    const suite: Suite = {
+      ...nobleSuite,
+      forget() {
+        if (trouble.isDue) throw new Error('it cannot forget');
+      },
+    };
+    const pair = new Pair({ a: { device: { suite } } }).connect();
+    pair.advance(6_000, true);
+    expect(pair.send(pair.a, 'before')).toBe('sent');
+    trouble.isDue = true;
+    const erase = erasures.find(([name]) => name === what)?.[1] as (of: Pair) => void;
+    expect(() => erase(pair)).toThrow('it cannot forget');
+    trouble.isDue = false;
+    expect(pair.send(pair.a, 'after')).not.toBe('sent');
+  },
+);

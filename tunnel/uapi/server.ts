@@ -152,6 +152,7 @@ export class UapiServer {
 
   #watch(file: SocketFile): void {
     const name = basename(file.path);
+    const lost = (error: Error) => this.#log(`UAPI: the socket is no longer watched: ${error.message}`);
     const watcher = watch(dirname(file.path), { persistent: false }, (_event, changed) => {
       // Some systems do not say which file.
       if (changed !== null && changed !== name) return;
@@ -160,9 +161,9 @@ export class UapiServer {
         this.#watcher = undefined;
         watcher.close();
         this.#options.onRemoved?.();
-      });
+      }, lost);
     });
-    watcher.on('error', error => this.#log(`UAPI: the socket is no longer watched: ${error.message}`));
+    watcher.on('error', lost);
     this.#watcher = watcher;
   }
 
