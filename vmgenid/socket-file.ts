@@ -76,8 +76,9 @@ export async function listenAt(server: Server, path: string, mode = 0o600): Prom
     const bound = join(made, 's');
     await listen(server, bound);
     await chmod(bound, mode);
+    const file = new SocketFile(path, await lstat(bound));
     await publish(bound, path);
-    return new SocketFile(path, await lstat(bound));
+    return file;
   } catch (error) {
     server.close();
     throw error;

@@ -1,7 +1,7 @@
 // Programs that the bench keeps running are ended by it, and by it alone.
 
 import { expect, test } from 'vitest';
-import { Program, run, succeeds, until, which } from '../../../bench/tunnel/programs.js';
+import { Program, run, runUnread, succeeds, until, which } from '../../../bench/tunnel/programs.js';
 import { Undo } from '../../../bench/tunnel/undo.js';
 
 const undo = new Undo();
@@ -46,4 +46,9 @@ test('a command that fails throws its complaint', async () => {
   expect(await succeeds('false', [])).toBe(false);
   expect(which('sh')).toMatch(/\/sh$/);
   expect(which('a-program-that-nobody-has')).toBeUndefined();
+});
+
+test('what goes to a file first is what it printed, and a failure is told likewise', async () => {
+  expect(await runUnread('sh', ['-c', 'echo "$0 and $1"', 'a b', 'c'])).toBe('a b and c\n');
+  await expect(runUnread('sh', ['-c', 'echo no >&2; exit 3'])).rejects.toThrow('no');
 });
