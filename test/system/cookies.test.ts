@@ -2,6 +2,7 @@
 // Read on: WireGuard paper 5.3, 5.4.7; wireguard-go device/receive.go (load is a queue of 128 handshakes).
 
 import dgram from 'node:dgram';
+import { readFileSync } from 'node:fs';
 import { afterEach, expect, it } from 'vitest';
 import { HANDSHAKE_INITIATION, INITIATION_BYTES } from '../../protocol/constants.js';
 import { mac1Key, writeMac1 } from '../../protocol/cookie.js';
@@ -47,6 +48,8 @@ it('under load they send us a cookie, and the next initiation, with mac2, comple
   initiateInTheCrowd();
   await until('a handshake', () => handshakes() > before);
   expect(ours.sent[mark]).toMatchObject({ type: 'initiation', hasMac2: true });
+  // While their socket's buffer is full of the crowd, the kernel drops pings too.
+  await until('the crowd to be read', () => flood.hasLeft && unreadBytes(theirs.listenPort) === 0);
   expect(await ours.ping(THEIR_V4)).toEqual({ sent: 3, received: 3 });
 });
 
@@ -77,6 +80,7 @@ class Flood {
   readonly #sockets: dgram.Socket[];
   readonly #messages: Buffer[];
   readonly #port: number;
+  #unsent = 0;
 
   private constructor(sockets: dgram.Socket[], messages: Buffer[], port: number) {
     this.#sockets = sockets;
@@ -105,11 +109,28 @@ class Flood {
 
   burst(): void {
     this.#messages.forEach((message, i) => {
-      this.#sockets[i % SOCKETS].send(message, this.#port, '127.0.0.1');
+      this.#unsent++;
+      this.#sockets[i % SOCKETS].send(message, this.#port, '127.0.0.1', () => this.#unsent--);
     });
+  }
+
+  /** Whether all that was sent is with the kernel. */
+  get hasLeft(): boolean {
+    return this.#unsent === 0;
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#sockets.map(socket => new Promise<void>(done => socket.close(() => done()))));
   }
+}
+
+/** What waits in the buffer of the IPv4 socket of a port (Linux Documentation/networking/proc_net_tcp.rst, rx_queue). */
+function unreadBytes(port: number): number {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')} `;
+  const line = readFileSync('/proc/net/udp', 'utf8')
+    .split('\n')
+    .find(socket => socket.includes(local));
+  const queue = line && /[0-9A-F]{8}:([0-9A-F]{8})/.exec(line.slice(line.indexOf(' 07 ')));
+  if (!queue) throw new Error(`nobody has port ${port}`);
+  return Number.parseInt(queue[1], 16);
 }
