@@ -90,7 +90,10 @@ export interface Sealer {
     length: number,
     address: number,
   ): void;
-  /** Everything is sealed when it returns. If it throws, what was not sealed is zeroed. */
+  /**
+   * Everything is sealed when it returns. If it throws, something since the last `settle` was not, and is zeroed: none of
+   * it may be sent.
+   */
   settle(): void;
 }
 

@@ -438,10 +438,14 @@ export class Device {
   /** Erases everything, identities too. The device is of no more use. */
   close(): void {
     for (const unregister of this.#unregister.splice(0)) unregister();
-    for (const { publicKey } of this.peers()) this.removePeer(publicKey);
-    this.setPrivateKey();
-    this.#identitySlab.release();
-    this.#sessionSlab.release();
+    try {
+      for (const { publicKey } of this.peers()) this.removePeer(publicKey);
+      this.setPrivateKey();
+    } finally {
+      // All keys lie there: they go even if a peer could not be taken away in order.
+      this.#identitySlab.release();
+      this.#sessionSlab.release();
+    }
   }
 
   #addPeer(id: string, publicKey: Uint8Array): Peer {

@@ -190,16 +190,20 @@ export function consumeResponse(
 
   const keys = new Uint8Array(TRANSPORT_KEYS_BYTES);
   const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
-  if (!peer.sent.consumeResponse(message, local, peer, transportKeys)) return drops.drop('badTag');
-  peer.sent = undefined;
-  entry.keypair = peer.keypairs.install(keys, {
-    createdAt: now,
-    epoch,
-    localIndex,
-    remoteIndex: readU32(message, RESPONSE.sender),
-    isInitiator: true,
-    tripwire: context.tripwire,
-  });
+  try {
+    if (!peer.sent.consumeResponse(message, local, peer, transportKeys)) return drops.drop('badTag');
+    peer.sent = undefined;
+    entry.keypair = peer.keypairs.install(keys, {
+      createdAt: now,
+      epoch,
+      localIndex,
+      remoteIndex: readU32(message, RESPONSE.sender),
+      isInitiator: true,
+      tripwire: context.tripwire,
+    });
+  } finally {
+    keys.fill(0);
+  }
   peer.rxBytes += message.length;
   roam(context, peer, from);
   authenticatedPacketReceived(context, peer, now);

@@ -58,6 +58,8 @@ afterEach(() => {
 
 const isSubmit = (index: number) => index % 2 === 1;
 
+const scratch = () => new Uint8Array(40 + TAG_BYTES).fill(0x5a);
+
 it('is not offered where koffi is missing, and not where the library is', async () => {
   vi.doMock('../../vmgenid/koffi.js', () => ({ loadKoffi: () => ({ reason: 'not installed' }) }));
   vi.resetModules();
@@ -92,40 +94,87 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
     expect(await loadChanged(changes)).toBeUndefined();
   });
 
-  it('throws when a burst fails, and leaves neither plaintext nor half a message', async () => {
-    let isBroken = false;
+  /** The suite on a library that fails for as long as `trouble.isDue`. */
+  async function breakable() {
+    const trouble = { isDue: false };
+    const { koffi } = loadKoffi() as { koffi: Koffi };
     const found: Changes['found'] = (real, index) =>
       isSubmit(index)
         ? (...values) => {
-            if (!isBroken) return real(...values);
+            if (!trouble.isDue) return real(...values);
             // As the library does it: the first pointer tells which job it did not like.
             new BigUint64Array(koffi.view(values[2], 8))[0] = 0n;
             return 0;
           }
         : real;
-    const { koffi } = loadKoffi() as { koffi: Koffi };
-    const changed = (await loadChanged({ found })) as Suite;
+    return { changed: (await loadChanged({ found })) as Suite, trouble };
+  }
+
+  const failure = expect.objectContaining({ code: 'ERR_IPSEC_MB' });
+
+  it('throws when a burst fails, and leaves neither plaintext nor half a message', async () => {
+    const { changed, trouble } = await breakable();
     const sealer = newSealer(changed);
     const buffers = [new Uint8Array(80).fill(0x5a), new Uint8Array(80).fill(0x5a)];
-    isBroken = true;
+    trouble.isDue = true;
     for (const buffer of buffers) sealer.seal(counting(32), 0, 0, buffer, 8, 40, 0);
-    expect(() => sealer.settle()).toThrow(expect.objectContaining({ code: 'ERR_IPSEC_MB' }));
+    expect(() => sealer.settle()).toThrow(failure);
     for (const buffer of buffers) {
       expect(buffer.subarray(8, 8 + 40 + TAG_BYTES).every(byte => byte === 0)).toBe(true);
       expect(buffer.subarray(0, 8).every(byte => byte === 0x5a)).toBe(true);
     }
     // The next burst is as good as any.
-    isBroken = false;
+    trouble.isDue = false;
     const [ours, theirs] = [new Uint8Array(80), new Uint8Array(80)];
     sealer.seal(counting(32), 7, 0, ours, 8, 40, 0);
     sealer.settle();
     nobleSuite.seal(counting(32), 7, 0, theirs, 8, 40);
     expect(ours).toEqual(theirs);
-    isBroken = true;
+    trouble.isDue = true;
     const opener = newOpener(changed);
     const place = opener.open(counting(32), 0, 0, buffers[0], 0, 80, 0);
-    expect(() => opener.settle()).toThrow(expect.objectContaining({ code: 'ERR_IPSEC_MB' }));
+    expect(() => opener.settle()).toThrow(failure);
     expect(opener.isOpened(place)).toBe(false);
+  });
+
+  it.each([
+    [
+      'another user needs the engine',
+      (of: Suite) => newSealer(of).seal(counting(32), 1, 0, scratch(), 0, 40, 0),
+    ],
+    ['it is full', (_: Suite, seal: () => void) => Array.from({ length: BATCH_CAPACITY }, seal)],
+    ['keys are erased', (of: Suite) => of.forget()],
+  ])('a burst that fails because %s is told to the one whose it is, once', async (_, makeItRun) => {
+    const { changed, trouble } = await breakable();
+    const sealer = newSealer(changed);
+    const first = scratch();
+    const seal = () => sealer.seal(counting(32), 0, 0, scratch(), 0, 40, 0);
+    sealer.seal(counting(32), 0, 0, first, 0, 40, 0);
+    trouble.isDue = true;
+    makeItRun(changed, seal);
+    trouble.isDue = false;
+    expect(first.every(byte => byte === 0)).toBe(true);
+    seal();
+    expect(() => sealer.settle()).toThrow(failure);
+    seal();
+    sealer.settle();
+  });
+
+  it('an opener whose burst failed for another begins anew after it has settled', async () => {
+    const { changed, trouble } = await breakable();
+    const opener = newOpener(changed);
+    const message = new Uint8Array(16 + TAG_BYTES);
+    nobleSuite.seal(counting(32), 1, 0, message, 0, 16);
+    opener.open(counting(32), 1, 0, message.slice(), 0, 32, 0);
+    trouble.isDue = true;
+    changed.forget();
+    trouble.isDue = false;
+    expect(opener.open(counting(32), 1, 0, message.slice(), 0, 32, 0)).toBe(1);
+    expect(() => opener.settle()).toThrow(failure);
+    expect([0, 1].map(place => opener.isOpened(place))).toEqual([false, true]);
+    expect(opener.open(counting(32), 1, 0, message.slice(), 0, 32, 0)).toBe(0);
+    opener.settle();
+    expect(opener.isOpened(0)).toBe(true);
   });
 
   const message = fc.record({

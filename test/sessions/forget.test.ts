@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import type { Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import type { ForkPolicy } from '../../sessions/events.js';
+import type { KeyMemory } from '../../sessions/ports.js';
 import { Pair } from '../support/pair.js';
 
 const ID = new Uint8Array(16).fill(0xf0);
@@ -53,17 +54,41 @@ it('it is not asked to for a packet: no key is erased then, and it would cost as
   expect(asked.times).toBe(before);
 });
 
+/** A connected pair, the suite of whose first end fails to forget while `trouble.isDue`; and the memory of its keys. */
+function forgetful() {
+  const trouble = { isDue: false };
+  const pieces: Uint8Array[] = [];
+  const suite: Suite = {
+    ...nobleSuite,
+    forget() {
+      if (trouble.isDue) throw new Error('it cannot forget');
+    },
+  };
+  const keyMemory: KeyMemory = {
+    allocate(length) {
+      const piece = new Uint8Array(new SharedArrayBuffer(length));
+      pieces.push(piece);
+      return piece;
+    },
+    release: () => {},
+  };
+  const pair = new Pair({ a: { device: { suite, keyMemory } } }).connect();
+  return { pair, trouble, pieces };
+}
+
+it('a device that is closed while its suite fails to forget leaves no key in memory', () => {
+  const { pair, trouble, pieces } = forgetful();
+  const isErased = () => pieces.every(piece => piece.every(byte => byte === 0));
+  expect(isErased()).toBe(false);
+  trouble.isDue = true;
+  expect(() => pair.a.device.close()).toThrow('it cannot forget');
+  expect(isErased()).toBe(true);
+});
+
 it.each(['the device is wiped', 'the identity is changed'])(
   'a suite that fails to forget when %s leaves no keypair of zeros to seal under',
   what => {
-    const trouble = { isDue: false };
-    const suite: Suite = {
-      ...nobleSuite,
-      forget() {
-        if (trouble.isDue) throw new Error('it cannot forget');
-      },
-    };
-    const pair = new Pair({ a: { device: { suite } } }).connect();
+    const { pair, trouble } = forgetful();
     pair.advance(6_000, true);
     expect(pair.send(pair.a, 'before')).toBe('sent');
     trouble.isDue = true;

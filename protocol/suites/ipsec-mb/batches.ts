@@ -1,5 +1,5 @@
 // Sealers and openers over an engine: they check what they are given, and judge what has come of it.
-// Promises: a message that was not sealed is zeroed; tags are compared in constant time, and what is not authentic is
+// Promises: a message that was not sealed is zeroed, and its own user's next `settle` throws; tags are compared in constant time, and what is not authentic is
 // told so. Buffers are kept alive until their burst has run.
 // Read on: ../../suite.ts (Sealer, Opener); engine.ts.
 
@@ -40,6 +40,8 @@ export class BurstSealer implements Sealer, Owner {
   readonly #engine: Engine;
   readonly #addresses: Addresses;
   readonly #batch = new Batch();
+  /** Why messages since the last `settle` were not sealed. Whoever made them run may be somebody else, or just be erasing. */
+  #failure: Error | undefined;
 
   constructor(engine: Engine, addresses: Addresses) {
     this.#engine = engine;
@@ -72,19 +74,21 @@ export class BurstSealer implements Sealer, Owner {
 
   settle(): void {
     this.run();
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure) throw failure;
   }
 
   run(): void {
     const batch = this.#batch;
     if (batch.size === 0) return;
-    let isSealed = false;
     try {
       this.#engine.run();
-      isSealed = true;
-    } finally {
-      if (!isSealed) zero(batch);
-      batch.size = 0;
+    } catch (error) {
+      zero(batch);
+      this.#failure ??= error as Error;
     }
+    batch.size = 0;
   }
 }
 
@@ -102,6 +106,8 @@ export class BurstOpener implements Opener, Owner {
   /** Messages since the last `settle`. Those in front of the batch were run when somebody else needed the engine. */
   #count = 0;
   #isSettled = false;
+  /** Why messages since the last `settle` were not opened. */
+  #failure: Error | undefined;
 
   constructor(engine: Engine, addresses: Addresses) {
     this.#engine = engine;
@@ -141,6 +147,9 @@ export class BurstOpener implements Opener, Owner {
   settle(): void {
     this.run();
     this.#isSettled = true;
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure) throw failure;
   }
 
   run(): void {
@@ -150,7 +159,12 @@ export class BurstOpener implements Opener, Owner {
     const opened = this.#opened;
     const first = this.#count - size;
     opened.fill(0, first, this.#count);
-    this.#engine.run();
+    try {
+      this.#engine.run();
+    } catch (error) {
+      this.#failure ??= error as Error;
+      return;
+    }
     const { tags } = this.#engine;
     for (let i = 0; i < size; i++) {
       opened[first + i] = Number(equalTags(tags, i * TAG_WORDS, buffers[i], offsets[i] + lengths[i]));

@@ -34,7 +34,7 @@ const RING_BURST = 128;
 
 /** Whose jobs are in the engine. */
 export interface Owner {
-  /** Has them run, if there are any. */
+  /** Has them run, if there are any. Does not throw: the user hears of a failure, not who came upon it. */
   run(): void;
 }
 
