@@ -1,6 +1,6 @@
 // Sealers and openers over an engine: they check what they are given, and judge what has come of it.
-// Promises: a message that was not sealed is zeroed, and its own user's next `settle` throws; tags are compared in constant time, and what is not authentic is
-// told so. Buffers are kept alive until their burst has run.
+// Promises: a message that was not sealed is zeroed, and its own user's next `settle` throws; tags are compared in constant
+// time, and what is not authentic is told so. Buffers are kept alive until their burst has run.
 // Read on: ../../suite.ts (Sealer, Opener); engine.ts.
 
 import { BATCH_CAPACITY } from '../../batches.js';
@@ -27,6 +27,8 @@ class Batch {
   /** Kept alive, like the buffers. */
   aad: Uint8Array = NO_AAD;
   size = 0;
+  /** Why messages since the last `settle` were not done. Whoever made them run may be somebody else, or just be erasing. */
+  failure: Error | undefined;
 
   put(buffer: Uint8Array, offset: number, length: number): void {
     const place = this.size++;
@@ -34,14 +36,19 @@ class Batch {
     this.offsets[place] = offset;
     this.lengths[place] = length;
   }
+
+  /** Tells of a failure, once. */
+  throwFailure(): void {
+    const { failure } = this;
+    this.failure = undefined;
+    if (failure) throw failure;
+  }
 }
 
 export class BurstSealer implements Sealer, Owner {
   readonly #engine: Engine;
   readonly #addresses: Addresses;
   readonly #batch = new Batch();
-  /** Why messages since the last `settle` were not sealed. Whoever made them run may be somebody else, or just be erasing. */
-  #failure: Error | undefined;
 
   constructor(engine: Engine, addresses: Addresses) {
     this.#engine = engine;
@@ -74,9 +81,7 @@ export class BurstSealer implements Sealer, Owner {
 
   settle(): void {
     this.run();
-    const failure = this.#failure;
-    this.#failure = undefined;
-    if (failure) throw failure;
+    this.#batch.throwFailure();
   }
 
   run(): void {
@@ -86,7 +91,7 @@ export class BurstSealer implements Sealer, Owner {
       this.#engine.run();
     } catch (error) {
       zero(batch);
-      this.#failure ??= error as Error;
+      batch.failure ??= error as Error;
     }
     batch.size = 0;
   }
@@ -106,8 +111,6 @@ export class BurstOpener implements Opener, Owner {
   /** Messages since the last `settle`. Those in front of the batch were run when somebody else needed the engine. */
   #count = 0;
   #isSettled = false;
-  /** Why messages since the last `settle` were not opened. */
-  #failure: Error | undefined;
 
   constructor(engine: Engine, addresses: Addresses) {
     this.#engine = engine;
@@ -147,9 +150,7 @@ export class BurstOpener implements Opener, Owner {
   settle(): void {
     this.run();
     this.#isSettled = true;
-    const failure = this.#failure;
-    this.#failure = undefined;
-    if (failure) throw failure;
+    this.#batch.throwFailure();
   }
 
   run(): void {
@@ -162,7 +163,7 @@ export class BurstOpener implements Opener, Owner {
     try {
       this.#engine.run();
     } catch (error) {
-      this.#failure ??= error as Error;
+      this.#batch.failure ??= error as Error;
       return;
     }
     const { tags } = this.#engine;
