@@ -1,77 +1,95 @@
 // Data messages that wait to be opened together, in the order in which they came.
 // Promises: nothing is allocated for a message; who gathers more while these are being handed on has them handed on first.
-// Read on: receive.ts, which fills and empties it; protocol/suite.ts Opener.
+// Read on: receive.ts, which fills, opens and empties it; protocol/suite.ts Opener.
 
 import { openerOf } from '../protocol/batches.js';
 import type { Keypair } from '../protocol/keypair.js';
 import type { Opener, Suite } from '../protocol/suite.js';
+import type { Drop } from './drops.js';
 import type { IndexEntry } from './peer.js';
 import type { Endpoint } from './ports.js';
 
-/** A message and what was found out about it. Used again for others. */
+/** A message, and what has been found out about it since it was gathered. Used again for others. */
 export interface GatheredMessage {
   datagram: Uint8Array;
   /** Where the datagram lies; 0 if that is not known. */
   address: number;
   from: Endpoint;
-  entry: IndexEntry;
-  keypair: Keypair;
-  /** In the opener. */
+  /** What its receiver index stands for. */
+  entry: IndexEntry | undefined;
+  /** What it is opened with. */
+  keypair: Keypair | undefined;
+  /** Why it was not given to the opener. */
+  refused: Drop | undefined;
+  /** In the opener, if it was. */
   place: number;
 }
 
 export class Gathered {
   readonly opener: Opener;
   readonly #messages: GatheredMessage[] = [];
-  #count = 0;
+  /** Keeps what only had to be read from being left out. */
+  touched = 0;
+  #size = 0;
   #next = 0;
-  /** Whether they are opened, and being handed on. */
   #isOpened = false;
 
   constructor(suite: Suite) {
     this.opener = openerOf(suite);
   }
 
-  /** Whether what is in it must be handed on before another message is put in. */
-  get isClosed(): boolean {
-    return this.#isOpened || this.#count === this.opener.capacity;
+  get size(): number {
+    return this.#size;
   }
 
-  /** Takes the message that the opener was given last. */
-  put(
-    datagram: Uint8Array,
-    address: number,
-    from: Endpoint,
-    entry: IndexEntry,
-    keypair: Keypair,
-    place: number,
-  ): void {
-    const message = this.#messages[this.#count];
+  /** Whether they are opened, and being handed on. */
+  get isOpened(): boolean {
+    return this.#isOpened;
+  }
+
+  /** Whether what is in it must be handed on before another message is put in. */
+  get isClosed(): boolean {
+    return this.#isOpened || this.#size === this.opener.capacity;
+  }
+
+  put(datagram: Uint8Array, address: number, from: Endpoint): void {
+    const message = this.#messages[this.#size];
     if (message) {
       message.datagram = datagram;
       message.address = address;
       message.from = from;
-      message.entry = entry;
-      message.keypair = keypair;
-      message.place = place;
-    } else this.#messages.push({ datagram, address, from, entry, keypair, place });
-    this.#count++;
+    } else {
+      const unknown = { entry: undefined, keypair: undefined, refused: undefined, place: 0 };
+      this.#messages.push({ datagram, address, from, ...unknown });
+    }
+    this.#size++;
   }
 
-  /** The next message, opened; `undefined` when there is none, and it is empty again. */
+  /** The message that was put in as number `i`, from 0. */
+  at(i: number): GatheredMessage {
+    return this.#messages[i];
+  }
+
+  /** Does what was given to the opener. From here on they are handed on. */
+  open(): void {
+    this.opener.settle();
+    this.#isOpened = true;
+  }
+
+  /**
+   * The next of those that are opened. `undefined` when there is none: then it is empty again, or what is in it is still
+   * to be opened.
+   */
   take(): GatheredMessage | undefined {
-    if (this.#count > 0 && !this.#isOpened) {
-      this.opener.settle();
-      this.#isOpened = true;
-    }
-    if (this.#next < this.#count) return this.#messages[this.#next++];
+    if (!this.#isOpened) return undefined;
+    if (this.#next < this.#size) return this.#messages[this.#next++];
     this.clear();
     return undefined;
   }
 
   /** Forgets what is in it. */
   clear(): void {
-    this.#count = 0;
+    this.#size = 0;
     this.#next = 0;
     this.#isOpened = false;
   }

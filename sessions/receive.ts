@@ -10,6 +10,7 @@ import {
   REKEY_TIMEOUT_MS,
   TRANSPORT_DATA,
 } from '../protocol/constants.js';
+import type { Keypair } from '../protocol/keypair.js';
 import { TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
 import {
   BAD_TAG,
@@ -26,10 +27,11 @@ import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
 import type { GatheredMessage } from './gathered.js';
 import { consumeInitiation, consumeResponse, endSentInitiation, initiateHandshake } from './handshakes.js';
-import { type Peer, roam } from './peer.js';
+import { type IndexEntry, type Peer, roam } from './peer.js';
 import type { Endpoint } from './ports.js';
 import { flushStaged } from './send.js';
 import { authenticatedPacketReceived, dataReceived, handshakeComplete } from './timers.js';
+import { touch } from './touch.js';
 import { peerCloned } from './tripwire.js';
 
 /** What a datagram turned out to be, or why it was dropped. */
@@ -64,9 +66,13 @@ export function openGathered(context: Context): ReceiveResult | undefined {
   let first: ReceiveResult | undefined;
   let isDone = false;
   try {
-    for (let message = gathered.take(); message; message = gathered.take()) {
-      const result = consumeData(context, message, context.batch.now);
-      first ??= result;
+    // Whoever was told of a message may have gathered another, which is opened next.
+    while (gathered.size > 0) {
+      if (!gathered.isOpened) openAll(context);
+      for (let message = gathered.take(); message; message = gathered.take()) {
+        const result = message.refused ?? consumeData(context, message, context.batch.now);
+        first ??= result;
+      }
     }
     isDone = true;
   } finally {
@@ -76,7 +82,7 @@ export function openGathered(context: Context): ReceiveResult | undefined {
   return first;
 }
 
-/** Handles a handshake message; of data, finds out whose it is, and gathers it: then the answer is `undefined`. */
+/** Handles a handshake message; gathers data: then the answer is `undefined`. */
 function takeIn(
   context: Context,
   datagram: Uint8Array,
@@ -85,7 +91,10 @@ function takeIn(
 ): ReceiveResult | undefined {
   const type = messageType(datagram);
   if (type === undefined) return context.drops.drop('malformed');
-  if (type === TRANSPORT_DATA) return gatherData(context, datagram, from, address);
+  if (type === TRANSPORT_DATA) {
+    context.gathered.put(datagram, address, from);
+    return undefined;
+  }
   // What came before it is not to find other keys than it was sealed under.
   openGathered(context);
   // Read before anything is consumed: a clone must not go on with what its sibling holds too.
@@ -109,34 +118,51 @@ function takeIn(
   }
 }
 
-function gatherData(
-  context: Context,
-  datagram: Uint8Array,
-  from: Endpoint,
-  address: number,
-): Drop | undefined {
-  const { drops, gathered } = context;
+/**
+ * Opens all that is gathered, step by step for all of it: with one message after the other each would wait for memory by
+ * itself, and of very many peers hardly anything is in a cache (docs/performance.md "The device around the cipher").
+ */
+function openAll(context: Context): void {
+  const { gathered, indices } = context;
+  // First: whoever hears of a fork may open what is gathered himself.
   const epoch = enterForData(context);
-  if (epoch === NO_EPOCH) return drops.drop('staleEpoch');
-  if (context.held) return drops.drop('held');
-  const entry = context.indices.lookup(readU32(datagram, TRANSPORT.receiver));
-  const keypair = entry?.keypair;
-  if (!entry || !keypair) return drops.drop('unknownIndex');
-  if (keypair.receiveEpoch !== epoch) return drops.drop('staleEpoch');
-  if (context.batch.now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
-  const place = beginOpening(gathered.opener, keypair, datagram, address);
-  if (place === REPLAYED_COUNTER) return drops.drop('replayedCounter');
-  gathered.put(datagram, address, from, entry, keypair, place);
-  return undefined;
+  for (let i = 0; i < gathered.size; i++) {
+    const message = gathered.at(i);
+    message.entry = indices.lookup(readU32(message.datagram, TRANSPORT.receiver));
+  }
+  let touched = 0;
+  for (let i = 0; i < gathered.size; i++) touched += touch(gathered.at(i));
+  gathered.touched = touched;
+  try {
+    for (let i = 0; i < gathered.size; i++) {
+      const message = gathered.at(i);
+      message.refused = beginData(context, message, epoch);
+    }
+  } finally {
+    // Even if that failed: an opener that kept some of them would write where other datagrams lie by then.
+    gathered.open();
+  }
 }
 
-function consumeData(
-  context: Context,
-  { datagram, address, from, entry, keypair, place }: GatheredMessage,
-  now: number,
-): ReceiveResult {
+/** Gives a message to the opener, or tells why not. */
+function beginData(context: Context, message: GatheredMessage, epoch: number): Drop | undefined {
+  const { batch, drops, gathered } = context;
+  const keypair = message.entry?.keypair;
+  message.keypair = keypair;
+  if (epoch === NO_EPOCH) return drops.drop('staleEpoch');
+  if (context.held) return drops.drop('held');
+  if (!keypair) return drops.drop('unknownIndex');
+  if (keypair.receiveEpoch !== epoch) return drops.drop('staleEpoch');
+  if (batch.now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
+  message.place = beginOpening(gathered.opener, keypair, message.datagram, message.address);
+  return message.place === REPLAYED_COUNTER ? drops.drop('replayedCounter') : undefined;
+}
+
+function consumeData(context: Context, message: GatheredMessage, now: number): ReceiveResult {
+  const { datagram, address, from, place } = message;
   const { drops } = context;
-  const { peer } = entry;
+  const { peer } = message.entry as IndexEntry;
+  const keypair = message.keypair as Keypair;
   // A message before this one, or whoever heard of it, may have ended the session.
   if (context.held) return drops.drop('held');
   if (keypair.receiveEpoch !== context.epoch) return drops.drop('staleEpoch');

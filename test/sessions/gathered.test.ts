@@ -7,7 +7,7 @@ import type { Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { Gathered } from '../../sessions/gathered.js';
 import { Keypairs } from '../../sessions/keypairs.js';
-import { DeferringSealer, deferring } from '../support/deferring.js';
+import { DeferringOpener, DeferringSealer, deferring } from '../support/deferring.js';
 import { Ledger } from '../support/ledger.js';
 import { type Datagram, type EndOptions, Pair, payloadOf } from '../support/pair.js';
 
@@ -283,7 +283,94 @@ describe('what is opened late', () => {
       pair.b.vmgenid.check();
     });
     expect(heard(pair)).toEqual([]);
+    expect(pair.b.drops.unknownIndex).toBe(2);
+  });
+
+  it('is lost if a fork is noticed while what came before it is handed on', () => {
+    const pair = connected({
+      b: {
+        onPacket: packet => {
+          if (payloadOf(packet) !== '1') return;
+          pair.b.source.fork(new Uint8Array(16).fill(9));
+          pair.b.vmgenid.check();
+        },
+      },
+    });
+    gather(pair, sealed(pair, '1', '2', '3'));
+    expect(heard(pair)).toEqual(['1']);
     expect(pair.b.drops.staleEpoch).toBe(2);
+  });
+
+  it('is handed on once, whoever is told of a fork at its door hands in another', () => {
+    let isForked = false;
+    const results: unknown[] = [];
+    const pair: Pair = connected({
+      b: {
+        device: {
+          forkPolicy: 'expire-sending',
+          onEvent: ({ type }) => {
+            if (type !== 'vmFork') return;
+            isForked = true;
+            results.push(pair.b.device.receiveDatagram(third.bytes.slice(), third.from));
+          },
+        },
+      },
+    });
+    const [first, second, third] = sealed(pair, '1', '2', '3');
+    gather(pair, [first, second], () => pair.b.source.fork(new Uint8Array(16).fill(9)));
+    expect(isForked).toBe(true);
+    expect(results).toEqual(['data']);
+    expect(heard(pair)).toEqual(['1', '2', '3']);
+  });
+
+  describe('when the opener fails at one of a batch', () => {
+    /**
+     * Three messages, the second of which it refuses; then their memory is used for something else, and another message
+     * comes. How many of the three the cipher is given now.
+     */
+    const openedTooLate = (settles: boolean): number => {
+      const memory: Uint8Array[] = [];
+      const given: Uint8Array[] = [];
+      let calls = Number.POSITIVE_INFINITY;
+      const watched: Suite = Object.assign(Object.create(nobleSuite) as Suite, {
+        open: (...job: Parameters<Suite['open']>) => {
+          given.push(job[3]);
+          return nobleSuite.open(...job);
+        },
+      });
+      const failing: Suite = Object.assign(Object.create(nobleSuite) as Suite, {
+        opener: () => {
+          const opener = new DeferringOpener(watched);
+          const open = opener.open.bind(opener);
+          opener.open = (...job) => {
+            if (--calls === 0) throw new Error('no cipher today');
+            return open(...job);
+          };
+          return opener;
+        },
+      });
+      const pair = connected({ suite: failing });
+      const [next, ...datagrams] = sealed(pair, 'next', '1', '2', '3');
+      memory.push(...datagrams.map(({ bytes }) => bytes.slice()));
+      pair.b.received.length = 0;
+      pair.b.device.cork();
+      for (const bytes of memory) pair.b.device.gatherDatagram(bytes, pair.a.endpoint);
+      calls = 2;
+      if (!settles) vi.spyOn(Gathered.prototype, 'open').mockImplementationOnce(() => {});
+      expect(() => pair.b.device.uncork()).toThrow('no cipher today');
+      given.length = 0;
+      pair.b.device.gatherDatagram(next.bytes, next.from);
+      expect(heard(pair)).toEqual(['next']);
+      return given.filter(bytes => memory.includes(bytes)).length;
+    };
+
+    it('the batch is lost, and its memory is let alone from then on', () => {
+      expect(openedTooLate(true)).toBe(0);
+    });
+
+    it('control: had the opener kept what it was given, it would write where something else lies by then', () => {
+      expect(openedTooLate(false)).toBe(1);
+    });
   });
 
   describe('when its session is wiped by whoever hears of a packet before it', () => {
