@@ -23,7 +23,11 @@ export function registerDaemon(program: Command, io: CliIo, finish: Finish): voi
     // Else the flags of a daemon would be taken from the commands that have them too.
     .enablePositionalOptions()
     .action(async (name: string | undefined, flags: DaemonFlags) => {
-      if (name === undefined) return program.help({ error: true });
+      if (name === undefined) {
+        const isAsked = (flag: string) => program.getOptionValueSource(flag) === 'cli';
+        if (!program.options.some(option => isAsked(option.attributeName()))) program.help({ error: true });
+        program.error('the name of an interface is missing');
+      }
       const meant = program.commands.map(command => command.name()).find(known => isNearMiss(name, known));
       if (meant !== undefined) program.error(`unknown command '${name}' (Did you mean ${meant}?)`);
       finish(await daemon(io, name, flags));

@@ -60,8 +60,8 @@ export async function status(io: CliIo, options: StatusOptions = {}): Promise<nu
     }
   }
   if (shown > 0) return failed ? 1 : 0;
-  const found = names.length === 0 ? 'no interface has a socket there' : 'none of its sockets is ours';
-  throw new CliError('ERR_CLI_NO_DAEMON', `no wireonce runs: ${folder}: ${found}`, {
+  const found = names.length === 0 ? 'no interface has a socket' : 'none of the sockets is ours';
+  throw new CliError('ERR_CLI_NO_DAEMON', `no wireonce runs: ${found} in ${folder}`, {
     hints: ['start one with: wireonce wg0'],
   });
 }
@@ -85,7 +85,7 @@ const PROBLEMS: Readonly<Record<string, (name: string) => string>> = {
 };
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: ': no such interface, or the kernel runs it',
+  ENOENT: ": no such interface, or one whose WireGuard is the kernel's",
   ECONNREFUSED: ': its socket was left by one that died',
   EACCES: ': no permission',
   EPERM: ': no permission',

@@ -23,3 +23,8 @@ export class VmGenIdError extends Error {
     this.code = code;
   }
 }
+
+/** What a failed system call said, less the call and the path, which is named already: `ENOENT: no such file or directory`. */
+export function systemReason(error: unknown): string {
+  return (error as Error).message.replace(/, [a-z]+( '.*')?$/, '');
+}

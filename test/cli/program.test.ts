@@ -29,6 +29,8 @@ describe('wireonce', () => {
   });
 
   test.each([
+    [['-f'], 'wireonce: the name of an interface is missing\n'],
+    [['--no-tripwire'], 'wireonce: the name of an interface is missing\n'],
     [['genky'], "wireonce: unknown command 'genky' (Did you mean genkey?)\n"],
     [['vmgenid', 'stats'], "wireonce: unknown command 'stats' (Did you mean status?)\n"],
     [['genkey', '--fast'], "wireonce: unknown option '--fast'\n"],

@@ -91,7 +91,7 @@ describe('detectSources', () => {
     const file = join(folder, 'generation');
     expect(find('file', { file })).toMatchObject({
       available: false,
-      reason: expect.stringContaining('ENOENT'),
+      reason: `${file}: ENOENT: no such file or directory`,
     });
     writeFileSync(file, Buffer.alloc(16, 1));
     expect(find('file', { file: { path: file, timing: 'immediate' } })).toEqual({

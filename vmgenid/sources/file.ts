@@ -13,7 +13,7 @@ import {
   watch,
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { VmGenIdError } from '../errors.js';
+import { VmGenIdError, systemReason } from '../errors.js';
 import { VM_GEN_ID_BYTES, generationWords, parseGuid } from '../generation.js';
 import type { GenerationSource, SourceListener, Timing, Uniqueness } from '../source.js';
 
@@ -76,7 +76,7 @@ export class FileSource implements GenerationSource {
     } catch (error) {
       this.#release();
       if (error instanceof VmGenIdError) throw error;
-      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${(error as Error).message}`, {
+      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${systemReason(error)}`, {
         cause: error,
       });
     }

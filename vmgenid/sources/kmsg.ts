@@ -3,7 +3,7 @@
 // Read on: Linux Documentation/ABI/testing/dev-kmsg; random.c add_vmfork_randomness().
 
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { VmGenIdError } from '../errors.js';
+import { VmGenIdError, systemReason } from '../errors.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 
 export interface KmsgSourceOptions {
@@ -85,12 +85,14 @@ export class KmsgSource implements GenerationSource {
       if (record === null) return 'end';
       return isForkRecord(record) ? 'fork' : 'other';
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
+      const { code } = error as NodeJS.ErrnoException;
       if (code === 'EAGAIN') return 'end';
       // Overwritten before it was read, or longer than the buffer: the kernel has moved on to the next one.
       if (code === 'EPIPE' || code === 'EINVAL') return 'lost';
       if (error instanceof VmGenIdError) throw error;
-      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${message}`, { cause: error });
+      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${systemReason(error)}`, {
+        cause: error,
+      });
     }
   }
 
@@ -107,11 +109,11 @@ export function openKmsg(path: string): number {
   try {
     return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
     const reason =
       code === 'EPERM' || code === 'EACCES'
         ? `${code}: reading the kernel log needs CAP_SYSLOG here (see kernel.dmesg_restrict)`
-        : message;
+        : systemReason(error);
     throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', `${path}: ${reason}`, { cause: error });
   }
 }

@@ -3,7 +3,7 @@
 // Read on: Linux include/uapi/linux/vmclock-abi.h, drivers/ptp/ptp_vmclock.c.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { VmGenIdError } from '../errors.js';
+import { VmGenIdError, systemReason } from '../errors.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 
 export interface VmclockSourceOptions {
@@ -51,7 +51,7 @@ export class VmclockSource implements GenerationSource {
     } catch (error) {
       this.#release();
       if (error instanceof VmGenIdError) throw error;
-      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${(error as Error).message}`, {
+      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${systemReason(error)}`, {
         cause: error,
       });
     }
