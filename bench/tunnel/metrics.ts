@@ -41,6 +41,7 @@ export const METRICS: readonly Metric[] = [
   ...[64, 512, 1_420].flatMap(udp),
   less('ping-median', 'ping flood, median', 'µs'),
   less('ping-p99', 'ping flood, 99th percentile', 'µs'),
+  less('ping-cpu', 'CPU time per ping of it', 'µs'),
   less('idle-wake-ups', 'idle, wake-ups', '1/s'),
   less('idle-cpu', 'idle, CPU time', 'ms/s'),
   less('rss', 'memory, resident', 'MiB'),

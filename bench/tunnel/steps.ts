@@ -66,9 +66,15 @@ function udp(packetBytes: number): Step {
 const ping: Step = {
   id: 'ping',
   async run(pair, { pings }) {
+    const before = fineCpuSecondsOf(pair.pids);
     const { timesMs } = await pingFlood(pair.topology, pings);
+    const cpuSeconds = fineCpuSecondsOf(pair.pids) - before;
     const sorted = timesMs.toSorted((a, b) => a - b);
-    return { 'ping-median': quantile(sorted, 0.5) * 1e3, 'ping-p99': quantile(sorted, 0.99) * 1e3 };
+    return {
+      'ping-median': quantile(sorted, 0.5) * 1e3,
+      'ping-p99': quantile(sorted, 0.99) * 1e3,
+      'ping-cpu': (cpuSeconds / timesMs.length) * 1e6,
+    };
   },
 };
 
