@@ -73,10 +73,17 @@ export function succeeded(answer: number, what: string): void {
   if (answer !== 1) throw new ProtocolError('ERR_OPENSSL', `OpenSSL failed to ${what}`);
 }
 
+/** Held for good: they are a few names, and whoever has but the address of one does not keep it alive. */
+const texts = new Map<string, NativeMemory>();
+
 /** A text as C has it, with a zero at its end. */
 export function cText(koffi: Koffi, text: string): NativeMemory {
-  const memory = new NativeMemory(koffi, text.length + 1);
-  memory.bytes.set(new TextEncoder().encode(text));
+  let memory = texts.get(text);
+  if (memory === undefined) {
+    memory = new NativeMemory(koffi, text.length + 1);
+    memory.bytes.set(new TextEncoder().encode(text));
+    texts.set(text, memory);
+  }
   return memory;
 }
 

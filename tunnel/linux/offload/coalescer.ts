@@ -179,14 +179,16 @@ export class Coalescer {
   /** Writes everything, in the order in which each write's first packet came. */
   flush(): void {
     const { write } = this.#options;
+    const count = this.#count;
     this.#openCount = 0;
-    for (let i = 0; i < this.#count; i++) {
+    // Before anything is written: if that fails, the rest is lost, and not written later from memory that others use.
+    this.#count = 0;
+    for (let i = 0; i < count; i++) {
       const run = this.#runs[i];
       this.#finish(run);
       write(run);
       run.first = EMPTY;
     }
-    this.#count = 0;
   }
 
   #add(bytes: Uint8Array, at: number, length: number, address: number): Run {

@@ -321,4 +321,19 @@ describe('the coalescer', () => {
       }),
     );
   });
+
+  it("forgets what it could not write: its memory is somebody else's by the next flush", () => {
+    const written: number[] = [];
+    const coalescer = new Coalescer({
+      joins: { tcp: false, udp: false },
+      write: ({ addresses }) => {
+        if (written.push(addresses[0]) === 1) throw new Error('not today');
+      },
+    });
+    for (const i of [1, 2]) coalescer.push(Uint8Array.of(i), 0, 1, i);
+    expect(() => coalescer.flush()).toThrow('not today');
+    coalescer.push(Uint8Array.of(3), 0, 1, 3);
+    coalescer.flush();
+    expect(written).toEqual([1, 3]);
+  });
 });
