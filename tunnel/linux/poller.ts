@@ -72,13 +72,14 @@ export class Poller {
 
   /**
    * Blocks this thread until something is ready or `timeoutMs` is over (0 looks, -1 waits for ever). Returns one bit
-   * for each place that is ready (`1 << place`), 0 after the time or a signal, or `-errno`.
+   * for each place that is ready (`1 << place`), 0 after the time or a signal. Throws
+   * `ERR_SYSTEM_CALL`: what fails once here fails for ever.
    */
   wait(timeoutMs: number): number {
     const { u32, address } = this.#events;
     const ready = this.#libc.epollWait(this.#fd, address, MAX_POLLED, timeoutMs);
     this.#happened.fill(0);
-    if (ready <= 0) return ready === -EINTR ? 0 : ready;
+    if (ready <= 0) return ready === -EINTR ? 0 : checked(ready, 'epoll_wait');
     let bits = 0;
     for (let at = 0; at < ready * WORDS; at += WORDS) {
       const place = u32[at + DATA_WORD];

@@ -4,7 +4,15 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { TunnelError } from '../../../tunnel/errors.js';
 import { EAGAIN, EBADF, EINVAL, errnoName, systemCallError } from '../../../tunnel/linux/errno.js';
-import { F_GETFL, O_NONBLOCK, O_RDWR, POLLIN, checked, requireLibc } from '../../../tunnel/linux/libc.js';
+import {
+  F_GETFL,
+  type Libc,
+  O_NONBLOCK,
+  O_RDWR,
+  POLLIN,
+  checked,
+  requireLibc,
+} from '../../../tunnel/linux/libc.js';
 import { EventFd, MAX_POLLED, Poller } from '../../../tunnel/linux/poller.js';
 
 const libc = requireLibc();
@@ -102,6 +110,21 @@ describe('Poller', () => {
     expect(poller.wait(1_000)).toBe(2 ** MAX_POLLED - 1);
     expect(() => poller.add(events[0].fd)).toThrow(RangeError);
     for (const event of events) event.close();
+    poller.close();
+  });
+
+  it('says what fails for ever, which whoever waits in a loop would else ask for without end', () => {
+    const broken = new Proxy(libc, {
+      get: (target, name: keyof Libc) => {
+        const value = target[name];
+        if (name === 'epollWait') return () => -EBADF;
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const poller = new Poller(broken);
+    expect(() => poller.wait(0)).toThrow(
+      expect.objectContaining({ code: 'ERR_SYSTEM_CALL', errno: 'EBADF' }),
+    );
     poller.close();
   });
 });
