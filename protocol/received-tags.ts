@@ -12,7 +12,7 @@ const FIRST_ENTRIES = 64;
  * Which counter an entry is for need not be kept. While the ring is longer than the highest counter, entry and counter
  * are the same number. From then on there is an entry for each bit of the replay filter, and it was last written by the
  * one counter that this bit stands for: the next that shares it is a ring ahead, and moves the window past the first.
- * So `of` is right for a counter that `ReplayFilter.accepted` knows, and must be asked for no other.
+ * So `of` is right for a counter that `ReplayFilter.accepted` knows; what it says of any other means nothing.
  */
 export class ReceivedTags {
   #ring: Uint32Array<ArrayBuffer> | undefined;

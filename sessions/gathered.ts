@@ -1,5 +1,6 @@
 // Data messages that wait to be opened together, in the order in which they came.
 // Promises: nothing is allocated for a message; who gathers more while these are being handed on has them handed on first.
+// That may be before the packet of the one in hand, of which listeners hear before it is delivered.
 // Read on: receive.ts, which fills, opens and empties it; protocol/suite.ts Opener.
 
 import { openerOf } from '../protocol/batches.js';
@@ -87,7 +88,7 @@ export class Gathered {
     return undefined;
   }
 
-  /** Forgets what is in it. */
+  /** Empties it. Until they are used again its places go on holding what was in them. */
   clear(): void {
     this.#size = 0;
     this.#next = 0;

@@ -1,5 +1,6 @@
 // The receiving path, from a datagram to a delivered packet.
-// Promises: nothing changes that authentication did not earn; whatever is refused is counted by its reason.
+// Promises: nothing changes that authentication did not earn; whatever is refused is counted by its reason. What is lost
+// behind an exception, of a listener or of the cipher, was not refused, and is not counted.
 // Read on: WireGuard paper 5.4.6, 6.5; Linux drivers/net/wireguard/receive.c.
 
 import {
@@ -11,7 +12,7 @@ import {
   TRANSPORT_DATA,
 } from '../protocol/constants.js';
 import type { Keypair } from '../protocol/keypair.js';
-import { TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
+import { type MessageType, TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
 import {
   BAD_TAG,
   REPLAYED_COUNTER,
@@ -43,7 +44,13 @@ const REKEY_ON_RECEIVE_MS = REJECT_AFTER_TIME_MS - KEEPALIVE_TIMEOUT_MS - REKEY_
 /** Takes a datagram from the wire. Data is decrypted in place: the content of `datagram` is undefined afterwards. */
 export function receiveDatagram(context: Context, datagram: Uint8Array, from: Endpoint): ReceiveResult {
   openGathered(context);
-  return takeIn(context, datagram, from, 0) ?? (openGathered(context) as ReceiveResult);
+  const type = messageType(datagram);
+  if (type !== TRANSPORT_DATA) return receiveHandshake(context, type, datagram, from);
+  // Before it is put in: whoever hears of a fork may open what is gathered, and may gather more.
+  const epoch = enterForData(context);
+  openGathered(context);
+  context.gathered.put(datagram, 0, from);
+  return openGathered(context, epoch) as ReceiveResult;
 }
 
 /**
@@ -57,18 +64,28 @@ export function gatherDatagram(
   address: number,
 ): void {
   if (context.gathered.isClosed) openGathered(context);
-  takeIn(context, datagram, from, address);
+  const type = messageType(datagram);
+  if (type === TRANSPORT_DATA) {
+    context.gathered.put(datagram, address, from);
+    return;
+  }
+  // What came before a handshake is not to find other keys than it was sealed under.
+  if (type !== undefined) openGathered(context);
+  receiveHandshake(context, type, datagram, from);
 }
 
-/** Opens what was gathered and hands it on, in its order. Returns what the first of it turned out to be. */
-export function openGathered(context: Context): ReceiveResult | undefined {
+/**
+ * Opens what was gathered and hands it on, in its order. `epoch`: what `enterForData` has just said, if it was asked.
+ * Returns what the first of it turned out to be.
+ */
+export function openGathered(context: Context, epoch?: number): ReceiveResult | undefined {
   const { gathered } = context;
   let first: ReceiveResult | undefined;
   let isDone = false;
   try {
     // Whoever was told of a message may have gathered another, which is opened next.
-    while (gathered.size > 0) {
-      if (!gathered.isOpened) openAll(context);
+    for (let entered = epoch; gathered.size > 0; entered = undefined) {
+      if (!gathered.isOpened) openAll(context, entered);
       for (let message = gathered.take(); message; message = gathered.take()) {
         const result = message.refused ?? consumeData(context, message, context.batch.now);
         first ??= result;
@@ -76,27 +93,20 @@ export function openGathered(context: Context): ReceiveResult | undefined {
     }
     isDone = true;
   } finally {
-    // Somebody threw who was told of a message. The others are lost: whoever gave them may use their memory again.
+    // Somebody threw: the opener, or who was told of a message. The others are lost, since whoever gave them may use
+    // their memory again.
     if (!isDone) gathered.clear();
   }
   return first;
 }
 
-/** Handles a handshake message; gathers data: then the answer is `undefined`. */
-function takeIn(
+function receiveHandshake(
   context: Context,
+  type: MessageType | undefined,
   datagram: Uint8Array,
   from: Endpoint,
-  address: number,
-): ReceiveResult | undefined {
-  const type = messageType(datagram);
+): ReceiveResult {
   if (type === undefined) return context.drops.drop('malformed');
-  if (type === TRANSPORT_DATA) {
-    context.gathered.put(datagram, address, from);
-    return undefined;
-  }
-  // What came before it is not to find other keys than it was sealed under.
-  openGathered(context);
   // Read before anything is consumed: a clone must not go on with what its sibling holds too.
   const epoch = enter(context);
   if (epoch === NO_EPOCH) return context.drops.drop('staleEpoch');
@@ -122,10 +132,10 @@ function takeIn(
  * Opens all that is gathered, step by step for all of it: with one message after the other each would wait for memory by
  * itself, and of very many peers hardly anything is in a cache (docs/performance.md "The device around the cipher").
  */
-function openAll(context: Context): void {
+function openAll(context: Context, entered: number | undefined): void {
   const { gathered, indices } = context;
-  // First: whoever hears of a fork may open what is gathered himself.
-  const epoch = enterForData(context);
+  // First: whoever hears of a fork may open what is gathered himself, and then there is nothing left.
+  const epoch = entered ?? enterForData(context);
   for (let i = 0; i < gathered.size; i++) {
     const message = gathered.at(i);
     message.entry = indices.lookup(readU32(message.datagram, TRANSPORT.receiver));

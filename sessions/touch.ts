@@ -6,10 +6,10 @@ import { TRANSPORT, readU32 } from '../protocol/messages.js';
 import type { GatheredMessage } from './gathered.js';
 
 /**
- * Reads a word of each thing that opening this message, whose `entry` is known, will read. The processor fetches from
- * many places at a time, as long as none is needed to find the next: so one call after the other waits for memory once,
- * where one message opened after the other waits for each. Whoever calls must use the result, or the engine saves itself
- * the reading.
+ * Reads a word of whatever opening this message, whose `entry` is known, will read of its keypair and peer. The processor
+ * fetches from many places at a time, as long as none is needed to find the next: so one call after the other waits for
+ * memory once, where one message opened after the other waits for each. Whoever calls must use the result, or the engine
+ * saves itself the reading.
  */
 export function touch({ datagram, from, entry }: GatheredMessage): number {
   const keypair = entry?.keypair;

@@ -280,8 +280,11 @@ export class DeviceLoop {
     // While the interface is down nothing is taken, whichever way it comes.
     if (!this.#configuration.socket) return;
     const from = this.#configuration.relays.from(name, ip, port, text);
-    this.device.gatherDatagram(datagram, from, this.#options.libc.addressOf(datagram));
-    this.#tunIo.flush();
+    try {
+      this.device.gatherDatagram(datagram, from, this.#options.libc.addressOf(datagram));
+    } finally {
+      this.#tunIo.flush();
+    }
   }
 
   /** Looks at the generation now, and responds if the machine was forked. */
@@ -362,9 +365,12 @@ export class DeviceLoop {
     try {
       return socket.receive(fd, this.#handle) > 0 && !socket.isDrained;
     } finally {
-      this.device.uncork();
-      // What was delivered lies where the next batch will.
-      this.#tunIo.flush();
+      try {
+        this.device.uncork();
+      } finally {
+        // What was delivered lies where the next batch will.
+        this.#tunIo.flush();
+      }
     }
   }
 

@@ -24,7 +24,7 @@ class Batch {
   readonly buffers: Uint8Array[] = Array.from({ length: BATCH_CAPACITY }, () => NO_AAD);
   readonly offsets = new Uint32Array(BATCH_CAPACITY);
   readonly lengths = new Uint32Array(BATCH_CAPACITY);
-  /** Kept alive, like the buffers. */
+  /** The last one is kept alive: there is at most one message that has any, sealed or opened by itself. */
   aad: Uint8Array = NO_AAD;
   size = 0;
   /** Why messages since the last `settle` were not done. Whoever made them run may be somebody else, or just be erasing. */
