@@ -71,6 +71,8 @@ export interface DeviceThreadOptions {
 const SEED_BYTES = 32;
 /** wireguard-go's, and the kernel's: what is left of 1,500 bytes in the worst case. */
 const DEFAULT_MTU = 1_420;
+/** The thread makes next to no garbage: room for more of it is memory that lies there (docs/performance.md). */
+const YOUNG_GENERATION_MIB = 3;
 
 interface Waiting {
   resolve(answer: Answers[Question['kind']]): void;
@@ -123,6 +125,7 @@ export class DeviceThread implements UapiBackend {
     this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {
       workerData: this.#settings,
       name: 'device',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
     this.ended = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromWorker) => {
