@@ -5,10 +5,12 @@ import { describe, expect, it } from 'vitest';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { deferring } from '../support/deferring.js';
 import { type Datagram, Pair, payloadOf } from '../support/pair.js';
+import { nativeSuites } from '../support/suites.js';
 
 const SUITES = [
   ['one by one', nobleSuite],
   ['in batches', deferring(nobleSuite)],
+  ...nativeSuites.map(suite => [`by ${suite.name}`, suite] as const),
 ] as const;
 const POLICIES = ['wipe', 'expire-sending', 'hold'] as const;
 
