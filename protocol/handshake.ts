@@ -98,8 +98,8 @@ export function createInitiation(
     return new SentInitiation(suite, state, ephemeral);
   } finally {
     shared.fill(0);
-    suite.forget();
     if (!done) storage.fill(0);
+    suite.forget();
   }
 }
 
@@ -152,8 +152,8 @@ export class SentInitiation {
       return true;
     } finally {
       shared.fill(0);
-      suite.forget();
       state.wipe();
+      suite.forget();
     }
   }
 
@@ -203,8 +203,8 @@ export function receiveInitiation(
     );
   } finally {
     shared.fill(0);
-    suite.forget();
     if (!done) state.wipe();
+    suite.forget();
   }
 }
 
@@ -259,8 +259,8 @@ export class ReceivedInitiation {
       ephemeral.set(this.#ephemeral);
       return new ConsumedInitiation(this.#suite, kept, ephemeral, timestamp, this.#senderIndex);
     } finally {
-      this.#suite.forget();
       this.discard();
+      this.#suite.forget();
     }
   }
 
@@ -335,8 +335,8 @@ export class ConsumedInitiation {
       return true;
     } finally {
       shared.fill(0);
-      suite.forget();
       this.wipe();
+      suite.forget();
     }
   }
 

@@ -222,9 +222,7 @@ export class Device {
     this.wipe();
     context.held = false;
     for (const peer of context.peers.values()) peer.usable = false;
-    this.#identityBlock.fill(0);
-    context.local = undefined;
-    context.cookies.own = undefined;
+    this.#forgetIdentity();
     if (!privateKey || privateKey.every(byte => byte === 0)) return;
 
     const own = {
@@ -439,13 +437,21 @@ export class Device {
   close(): void {
     for (const unregister of this.#unregister.splice(0)) unregister();
     try {
-      for (const { publicKey } of this.peers()) this.removePeer(publicKey);
-      this.setPrivateKey();
+      this.wipe();
     } finally {
-      // All keys lie there: they go even if a peer could not be taken away in order.
+      // Even if that failed: there are no sessions any more, so that taking the peers away fails no more, and nobody is
+      // left to seal under what the slabs hold then.
+      for (const { publicKey } of this.peers()) this.removePeer(publicKey);
+      this.#forgetIdentity();
       this.#identitySlab.release();
       this.#sessionSlab.release();
     }
+  }
+
+  #forgetIdentity(): void {
+    this.#identityBlock.fill(0);
+    this.#context.local = undefined;
+    this.#context.cookies.own = undefined;
   }
 
   #addPeer(id: string, publicKey: Uint8Array): Peer {

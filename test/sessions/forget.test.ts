@@ -5,7 +5,7 @@ import type { Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import type { ForkPolicy } from '../../sessions/events.js';
 import type { KeyMemory } from '../../sessions/ports.js';
-import { Pair } from '../support/pair.js';
+import { End, Pair, introduce, packetBetween } from '../support/pair.js';
 
 const ID = new Uint8Array(16).fill(0xf0);
 
@@ -83,6 +83,29 @@ it('a device that is closed while its suite fails to forget leaves no key in mem
   trouble.isDue = true;
   expect(() => pair.a.device.close()).toThrow('it cannot forget');
   expect(isErased()).toBe(true);
+});
+
+it('a device that could not be closed in order has no session left to seal or open under zeros', () => {
+  const { pair, trouble } = forgetful();
+  const third = new End(3, pair.clock, nobleSuite, {});
+  introduce(pair.a, third);
+  introduce(third, pair.a);
+  const toThird = packetBetween(pair.a, third);
+  const toUs = packetBetween(third, pair.a);
+  pair.a.device.sendPacket(toThird);
+  for (const initiation of pair.a.take()) third.receive(initiation);
+  for (const response of third.take()) pair.a.receive(response);
+  for (const data of pair.a.take()) third.receive(data);
+  expect([pair.a.device.sendPacket(toThird), third.device.sendPacket(toUs)]).toEqual(['sent', 'sent']);
+  pair.a.take();
+  trouble.isDue = true;
+  expect(() => pair.a.device.close()).toThrow('it cannot forget');
+  trouble.isDue = false;
+  expect(pair.a.device.sendPacket(toThird)).toEqual({ drop: 'unknownPeer' });
+  expect(third.take().map(data => pair.a.receive(data))).toEqual([{ drop: 'unknownIndex' }]);
+  pair.advance(600_000);
+  expect(pair.a.sent).toEqual([]);
+  expect(pair.a.device.peers()).toEqual([]);
 });
 
 it.each(['the device is wiped', 'the identity is changed'])(
