@@ -79,6 +79,15 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/**
+ * A process that exits waits for its threads, and one of ours may sleep in the kernel until a packet comes: it is told.
+ * What has no time to close in order loses its memory with the process, and its interface with the descriptor.
+ */
+const running = new Set<DeviceThread>();
+process.on('exit', () => {
+  for (const thread of running) void thread.close();
+});
+
 export class DeviceThread implements UapiBackend {
   /** Settles when the thread has ended: `gone` when the interface was deleted. Rejects when the thread failed. */
   readonly ended: Promise<'gone' | 'closed'>;
@@ -127,6 +136,7 @@ export class DeviceThread implements UapiBackend {
       name: 'device',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
+    running.add(this);
     this.ended = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromWorker) => {
         if (!('ended' in message)) this.#hear(message);
@@ -299,6 +309,7 @@ export class DeviceThread implements UapiBackend {
 
   #stopped(error: Error): void {
     this.#over = true;
+    running.delete(this);
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }

@@ -3,7 +3,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { socketPath } from '../../../tunnel/uapi/index.js';
 import { run, until } from '../support/run.js';
@@ -163,6 +164,38 @@ describe('the end', () => {
       await isGone(machine);
     },
   );
+
+  test('a second signal ends it at once, wherever the first has brought it', async () => {
+    for (let i = 0; i < 8; i++) {
+      const machine = await Machine.start();
+      process.kill(machine.pid, 'SIGTERM');
+      process.kill(machine.pid, 'SIGTERM');
+      expect([0, 143]).toContain(await machine.ended());
+      expect(await links(machine.namespace)).not.toContain(machine.name);
+    }
+  });
+
+  test('a process that exits without closing its device thread does exit', async () => {
+    const ns = await namespace();
+    const at = (module: string) => JSON.stringify(new URL(module, pathToFileURL(PROGRAM)).href);
+    const script = `
+      const { DeviceThread } = await import(${at('../tunnel/device-thread.js')});
+      const { openCrng } = await import(${at('../tunnel/open-crng.js')});
+      const { openVmGenId } = await import(${at('../vmgenid/index.js')});
+      const vmgenid = await openVmGenId();
+      const { crng } = await openCrng({ vmgenid });
+      await DeviceThread.start({ tun: { name: '${freshName()}' }, vmgenid, crng, version: '' });
+      // By now it sleeps.
+      setTimeout(() => process.exit(7), 500);`;
+    const path = join(folder(), 'exits.mjs');
+    writeFileSync(path, script);
+    const { status, stderr } = spawnSync('ip', ['netns', 'exec', ns, process.execPath, path], {
+      encoding: 'utf8',
+      timeout: 60_000,
+      killSignal: 'SIGKILL',
+    });
+    expect([status, stderr]).toEqual([7, '']);
+  });
 
   test('the link’s deletion ends it with 0', async () => {
     const machine = await Machine.start();
