@@ -59,7 +59,7 @@ export async function status(io: CliIo, options: StatusOptions = {}): Promise<nu
       printLine(io.stderr, `wireonce: ${(error as Error).message}`);
     }
   }
-  if (shown > 0) return failed ? 1 : 0;
+  if (shown > 0 || failed) return failed ? 1 : 0;
   const found = names.length === 0 ? 'no interface has a socket' : 'none of the sockets is ours';
   throw new CliError('ERR_CLI_NO_DAEMON', `no wireonce runs: ${found} in ${folder}`, {
     hints: ['start one with: wireonce wg0'],

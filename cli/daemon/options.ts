@@ -16,6 +16,7 @@ import {
   type SettingsDraft,
 } from '../../tunnel/daemon-config.js';
 import { CliError } from '../errors.js';
+import { READY_FD } from './background.js';
 import type { CliIo } from '../io.js';
 
 /** As commander gives them: texts by the names of the flags. */
@@ -151,7 +152,25 @@ export function readDaemonOptions(
     if (value !== undefined) readInto(draft, id, value, variable);
   }
   for (const { setting, value, shown } of given(flags)) readInto(draft, setting.toLowerCase(), value, shown);
+  warnings.push(...strangersIn(io.env), ...hookWarnings(draft));
   return { foreground: flags.foreground === true, settings: draft, peers, warnings };
+}
+
+/** A variable that is none of ours may be one of ours, misspelt: nobody would notice that `strict` is not on. */
+function strangersIn(env: CliIo['env']): string[] {
+  const ours = new Set<string>([CONFIG_VARIABLE, READY_FD, 'WIREONCE_DEBUG']);
+  for (const { name } of SETTINGS.values()) ours.add(variableOf(name));
+  return Object.keys(env)
+    .filter(name => name.startsWith('WIREONCE_') && !ours.has(name))
+    .map(name => `${name} is no setting, and is ignored`);
+}
+
+function hookWarnings({ hook, hookToken }: SettingsDraft): string[] {
+  if (hook === undefined) return hookToken === undefined ? [] : ['there is a HookToken, and no Hook'];
+  if (hookToken !== undefined || hook.startsWith('/')) return [];
+  return [
+    `Hook ${hook} has no HookToken: every user of this machine may tell of forks, and end all sessions`,
+  ];
 }
 
 /** The arguments that say the same to a daemon in the background, whose folder is another. */

@@ -44,6 +44,7 @@ describe('hintsFor', () => {
     expect(hints({ protection: 'none' })).toContain('nothing tells of a fork');
     expect(hints({ protection: 'delayed' })).toContain('HoldBackMs');
     expect(hints({ protection: 'delayed', holdBackMs: 300 })).toBe('');
+    expect(hints({ protection: 'delayed', holdBackMs: 1 })).toContain('1 ms is less than has been measured');
     expect(hints({ clockBehindMs: 3_599_600 })).toContain('left the clock 3600 s behind');
     const keyMemory = { bytes: 4_096, lockedBytes: 0, refused: 'mlock: ENOMEM' };
     expect(hints({ keyMemory })).toContain('kept out of swap and core dumps: mlock: ENOMEM');

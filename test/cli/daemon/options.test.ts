@@ -39,6 +39,27 @@ test('nothing said is nothing set', () => {
   expect(read(flags())).toEqual({ foreground: false, settings: {}, peers: [], warnings: [] });
 });
 
+test('a variable that looks like one of ours, and is none, is warned of', () => {
+  const env = {
+    WIREONCE_STRICTT: 'true',
+    WIREONCE_STRICT: 'true',
+    WIREONCE_CONFIG: '',
+    WIREONCE_DEBUG: '1',
+    HOME: '/',
+  };
+  expect(read(flags(), env).warnings).toEqual(['WIREONCE_STRICTT is no setting, and is ignored']);
+});
+
+test('a hook that every user may call is warned of, and a token without a hook', () => {
+  const warningsOf = (env: Record<string, string>) => read(flags(), env).warnings;
+  expect(warningsOf({ WIREONCE_HOOK: '127.0.0.1:7777' })).toEqual([
+    expect.stringContaining('has no HookToken'),
+  ]);
+  expect(warningsOf({ WIREONCE_HOOK: '127.0.0.1:7777', WIREONCE_HOOK_TOKEN: 'x' })).toEqual([]);
+  expect(warningsOf({ WIREONCE_HOOK: '/run/hook' })).toEqual([]);
+  expect(warningsOf({ WIREONCE_HOOK_TOKEN: 'x' })).toEqual(['there is a HookToken, and no Hook']);
+});
+
 test('flags win over the environment, and that over the file', () => {
   file(
     `[Interface]\nHoldBackMs = 1\nForkPolicy = hold\nMetrics = 1\n[Peer]\nPublicKey = ${keyText(1)}\nEndpoint = ws://h`,
@@ -133,7 +154,7 @@ describe('the file', () => {
   });
 
   test('that holds a token and is open to all is warned of', () => {
-    const path = file('[Interface]\nHookToken = x\n', 'wg0.conf', 0o644);
+    const path = file('[Interface]\nHook = /run/hook\nHookToken = x\n', 'wg0.conf', 0o644);
     expect(read(flags()).warnings).toEqual([expect.stringContaining(`chmod 600 ${path}`)]);
     file('[Interface]\nStrict = true\n', 'wg0.conf', 0o644);
     expect(read(flags()).warnings).toEqual([]);
