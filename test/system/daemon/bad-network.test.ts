@@ -12,6 +12,7 @@ import { udpSocket } from './support/sockets.js';
 const HARM: Harm = { loss: 0.3, duplication: 0.2, reordering: 0.2 };
 const MESSAGES = 2_000;
 const PORT = 9_000;
+const UDP_ATTEMPTS = 4;
 const THEIRS: readonly Kind[] = ['wireonce', 'wireguard-go'];
 
 afterEach(closeMachines);
@@ -87,6 +88,19 @@ test('the same network without a tunnel delivers many twice (control)', async ()
   expect(relay.counters.lost).toBeGreaterThan(MESSAGES / 10);
 });
 
+/** Of three datagrams one is lost: iperf3, which opens its UDP by a question and an answer, sometimes gives up. */
+async function udpDespiteLoss(pair: Parameters<typeof iperf>[0]): ReturnType<typeof iperf> {
+  const args = ['-t', '2', '-u', '-b', '1M', '-l', '1000'];
+  for (let attempt = 1; attempt < UDP_ATTEMPTS; attempt++) {
+    try {
+      return await iperf(pair, args, 120_000);
+    } catch (error) {
+      if (!(error as Error).message.includes('unable to read from stream socket')) throw error;
+    }
+  }
+  return iperf(pair, args, 120_000);
+}
+
 test('TCP and UDP finish on it, both ways', async () => {
   const pair = await startPair();
   const relay = await Relay.between(pair, HARM);
@@ -97,7 +111,7 @@ test('TCP and UDP finish on it, both ways', async () => {
     const { bytes } = await iperf(pair, ['-n', '100K', ...reverse], 120_000);
     expect(bytes).toBeGreaterThan(1_024);
   }
-  const { bytes } = await iperf(pair, ['-t', '2', '-u', '-b', '1M', '-l', '1000'], 120_000);
+  const { bytes } = await udpDespiteLoss(pair);
   expect(bytes).toBeGreaterThan(0);
   expect(relay.counters.lost).toBeGreaterThan(50);
 }, 300_000);
