@@ -9,7 +9,7 @@ import { Gathered } from '../../sessions/gathered.js';
 import { Keypairs } from '../../sessions/keypairs.js';
 import { DeferringOpener, DeferringSealer, deferring } from '../support/deferring.js';
 import { Ledger } from '../support/ledger.js';
-import { type Datagram, type EndOptions, Pair, payloadOf } from '../support/pair.js';
+import { type Datagram, type EndOptions, Pair, heard, payloadOf, sealed } from '../support/pair.js';
 
 const late = deferring(nobleSuite);
 
@@ -20,12 +20,6 @@ function connected(options: { a?: EndOptions; b?: EndOptions; suite?: Suite } = 
   return new Pair({ suite: late, ...options }).connect();
 }
 
-/** Datagrams of `a` with these payloads; they have left, and nobody has them yet. */
-function sealed(pair: Pair, ...payloads: string[]): Datagram[] {
-  for (const payload of payloads) pair.send(pair.a, payload);
-  return pair.a.take();
-}
-
 /** Hands datagrams to `b` in one batch. */
 function gather(pair: Pair, datagrams: readonly Datagram[], meanwhile = () => {}): void {
   pair.b.received.length = 0;
@@ -34,8 +28,6 @@ function gather(pair: Pair, datagrams: readonly Datagram[], meanwhile = () => {}
   meanwhile();
   pair.b.device.uncork();
 }
-
-const heard = (pair: Pair) => pair.b.received.map(payloadOf);
 
 describe('what is sealed late', () => {
   const recorded = (suite: Suite, ledger: Ledger) => {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { deferring } from '../support/deferring.js';
-import { type Datagram, Pair, payloadOf } from '../support/pair.js';
+import { type Datagram, Pair, heard, sealed } from '../support/pair.js';
 import { nativeSuites } from '../support/suites.js';
 
 const SUITES = [
@@ -14,13 +14,6 @@ const SUITES = [
 ] as const;
 const POLICIES = ['wipe', 'expire-sending', 'hold'] as const;
 
-/** Datagrams of `a` with these payloads; they have left, and nobody has them yet. */
-function sealed(pair: Pair, payloads: readonly string[]): Datagram[] {
-  for (const payload of payloads) pair.send(pair.a, payload);
-  return pair.a.take();
-}
-
-const heard = (pair: Pair) => pair.b.received.map(payloadOf);
 const sum = (drops: Readonly<Record<string, number>>) => Object.values(drops).reduce((a, b) => a + b);
 
 describe.each(SUITES)('opening %s', (_, suite) => {
@@ -41,7 +34,7 @@ describe.each(SUITES)('opening %s', (_, suite) => {
           suite,
           b: { device: { forkPolicy, onEvent: ({ type }) => type === 'vmFork' && act(second) } },
         }).connect();
-        const [first, second] = sealed(pair, ['1', '2']);
+        const [first, second] = sealed(pair, '1', '2');
         pair.b.source.fork(new Uint8Array(16).fill(9));
         const answer = pair.b.device.receiveDatagram(first.bytes.slice(), first.from);
         const drop = { wipe: 'unknownIndex', 'expire-sending': undefined, hold: 'held' }[forkPolicy];
@@ -127,7 +120,7 @@ describe.each(SUITES)('opening %s', (_, suite) => {
         b: { device: { forkPolicy, onEvent: act }, onPacket: act },
       }).connect();
       const names = Array.from({ length: 80 }, (__, i) => `${i}`);
-      const queue = sealed(pair, names);
+      const queue = sealed(pair, ...names);
       pair.b.received.length = 0;
       const dropsBefore = sum(pair.b.drops);
       isLive = true;

@@ -193,6 +193,17 @@ export function payloadOf(packet: Uint8Array): string {
   return new TextDecoder().decode(packet.subarray(20));
 }
 
+/** Datagrams of `a` with these payloads; they have left, and nobody has them yet. */
+export function sealed(pair: Pair, ...payloads: string[]): Datagram[] {
+  for (const payload of payloads) pair.send(pair.a, payload);
+  return pair.a.take();
+}
+
+/** The payloads that `b` has delivered. */
+export function heard(pair: Pair): string[] {
+  return pair.b.received.map(payloadOf);
+}
+
 export function introduce(end: End, other: End, options: Partial<PeerOptions> = {}): void {
   end.device.setPeer({
     publicKey: other.publicKey,
