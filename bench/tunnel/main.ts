@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Candidate, benchmark } from './benchmark.js';
 import { IMPLEMENTATIONS } from './implementations/index.js';
+import { METRICS } from './metrics.js';
 import { which } from './programs.js';
 import type { TunnelReport } from './report.js';
 import { type Effort, FULL, QUICK, STEPS } from './steps.js';
@@ -91,7 +92,7 @@ async function main(): Promise<void> {
     subjects,
     skipped,
   };
-  process.stdout.write(`${formatTable(report)}\n`);
+  process.stdout.write(`${formatTable(report, METRICS)}\n`);
   write(values.json, `${JSON.stringify(report, null, 2)}\n`);
   write(values.svg, drawSvg(report));
 }

@@ -2,10 +2,11 @@
 // Read on: report.ts (what the figures are).
 
 import type { Spread } from '../row.js';
-import { METRICS, type Metric } from './metrics.js';
+import type { Metric } from './metrics.js';
 import { type TunnelReport, compare, summary } from './report.js';
 
-export function formatTable(report: TunnelReport): string {
+/** `metrics`: the lines, in order. */
+export function formatTable(report: TunnelReport, metrics: readonly Metric[]): string {
   const { machine, rounds, secondsPerRun, subjects, skipped, date } = report;
   const lines = [
     `${machine.cpu}, ${machine.cores} cores shared by both ends and iperf3, Linux ${machine.kernel}, ${date};`,
@@ -15,7 +16,7 @@ export function formatTable(report: TunnelReport): string {
     row(['', ...subjects.map(({ name, version }) => `${name} ${version}`), 'ours / best rival', 'goal']),
     row(['---', ...subjects.map(() => '--:'), '--:', '---']),
   ];
-  for (const metric of METRICS) {
+  for (const metric of metrics) {
     const cells = subjects.map(subject => cell(summary(subject, metric)));
     if (cells.every(text => text === '-')) continue;
     const comparison = compare(report, metric);

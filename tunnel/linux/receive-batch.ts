@@ -19,8 +19,8 @@ import {
   MSG_TRUNC,
   UDP_GRO,
 } from './libc.js';
+import { EndpointTable } from './endpoint-table.js';
 import {
-  type EndpointTable,
   type LinuxUdpEndpoint,
   V4_INTERFACE,
   V4_LOCAL,
@@ -77,8 +77,10 @@ export class ReceiveBatch {
   /** Of the slots. */
   readonly #views: ViewCache;
   readonly #slotsAddress: number;
-  readonly #v4 = new Uint32Array(V4_WORDS);
-  readonly #v6 = new Uint32Array(V6_WORDS);
+  readonly #v4 = new Int32Array(V4_WORDS);
+  readonly #v6 = new Int32Array(V6_WORDS);
+  readonly #v4Endpoints = new EndpointTable(V4_WORDS);
+  readonly #v6Endpoints = new EndpointTable(V6_WORDS);
   /** Messages to ask for next. */
   #wanted: number;
   #isFull = false;
@@ -173,8 +175,11 @@ export class ReceiveBatch {
     return this.#slotsAddress + i * this.#slotBytes + start;
   }
 
-  /** Where it came from and which way; `undefined` for an address of another family than IP. */
-  from(i: number, table: EndpointTable, sourceEpoch: number): LinuxUdpEndpoint | undefined {
+  /**
+   * Where it came from and which way; `undefined` for an address of another family than IP. `sourceEpoch`: what the way
+   * is good for, not 0.
+   */
+  from(i: number, sourceEpoch: number): LinuxUdpEndpoint | undefined {
     const { u32 } = this.#headers;
     const name = this.#names + (i * NAME_BYTES) / WORD;
     const family = u32[name] & 0xffff;
@@ -186,7 +191,7 @@ export class ReceiveBatch {
       const info = this.#findControl(i, IPPROTO_IP, IP_PKTINFO, IN_PKTINFO_BYTES);
       words[V4_INTERFACE] = info < 0 ? 0 : u32[info];
       words[V4_LOCAL] = info < 0 ? 0 : u32[info + 1];
-      return table.get(words, sourceEpoch);
+      return this.#v4Endpoints.get(words, sourceEpoch);
     }
     if (family !== AF_INET6) return undefined;
     const words = this.#v6;
@@ -196,7 +201,12 @@ export class ReceiveBatch {
     const info = this.#findControl(i, IPPROTO_IPV6, IPV6_PKTINFO, IN6_PKTINFO_BYTES);
     for (let k = 0; k < 4; k++) words[V6_LOCAL + k] = info < 0 ? 0 : u32[info + k];
     words[V6_INTERFACE] = info < 0 ? 0 : u32[info + 4];
-    return table.get(words, sourceEpoch);
+    return this.#v6Endpoints.get(words, sourceEpoch);
+  }
+
+  /** The way on which this endpoint's datagrams came is good for nothing, until another comes. */
+  distrust(endpoint: LinuxUdpEndpoint): void {
+    (endpoint.isV4 ? this.#v4Endpoints : this.#v6Endpoints).distrust(endpoint);
   }
 
   /** The word at which the data of a control message begins, or -1. */

@@ -23,17 +23,7 @@ import {
   SOCKADDR_IN_BYTES,
   UDP_SEGMENT,
 } from './libc.js';
-import {
-  type LinuxUdpEndpoint,
-  V4_INTERFACE,
-  V4_LOCAL,
-  V4_PORT,
-  V4_WORDS,
-  V6_INTERFACE,
-  V6_LOCAL,
-  V6_PORT,
-  V6_SCOPE,
-} from './udp-endpoint.js';
+import type { LinuxUdpEndpoint } from './udp-endpoint.js';
 import {
   CMSG_DATA,
   CMSG_LEVEL,
@@ -296,31 +286,36 @@ export class SendBatch {
     this.#headers.u32[data] = this.#segments[i];
   }
 
-  #putTarget(i: number, { words }: LinuxUdpEndpoint, sticky: boolean): void {
+  #putTarget(i: number, to: LinuxUdpEndpoint, sticky: boolean): void {
     const { u32 } = this.#headers;
     const header = i * MESSAGE_WORDS;
     const name = (this.#names + i * NAME_BYTES) / WORD;
+    const { isV4, interfaceIndex } = to;
     this.#sources[i] = 0;
-    if (words.length === V4_WORDS) {
-      u32[header + NAME_LENGTH] = SOCKADDR_IN_BYTES;
-      u32[name] = AF_INET | (words[V4_PORT] << 16);
-      u32[name + 1] = words[0];
-      if (!sticky || words[V4_INTERFACE] === 0) return;
+    u32[header + NAME_LENGTH] = isV4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
+    u32[name] = (isV4 ? AF_INET : AF_INET6) | (to.portWord << 16);
+    if (isV4) {
+      u32[name + 1] = to.remote0;
+      if (!sticky || interfaceIndex === 0) return;
       const data = this.#sourceMessage(i, IPPROTO_IP, IP_PKTINFO, IN_PKTINFO_BYTES);
-      u32[data] = words[V4_INTERFACE];
-      u32[data + 1] = words[V4_LOCAL];
+      u32[data] = interfaceIndex;
+      u32[data + 1] = to.local0;
       u32[data + 2] = 0;
       return;
     }
-    u32[header + NAME_LENGTH] = SOCKADDR_IN6_BYTES;
-    u32[name] = AF_INET6 | (words[V6_PORT] << 16);
     u32[name + 1] = 0;
-    for (let k = 0; k < 4; k++) u32[name + 2 + k] = words[k];
-    u32[name + 6] = words[V6_SCOPE];
-    if (!sticky || words[V6_INTERFACE] === 0) return;
+    u32[name + 2] = to.remote0;
+    u32[name + 3] = to.remote1;
+    u32[name + 4] = to.remote2;
+    u32[name + 5] = to.remote3;
+    u32[name + 6] = to.scopeId;
+    if (!sticky || interfaceIndex === 0) return;
     const data = this.#sourceMessage(i, IPPROTO_IPV6, IPV6_PKTINFO, IN6_PKTINFO_BYTES);
-    for (let k = 0; k < 4; k++) u32[data + k] = words[V6_LOCAL + k];
-    u32[data + 4] = words[V6_INTERFACE];
+    u32[data] = to.local0;
+    u32[data + 1] = to.local1;
+    u32[data + 2] = to.local2;
+    u32[data + 3] = to.local3;
+    u32[data + 4] = interfaceIndex;
   }
 
   #sourceMessage(i: number, level: number, type: number, bytes: number): number {

@@ -1,11 +1,10 @@
 // Where a datagram came from, at which of our addresses it arrived, and so where from an answer must leave.
-// Promises: an endpoint is made once for each way a datagram takes, not once for each datagram; memory stays bounded
-// under a flood of forged addresses.
-// Read on: Linux drivers/net/wireguard/socket.c (endpoint_eq: source and interface belong to an endpoint there too).
+// Promises: an endpoint never changes, but for what is known of its way.
+// Read on: endpoint-table.ts (who makes them); Linux drivers/net/wireguard/socket.c (endpoint_eq: source and interface
+// belong to an endpoint there too).
 
 import type { Endpoint } from '../../sessions/ports.js';
 import { UdpEndpoint } from '../endpoint.js';
-import { TunnelError } from '../errors.js';
 import { formatIp } from '../ip.js';
 
 // An endpoint as words, as they lie in the kernel's structs (network order, so that nothing is turned around):
@@ -27,59 +26,102 @@ export interface StickySource {
   readonly interfaceIndex: number;
 }
 
+/**
+ * All of it lies in the object itself, signed so that the engine keeps it as small integers: with very many peers an
+ * array of words would be three more places in memory to wait for. What has a number at its end are words of an address,
+ * of which IPv4 has one.
+ */
 export class LinuxUdpEndpoint implements Endpoint {
-  readonly ip: Uint8Array;
-  readonly port: number;
-  /** The interface index of a link-local IPv6 address; else 0. */
-  readonly scopeId: number;
-  /** For the sockets of this folder alone. */
-  readonly words: Uint32Array;
   /** For the sockets of this folder alone: which socket, and which time of its routes, the source is good for. */
   sourceEpoch: number;
-  #source: StickySource | undefined;
+  readonly isV4: boolean;
+  readonly remote0: number;
+  /** In network order. */
+  readonly portWord: number;
+  readonly local0: number;
+  /** Where its datagrams came in; 0 when it was made from an address alone. */
+  readonly interfaceIndex: number;
+  /** The interface index of a link-local IPv6 address; else 0. */
+  readonly scopeId: number;
+  readonly remote1: number;
+  readonly remote2: number;
+  readonly remote3: number;
+  readonly local1: number;
+  readonly local2: number;
+  readonly local3: number;
+  #ip: Uint8Array | undefined;
   #text: string | undefined;
 
-  /** `words`: laid out as above, kept. */
-  constructor(words: Uint32Array, sourceEpoch = 0) {
-    const v4 = words.length === V4_WORDS;
-    const portWord = words[v4 ? V4_PORT : V6_PORT];
-    this.words = words;
+  /** `words`: laid out as above, copied. */
+  constructor(words: Int32Array, sourceEpoch = 0) {
+    const isV4 = words.length === V4_WORDS;
+    const local = isV4 ? V4_LOCAL : V6_LOCAL;
     this.sourceEpoch = sourceEpoch;
-    this.ip = new Uint8Array(words.buffer, words.byteOffset, v4 ? 4 : 16);
-    this.port = swapPort(portWord);
-    this.scopeId = v4 ? 0 : words[V6_SCOPE];
+    this.isV4 = isV4;
+    this.remote0 = words[0];
+    this.portWord = words[isV4 ? V4_PORT : V6_PORT];
+    this.local0 = words[local];
+    this.interfaceIndex = words[isV4 ? V4_INTERFACE : V6_INTERFACE];
+    this.scopeId = isV4 ? 0 : words[V6_SCOPE];
+    this.remote1 = isV4 ? 0 : words[1];
+    this.remote2 = isV4 ? 0 : words[2];
+    this.remote3 = isV4 ? 0 : words[3];
+    this.local1 = isV4 ? 0 : words[local + 1];
+    this.local2 = isV4 ? 0 : words[local + 2];
+    this.local3 = isV4 ? 0 : words[local + 3];
   }
 
   /** To an address of 4 or 16 bytes. Throws `ERR_ENDPOINT` for another length or a port outside 0..65535. */
   static of(ip: Uint8Array, port: number, scopeId = 0): LinuxUdpEndpoint {
     // The checks, and what an IPv4-mapped address becomes, are those of every UDP endpoint.
     const checked = new UdpEndpoint(ip, port);
-    const v4 = checked.ip.length === 4;
-    const words = new Uint32Array(v4 ? V4_WORDS : V6_WORDS);
+    const isV4 = checked.ip.length === 4;
+    const words = new Int32Array(isV4 ? V4_WORDS : V6_WORDS);
     new Uint8Array(words.buffer).set(checked.ip);
-    words[v4 ? V4_PORT : V6_PORT] = swapPort(port);
-    if (!v4) words[V6_SCOPE] = scopeId;
+    words[isV4 ? V4_PORT : V6_PORT] = swapPort(port);
+    if (!isV4) words[V6_SCOPE] = scopeId;
     return new LinuxUdpEndpoint(words);
+  }
+
+  /** 4 or 16 bytes. */
+  get ip(): Uint8Array {
+    this.#ip ??= this.#bytes(this.remote0, this.remote1, this.remote2, this.remote3);
+    return this.#ip;
+  }
+
+  get port(): number {
+    return swapPort(this.portWord);
   }
 
   /** Where the datagrams of this endpoint came in; `undefined` when it was made from an address alone. */
   get source(): StickySource | undefined {
-    const { words } = this;
-    const v4 = words.length === V4_WORDS;
-    const interfaceIndex = words[v4 ? V4_INTERFACE : V6_INTERFACE];
+    const { interfaceIndex } = this;
     if (interfaceIndex === 0) return undefined;
-    const at = words.byteOffset + 4 * (v4 ? V4_LOCAL : V6_LOCAL);
-    this.#source ??= { ip: new Uint8Array(words.buffer, at, v4 ? 4 : 16), interfaceIndex };
-    return this.#source;
+    return { ip: this.#bytes(this.local0, this.local1, this.local2, this.local3), interfaceIndex };
+  }
+
+  /** Laid out as above, in a new array. */
+  words(): Int32Array {
+    const { remote0, remote1, remote2, remote3, local0, local1, local2, local3 } = this;
+    const { portWord, scopeId, interfaceIndex } = this;
+    if (this.isV4) return Int32Array.of(remote0, portWord, local0, interfaceIndex);
+    const remote = [remote0, remote1, remote2, remote3, portWord, scopeId];
+    return Int32Array.from([...remote, local0, local1, local2, local3, interfaceIndex]);
   }
 
   /** Whether it is the same remote address, port and scope, whichever way datagrams take. */
   equals(other: Endpoint): boolean {
     if (this === other) return true;
-    if (!(other instanceof LinuxUdpEndpoint) || other.words.length !== this.words.length) return false;
-    const remote = this.words.length === V4_WORDS ? V4_PORT : V6_SCOPE;
-    for (let i = 0; i <= remote; i++) if (other.words[i] !== this.words[i]) return false;
-    return true;
+    return (
+      other instanceof LinuxUdpEndpoint &&
+      other.isV4 === this.isV4 &&
+      other.remote0 === this.remote0 &&
+      other.portWord === this.portWord &&
+      other.scopeId === this.scopeId &&
+      other.remote1 === this.remote1 &&
+      other.remote2 === this.remote2 &&
+      other.remote3 === this.remote3
+    );
   }
 
   toString(): string {
@@ -87,8 +129,12 @@ export class LinuxUdpEndpoint implements Endpoint {
     return this.#text;
   }
 
+  #bytes(...words: [number, number, number, number]): Uint8Array {
+    return new Uint8Array(Int32Array.from(this.isV4 ? words.slice(0, 1) : words).buffer);
+  }
+
   #format(): string {
-    if (this.ip.length === 4) return `${formatIp(this.ip)}:${this.port}`;
+    if (this.isV4) return `${formatIp(this.ip)}:${this.port}`;
     return `[${formatIp(this.ip, this.scopeId === 0 ? '' : String(this.scopeId))}]:${this.port}`;
   }
 }
@@ -96,47 +142,4 @@ export class LinuxUdpEndpoint implements Endpoint {
 /** A 16-bit number from host to network order, or back. */
 export function swapPort(port: number): number {
   return ((port & 0xff) << 8) | (port >>> 8);
-}
-
-/**
- * The endpoints that a socket has met. Each has one place, by a hash of its words; a newcomer takes the place of
- * whoever had it. Nothing depends on meeting the same object again: endpoints compare by value.
- */
-export class EndpointTable {
-  readonly #places: (LinuxUdpEndpoint | undefined)[];
-  readonly #mask: number;
-
-  /** `size`: a power of two. Throws `ERR_ENDPOINT`. */
-  constructor(size = 16_384) {
-    if (size < 1 || (size & (size - 1)) !== 0) {
-      throw new TunnelError('ERR_ENDPOINT', `the size of an endpoint table is a power of two, not ${size}`);
-    }
-    this.#places = Array.from<LinuxUdpEndpoint | undefined>({ length: size }).fill(undefined);
-    this.#mask = size - 1;
-  }
-
-  /** The endpoint with these words: a known one, or a new one with a copy of them. */
-  get(words: Uint32Array, sourceEpoch: number): LinuxUdpEndpoint {
-    let hash = words.length;
-    for (let i = 0; i < words.length; i++) {
-      hash = Math.imul(hash ^ words[i], 0x9e37_79b1);
-      hash ^= hash >>> 15;
-    }
-    const place = hash & this.#mask;
-    const known = this.#places[place];
-    if (known !== undefined && sameWords(known.words, words)) {
-      // A datagram came this way: so the way is good again.
-      known.sourceEpoch = sourceEpoch;
-      return known;
-    }
-    const endpoint = new LinuxUdpEndpoint(words.slice(), sourceEpoch);
-    this.#places[place] = endpoint;
-    return endpoint;
-  }
-}
-
-function sameWords(a: Uint32Array, b: Uint32Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

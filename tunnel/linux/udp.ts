@@ -48,7 +48,7 @@ import {
 import { DatagramPool, type DatagramSlot } from './datagram-pool.js';
 import { ReceiveBatch } from './receive-batch.js';
 import { SendBatch } from './send-batch.js';
-import { EndpointTable, type LinuxUdpEndpoint, swapPort } from './udp-endpoint.js';
+import { type LinuxUdpEndpoint, swapPort } from './udp-endpoint.js';
 
 /** What wireguard-go asks for, in bytes. Root gets it, others as much as the system allows. */
 const SOCKET_BUFFER_BYTES = 7 * 1024 * 1024;
@@ -133,7 +133,6 @@ export class LinuxUdpSocket {
   readonly #v4: Family | undefined;
   readonly #v6: Family | undefined;
   readonly #in: ReceiveBatch;
-  readonly #endpoints = new EndpointTable();
   #epoch = ++lastEpoch;
   #mark: number;
   #closed = false;
@@ -222,7 +221,7 @@ export class LinuxUdpSocket {
     const received = this.#receive(fd);
     const batch = this.#in;
     for (let i = 0; i < received; i++) {
-      const from = batch.truncated(i) ? undefined : batch.from(i, this.#endpoints, this.#epoch);
+      const from = batch.truncated(i) ? undefined : batch.from(i, this.#epoch);
       if (!from) {
         this.counters.malformed++;
         continue;
@@ -295,10 +294,10 @@ export class LinuxUdpSocket {
   /** The socket for a datagram of this length to this endpoint; none when it cannot be sent, which is counted. */
   #familyFor(length: number, to: LinuxUdpEndpoint): Family | undefined {
     const { counters } = this;
-    const family = to.ip.length === 4 ? this.#v4 : this.#v6;
+    const family = to.isV4 ? this.#v4 : this.#v6;
     if (!family) counters.noFamily++;
     else if (length === 0 || length > family.maxBytes) counters.badLength++;
-    else if (to.port === 0) counters.sendFailed++;
+    else if (to.portWord === 0) counters.sendFailed++;
     else return family;
     return undefined;
   }
@@ -351,7 +350,7 @@ export class LinuxUdpSocket {
     if (blamesTheWay(errno)) {
       const target = out.forgetSource();
       if (target) {
-        target.sourceEpoch = 0;
+        this.#in.distrust(target);
         this.counters.sourcesForgotten++;
         return true;
       }

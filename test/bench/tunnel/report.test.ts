@@ -73,6 +73,7 @@ test('the table says each figure, each verdict, what was left out and what faile
       subject('wireonce', { 'tcp-1': [1_234.4, 1_234.4, 1_234.4] }, ['udp-64: it ended']),
       subject('wireguard-go', { 'tcp-1': [1_000, 1_000, 1_000], 'udp-64': [5, 5, 5] }),
     ),
+    METRICS,
   );
   expect(text).toContain(
     '| TCP, 1 stream (Mbit/s) | 1,234 [1,234 - 1,234] | 1,000 [1,000 - 1,000] ' +

@@ -74,8 +74,8 @@ describe('LinuxUdpSocket as root', () => {
     expect(b.counters.sourcesForgotten).toBe(0);
     // From here on the address is nobody's. Whoever is written to is reached by loopback.
     const loopback = parseIp(ours.includes(':') ? '::1' : '127.0.0.1')!.ip;
-    const words = seen.words.slice();
-    words.set(new Uint32Array(loopback.slice().buffer));
+    const words = seen.words();
+    words.set(new Int32Array(loopback.slice().buffer));
     const stale = new LinuxUdpEndpoint(words, seen.sourceEpoch);
     ip('addr', 'del', `${ours}/${mask}`, 'dev', name);
     send(b, stale);

@@ -1,0 +1,196 @@
+// A daemon with so many peers, and the crowd that they are: two namespaces, the daemon under test in one of them.
+// Promises: when `start` returns, every peer has had an answer to its handshake, and told the daemon that it has the keys.
+// Read on: ../tunnel/topology.ts; crowd.ts, traffic.ts (the programs beside the daemon).
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { KEY_BYTES, type Suite } from '../../protocol/suite.js';
+import { memoryOf, usageOf } from '../tunnel/accounting.js';
+import type { Found } from '../tunnel/implementations/implementation.js';
+import { Program, run, sleep, succeeds, until } from '../tunnel/programs.js';
+import { OUTER, Topology } from '../tunnel/topology.js';
+import type { Undo } from '../tunnel/undo.js';
+import { GATEWAY_INNER, INNER_NETWORK, LISTEN_PORT, OUTER_NETWORK, innerAddress } from './addresses.js';
+import type { Done, Order } from './messages.js';
+
+/** What `wg-quick` gives an interface over Ethernet. */
+const MTU = 1_420;
+const SOCKETS = '/var/run/wireguard';
+/** A daemon needs some time for 50,000 peers. */
+const CONFIGURE_TIMEOUT_MS = 120_000;
+/** Nothing has come out for so long: what waited in front of the daemon is done. */
+const SETTLED_MS = 200;
+
+/** Of the daemon since it began. */
+export interface Books {
+  readonly cpuSeconds: number;
+  /** Packets that it took from its interface, and put there. */
+  readonly taken: number;
+  readonly delivered: number;
+}
+
+export class CrowdedGateway {
+  readonly peers: number;
+  readonly #topology: Topology;
+  readonly #name: string;
+  readonly #daemon: Program;
+  readonly #crowd: Assistant;
+  readonly #traffic: Assistant;
+
+  private constructor(
+    peers: number,
+    topology: Topology,
+    name: string,
+    daemon: Program,
+    crowd: Assistant,
+    traffic: Assistant,
+  ) {
+    this.peers = peers;
+    this.#topology = topology;
+    this.#name = name;
+    this.#daemon = daemon;
+    this.#crowd = crowd;
+    this.#traffic = traffic;
+  }
+
+  /** `label`: among those of this process that run at the same time. */
+  static async start(
+    found: Found,
+    suite: Suite,
+    peers: number,
+    label: string,
+    undo: Undo,
+  ): Promise<CrowdedGateway> {
+    const topology = await Topology.create(label, undo);
+    await topology.ip('left', 'route', 'add', OUTER_NETWORK, 'via', OUTER.right);
+    await topology.ip('right', 'route', 'add', 'local', OUTER_NETWORK, 'dev', 'lo');
+    const name = `wc${process.pid.toString(36)}${label}`.slice(0, 15);
+    const { command, args, env } = found.daemon(name);
+    const socket = join(SOCKETS, `${name}.sock`);
+    undo.push(() => rmSync(socket, { force: true }));
+    const daemon = new Program(...topology.inside('left', command, args), undo, { ...process.env, ...env });
+    await until('the daemon to answer', () => {
+      if (!daemon.running) throw new Error(`the daemon ended: ${daemon.log}`);
+      return existsSync(socket) && succeeds('wg', ['show', name]);
+    });
+    const privateKeys = Array.from({ length: peers }, () => randomBytes(KEY_BYTES));
+    const own = randomBytes(KEY_BYTES);
+    await configure(
+      name,
+      own,
+      privateKeys.map(key => publicKeyOf(suite, key)),
+    );
+    await topology.ip('left', 'addr', 'add', `${GATEWAY_INNER}/32`, 'dev', name);
+    await topology.ip('left', 'link', 'set', name, 'mtu', String(MTU), 'up');
+    await topology.ip('left', 'route', 'add', INNER_NETWORK, 'dev', name);
+    const crowd = new Assistant(topology.inside('right', process.execPath, [script('crowd.js')]), undo);
+    const traffic = new Assistant(topology.inside('left', process.execPath, [script('traffic.js')]), undo);
+    const gateway = new CrowdedGateway(peers, topology, name, daemon, crowd, traffic);
+    const settings = {
+      privateKeys: privateKeys.map(key => key.toString('hex')),
+      gatewayPublicKey: publicKeyOf(suite, own).toString('hex'),
+      gatewayAddress: OUTER.left,
+    };
+    await crowd.tell({ do: 'connect', settings });
+    return gateway;
+  }
+
+  /** The crowd sends for so long. Returns when the daemon has done with it. */
+  async receive(seconds: number, packetBytes: number): Promise<void> {
+    await this.#crowd.tell({ do: 'send', peers: this.peers, seconds, packetBytes });
+    await this.#settle();
+  }
+
+  /** The daemon has packets for all peers for so long. */
+  async send(seconds: number, packetBytes: number): Promise<void> {
+    await this.#traffic.tell({ do: 'send', peers: this.peers, seconds, packetBytes });
+    await this.#settle();
+  }
+
+  async books(): Promise<Books> {
+    if (!this.#daemon.running) throw new Error(`the daemon ended: ${this.#daemon.log}`);
+    const { cpuSeconds } = usageOf([this.#daemon.pid]);
+    const [taken, delivered] = await Promise.all([this.#counter('tx_packets'), this.#counter('rx_packets')]);
+    return { cpuSeconds, taken, delivered };
+  }
+
+  get rssBytes(): number {
+    return memoryOf([this.#daemon.pid]).rssBytes;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#crowd.tell({ do: 'end' }), this.#traffic.tell({ do: 'end' })]);
+    await this.#daemon.close();
+  }
+
+  async #settle(): Promise<void> {
+    for (let before = -1, now = 0; before !== now; ) {
+      before = now;
+      await sleep(SETTLED_MS);
+      now = (await this.#counter('tx_packets')) + (await this.#counter('rx_packets'));
+    }
+  }
+
+  async #counter(name: string): Promise<number> {
+    const file = `/sys/class/net/${this.#name}/statistics/${name}`;
+    const [command, args] = this.#topology.inside('left', 'cat', [file]);
+    return Number(await run(command, args));
+  }
+}
+
+/** A program of the bench in one of the namespaces. */
+class Assistant {
+  readonly #child: ChildProcess;
+
+  constructor([command, args]: [string, string[]], undo: Undo) {
+    this.#child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    undo.push(() => this.#child.kill('SIGKILL'));
+  }
+
+  /** Resolves when it is done. Rejects with its complaint. */
+  tell(order: Order): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const gone = () => reject(new Error(`it ended before it was done: ${order.do}`));
+      this.#child.once('exit', gone);
+      this.#child.once('message', ({ error }: Done) => {
+        this.#child.off('exit', gone);
+        if (error === undefined) resolve();
+        else reject(new Error(error));
+      });
+      this.#child.send(order, error => error && reject(error));
+    });
+  }
+}
+
+async function configure(name: string, own: Buffer, publicKeys: readonly Buffer[]): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
+  try {
+    const file = join(folder, 'gateway.conf');
+    const lines = ['[Interface]', `PrivateKey = ${own.toString('base64')}`, `ListenPort = ${LISTEN_PORT}`];
+    for (const [i, key] of publicKeys.entries()) {
+      lines.push(
+        '[Peer]',
+        `PublicKey = ${key.toString('base64')}`,
+        `AllowedIPs = ${innerAddress(i).join('.')}/32`,
+      );
+    }
+    writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
+    await run('wg', ['setconf', name, file], { timeoutMs: CONFIGURE_TIMEOUT_MS });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function publicKeyOf(suite: Suite, privateKey: Uint8Array): Buffer {
+  const publicKey = Buffer.alloc(KEY_BYTES);
+  suite.publicKey(privateKey, publicKey);
+  return publicKey;
+}
+
+function script(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
+}
