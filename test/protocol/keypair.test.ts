@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KEYPAIR_BYTES, Keypair } from '../../protocol/keypair.js';
 
@@ -22,5 +23,24 @@ describe('a keypair', () => {
   it('seals and opens in the epoch of its birth', () => {
     const keypair = new Keypair(new Uint8Array(KEYPAIR_BYTES), input);
     expect([keypair.sendEpoch, keypair.receiveEpoch]).toEqual([3, 3]);
+  });
+
+  it.each([0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff])(
+    'knows by which index the peer has it: %d',
+    remoteIndex => {
+      expect(new Keypair(new Uint8Array(KEYPAIR_BYTES), { ...input, remoteIndex }).remoteIndex).toBe(
+        remoteIndex,
+      );
+    },
+  );
+
+  it('knows the millisecond of its birth, and is never younger than it is', () => {
+    // Up to 34,000 years.
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 2 ** 50, noNaN: true }), createdAt => {
+        const keypair = new Keypair(new Uint8Array(KEYPAIR_BYTES), { ...input, createdAt });
+        expect(keypair.createdAt).toBe(Math.floor(createdAt));
+      }),
+    );
   });
 });
