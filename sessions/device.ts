@@ -31,6 +31,7 @@ import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
 import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
 import { type Output, ReleaseGate } from './release.js';
 import { type SendResult, flushStaged, sendKeepalive, sendPacket } from './send.js';
+import { touchDestinations } from './touch.js';
 import { authenticatedPacketSent, dataSent, fireTimers, persistentKeepaliveChanged } from './timers.js';
 
 export interface DeviceOptions {
@@ -344,6 +345,14 @@ export class Device {
   /** Starts a handshake, unless one was started less than five seconds ago. Throws `ERR_UNKNOWN_PEER`. */
   initiateHandshake(publicKey: Uint8Array): void {
     initiateHandshake(this.#context, this.#peer(publicKey));
+  }
+
+  /**
+   * Whoever has several packets for `sendPacket`, `packets[0, count)`, may say so before the first of them: with very many
+   * peers they are then sent faster. It changes nothing, and may be wrong.
+   */
+  expectPackets(packets: readonly Uint8Array[], count: number): void {
+    touchDestinations(this.#context, packets, count);
   }
 
   /** Takes a datagram from the wire. Data is decrypted in place: the content of `datagram` is undefined afterwards. */

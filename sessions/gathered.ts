@@ -29,8 +29,6 @@ export interface GatheredMessage {
 export class Gathered {
   readonly opener: Opener;
   readonly #messages: GatheredMessage[] = [];
-  /** Keeps what only had to be read from being left out. */
-  touched = 0;
   #size = 0;
   #next = 0;
   #isOpened = false;

@@ -32,7 +32,7 @@ import { type IndexEntry, type Peer, roam } from './peer.js';
 import type { Endpoint } from './ports.js';
 import { flushStaged } from './send.js';
 import { authenticatedPacketReceived, dataReceived, handshakeComplete } from './timers.js';
-import { touch } from './touch.js';
+import { touchGathered } from './touch.js';
 import { peerCloned } from './tripwire.js';
 
 /** What a datagram turned out to be, or why it was dropped. */
@@ -140,9 +140,7 @@ function openAll(context: Context, entered: number | undefined): void {
     const message = gathered.at(i);
     message.entry = indices.lookup(readU32(message.datagram, TRANSPORT.receiver));
   }
-  let touched = 0;
-  for (let i = 0; i < gathered.size; i++) touched += touch(gathered.at(i));
-  gathered.touched = touched;
+  touchGathered(context);
   try {
     for (let i = 0; i < gathered.size; i++) {
       const message = gathered.at(i);

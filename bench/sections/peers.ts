@@ -43,15 +43,23 @@ function connected(suite: Suite, peers: number): Gateway {
 }
 
 function sending({ device }: Gateway, peers: number): Candidate {
-  const packet = innerPacket(PACKET_BYTES);
+  const packets = Array.from({ length: BATCH }, () => innerPacket(PACKET_BYTES));
   let peer = 0;
   return {
+    step: BATCH,
     run(times) {
-      inBatches(device, BATCH, times, () => {
-        address(packet, 16, peer);
-        if (device.sendPacket(packet) !== 'sent') throw new Error('a packet was not sent');
-        peer = (peer + STRIDE) % peers;
-      });
+      for (let sent = 0; sent < times; sent += BATCH) {
+        for (const packet of packets) {
+          address(packet, 16, peer);
+          peer = (peer + STRIDE) % peers;
+        }
+        device.cork();
+        device.expectPackets(packets, BATCH);
+        for (const packet of packets) {
+          if (device.sendPacket(packet) !== 'sent') throw new Error('a packet was not sent');
+        }
+        device.uncork();
+      }
     },
   };
 }

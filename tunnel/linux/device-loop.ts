@@ -26,7 +26,7 @@ import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './link-monitor.js';
 import { Lookout } from './lookout.js';
 import { type EventFd, Poller } from './poller.js';
 import { SleepDetector } from './sleep-detector.js';
-import { type TunCounters, TunIo } from './tun-io.js';
+import { type PacketTaker, type TunCounters, TunIo } from './tun-io.js';
 import { type LinuxTun, tunOutcome } from './tun.js';
 import { UdpOutbox } from './udp-outbox.js';
 import type { LinuxUdpCounters, LinuxUdpSocket } from './udp.js';
@@ -381,27 +381,24 @@ export class DeviceLoop {
   #readTun(): void {
     const { device } = this;
     for (let packets = 0; packets < MAX_TUN_PACKETS && !this.#congested; ) {
-      let result = 0;
       let batch = 0;
       device.cork();
       try {
-        while (batch < TUN_BATCH) {
-          result = this.#tunIo.read(this.#sendPacket);
-          if (result < 0) break;
-          batch += Math.max(result, 1);
-        }
+        do batch += Math.max(this.#tunIo.read(this.#taker), 1);
+        while (batch < TUN_BATCH && this.#tunIo.lastRead >= 0);
       } finally {
         device.uncork();
       }
       packets += batch;
-      if (result >= 0) continue;
-      if (tunOutcome(result) === 'gone') this.#doubtLink();
+      if (this.#tunIo.lastRead >= 0) continue;
+      if (tunOutcome(this.#tunIo.lastRead) === 'gone') this.#doubtLink();
       return;
     }
   }
 
-  readonly #sendPacket = (packet: Uint8Array): void => {
-    this.device.sendPacket(packet);
+  readonly #taker: PacketTaker = {
+    expect: (packets, count) => this.device.expectPackets(packets, count),
+    take: packet => this.device.sendPacket(packet),
   };
 
   /** The system does not take what we sent last: more packets stay in the interface's queue, where they wait or are lost. */

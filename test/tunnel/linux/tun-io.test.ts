@@ -1,6 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type PacketDevice, TunIo } from '../../../tunnel/linux/tun-io.js';
-import { ACK, type Flow, packet, vnet } from './offload/packets.js';
+import { sameBytes } from '../../../tunnel/ip.js';
+import { type PacketDevice, type PacketTaker, TunIo } from '../../../tunnel/linux/tun-io.js';
+import { ACK, type Flow, packet, readPacket, vnet } from './offload/packets.js';
 
 const EAGAIN = 11;
 const EINVAL = 22;
@@ -52,6 +54,18 @@ class ScriptedDevice implements PacketDevice {
   }
 }
 
+/** Keeps what it takes, and what it was told to expect. */
+function keeper(): { taker: PacketTaker; got: Uint8Array[]; expected: Uint8Array[][] } {
+  const got: Uint8Array[] = [];
+  const expected: Uint8Array[][] = [];
+  const taker = {
+    expect: (packets: readonly Uint8Array[], count: number) =>
+      expected.push(packets.slice(0, count).map(each => each.slice())),
+    take: (each: Uint8Array) => got.push(each.slice()),
+  };
+  return { taker, got, expected };
+}
+
 function ioOver(device: ScriptedDevice): {
   io: TunIo;
   write: (packets: Uint8Array[]) => number[];
@@ -75,19 +89,70 @@ describe('packets of a TUN device', () => {
       const { io } = ioOver(device);
       const sent = stream('tcp', 2);
       for (const each of sent) device.toRead.push(Buffer.concat(offloads ? [vnet({}), each] : [each]));
-      const got: Uint8Array[] = [];
-      const read = () => io.read(each => got.push(each.slice()));
-      expect([read(), read(), read()]).toEqual([1, 1, -EAGAIN]);
+      const { taker, got } = keeper();
+      expect([io.read(taker), io.lastRead]).toEqual([2, -EAGAIN]);
       expect(got).toEqual(sent);
       expect(io.counters).toMatchObject({ packetsIn: 2, reads: 2, unsplittable: 0 });
+      expect([io.read(taker), io.lastRead]).toEqual([0, -EAGAIN]);
     }
+  });
+
+  it('are handed on in the order in which they were read, whole and split, and expected before', () => {
+    const segment = fc.record({
+      kind: fc.constant('split' as const),
+      segments: fc.integer({ min: 2, max: 40 }),
+    });
+    const whole = fc.record({
+      kind: fc.constant('whole' as const),
+      bytes: fc.integer({ min: 0, max: 9_000 }),
+    });
+    fc.assert(
+      fc.property(fc.array(fc.oneof(whole, whole, whole, segment), { maxLength: 80 }), reads => {
+        const device = new ScriptedDevice(['TUN_TSO', 'TUN_USO']);
+        const { io } = ioOver(device);
+        const sent: Uint8Array[] = [];
+        for (const [id, read] of reads.entries()) {
+          const of = (bytes: number) =>
+            packet({ flow: flow('udp'), payload: new Uint8Array(bytes).fill(id), id });
+          if (read.kind === 'whole') {
+            sent.push(of(read.bytes));
+            device.toRead.push(Buffer.concat([vnet({}), of(read.bytes)]));
+          } else {
+            // VIRTIO_NET_HDR_GSO_UDP_L4: datagrams of 100 bytes each, whose checksums are left to us.
+            const header = vnet({ flags: 1, type: 5, headers: 28, size: 100, start: 20, offset: 6 });
+            const partial = { flow: flow('udp'), payload: new Uint8Array(read.segments * 100).fill(id), id };
+            device.toRead.push(Buffer.concat([header, packet(partial, true)]));
+            for (let i = 0; i < read.segments; i++) sent.push(of(100));
+          }
+        }
+        const { taker, got, expected } = keeper();
+        let packets = 0;
+        do packets += io.read(taker);
+        while (io.lastRead >= 0);
+        expect(packets).toBe(sent.length);
+        // Their headers are right, or it throws.
+        const payloads = (packets: Uint8Array[]) => packets.map(each => readPacket(each).payload);
+        expect(payloads(got)).toEqual(payloads(sent));
+        expect(io.counters).toMatchObject({ packetsIn: sent.length, reads: reads.length, unsplittable: 0 });
+        // Whatever was expected was then taken, in that order and in one piece.
+        let at = 0;
+        for (const some of expected) {
+          expect(some.length).toBeGreaterThan(1);
+          at = got.findIndex((each, i) => i >= at && sameBytes(each, some[0]));
+          expect(got.slice(at, at + some.length)).toEqual(some);
+          at += some.length;
+        }
+      }),
+      { numRuns: 50 },
+    );
   });
 
   it('are counted when they are none that can be split', () => {
     const device = new ScriptedDevice(['TUN_TSO']);
     const { io } = ioOver(device);
     device.toRead.push(Buffer.concat([vnet({ type: 3, size: 10 }), ...stream('udp', 1)]));
-    expect(io.read(() => expect.unreachable())).toBe(0);
+    const { taker, got } = keeper();
+    expect([io.read(taker), got, io.lastRead]).toEqual([0, [], -EAGAIN]);
     expect(io.counters).toMatchObject({ packetsIn: 0, reads: 1, unsplittable: 1 });
   });
 

@@ -102,6 +102,11 @@ export class Segmenter {
     return this.#split(packet, packetLength) ? this.next() : undefined;
   }
 
+  /** Whether `next` has one. */
+  get hasNext(): boolean {
+    return this.#next !== this.#end;
+  }
+
   /** The next packet of the same read, `undefined` after the last. The one before is no more. */
   next(): Uint8Array | undefined {
     const payload = this.#next;
