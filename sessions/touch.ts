@@ -1,6 +1,6 @@
 // Fetches what a batch of messages needs into the processor's caches, for all of them at once.
 // Promises: changes nothing, and decides nothing.
-// Read on: docs/performance.md "The device around the cipher".
+// Read on: docs/performance.md "Very many peers".
 
 /*
  * With very many peers hardly anything is in a cache, and each packet meets some twenty places in memory. The processor
@@ -46,7 +46,7 @@ function touchOpening({ datagram, from, entry }: GatheredMessage): number {
   const { replay, receivedTags, receiveKey } = keypair;
   const low = readU32(datagram, TRANSPORT.counter);
   return (
-    receiveKey[0] +
+    Number(receiveKey[0] === 0) +
     Number(replay.check(readU32(datagram, TRANSPORT.counter + 4), low)) +
     (receivedTags?.of(low) ?? 0) +
     peer.rxBytes +
@@ -62,7 +62,7 @@ function touchSealing({ keypairs, endpoint, staged, txBytes, newHandshakeAt }: P
   const keypair = keypairs.current;
   if (!keypair) return 0;
   return (
-    keypair.sendKey[0] +
+    Number(keypair.sendKey[0] === 0) +
     Number(keypair.counter.isPastRekeyLimit()) +
     Number(!endpoint) +
     staged.length +
@@ -72,7 +72,8 @@ function touchSealing({ keypairs, endpoint, staged, txBytes, newHandshakeAt }: P
 }
 
 /**
- * An engine that found a result unused would save itself the reading. What was read is not kept: there are keys in it.
+ * An engine that found a result unused would save itself the reading. Of keys no more than a comparison goes into the sum,
+ * and of the sum none is kept.
  */
 function keep(sum: number): void {
   kept[0] = Number(sum === -1);

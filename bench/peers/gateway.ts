@@ -9,12 +9,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KEY_BYTES, type Suite } from '../../protocol/suite.js';
-import { memoryOf, usageOf } from '../tunnel/accounting.js';
+import { fineCpuSecondsOf, memoryOf, usageOf } from '../tunnel/accounting.js';
 import type { Found } from '../tunnel/implementations/implementation.js';
 import { Program, run, sleep, succeeds, until } from '../tunnel/programs.js';
 import { OUTER, Topology } from '../tunnel/topology.js';
 import type { Undo } from '../tunnel/undo.js';
-import { GATEWAY_INNER, INNER_NETWORK, LISTEN_PORT, OUTER_NETWORK, innerAddress } from './addresses.js';
+import {
+  GATEWAY_INNER,
+  INNER_NETWORK,
+  LISTEN_PORT,
+  NOWHERE,
+  OUTER_NETWORK,
+  innerAddress,
+} from './addresses.js';
 import type { Done, Order } from './messages.js';
 
 /** What `wg-quick` gives an interface over Ethernet. */
@@ -25,12 +32,16 @@ const CONFIGURE_TIMEOUT_MS = 120_000;
 /** Nothing has come out for so long: what waited in front of the daemon is done. */
 const SETTLED_MS = 200;
 
-/** Of the daemon since it began. */
-export interface Books {
+/** REJECT_AFTER_TIME: from here on no daemon takes or sends anything under these sessions. The crowd makes no new ones. */
+const SESSION_MS = 180_000;
+
+/** What a time of traffic brought. */
+export interface Load {
+  /** Packets that the daemon carried, and what processor time it spent. */
+  readonly packets: number;
   readonly cpuSeconds: number;
-  /** Packets that it took from its interface, and put there. */
-  readonly taken: number;
-  readonly delivered: number;
+  /** Packets per second, as long as there were more to carry. */
+  readonly perSecond: number;
 }
 
 export class CrowdedGateway {
@@ -40,6 +51,8 @@ export class CrowdedGateway {
   readonly #daemon: Program;
   readonly #crowd: Assistant;
   readonly #traffic: Assistant;
+  /** When the oldest of the sessions may have been made. */
+  readonly #connectedAt = performance.now();
 
   private constructor(
     peers: number,
@@ -79,14 +92,13 @@ export class CrowdedGateway {
     });
     const privateKeys = Array.from({ length: peers }, () => randomBytes(KEY_BYTES));
     const own = randomBytes(KEY_BYTES);
-    await configure(
-      name,
-      own,
-      privateKeys.map(key => publicKeyOf(suite, key)),
-    );
+    const publicKeys = privateKeys.map(key => publicKeyOf(suite, key));
+    await configure(name, own, publicKeys, undo);
     await topology.ip('left', 'addr', 'add', `${GATEWAY_INNER}/32`, 'dev', name);
     await topology.ip('left', 'link', 'set', name, 'mtu', String(MTU), 'up');
     await topology.ip('left', 'route', 'add', INNER_NETWORK, 'dev', name);
+    // Where packets are forwarded, too, what comes for nowhere is not answered.
+    await topology.ip('left', 'route', 'add', 'blackhole', NOWHERE.join('.'));
     const crowd = new Assistant(topology.inside('right', process.execPath, [script('crowd.js')]), undo);
     const traffic = new Assistant(topology.inside('left', process.execPath, [script('traffic.js')]), undo);
     const gateway = new CrowdedGateway(peers, topology, name, daemon, crowd, traffic);
@@ -100,22 +112,21 @@ export class CrowdedGateway {
   }
 
   /** The crowd sends for so long. Returns when the daemon has done with it. */
-  async receive(seconds: number, packetBytes: number): Promise<void> {
-    await this.#crowd.tell({ do: 'send', peers: this.peers, seconds, packetBytes });
-    await this.#settle();
+  receive(seconds: number, packetBytes: number): Promise<Load> {
+    return this.#carry(this.#crowd, 'rx_packets', seconds, packetBytes);
   }
 
   /** The daemon has packets for all peers for so long. */
-  async send(seconds: number, packetBytes: number): Promise<void> {
-    await this.#traffic.tell({ do: 'send', peers: this.peers, seconds, packetBytes });
-    await this.#settle();
+  send(seconds: number, packetBytes: number): Promise<Load> {
+    return this.#carry(this.#traffic, 'tx_packets', seconds, packetBytes);
   }
 
-  async books(): Promise<Books> {
-    if (!this.#daemon.running) throw new Error(`the daemon ended: ${this.#daemon.log}`);
-    const { cpuSeconds } = usageOf([this.#daemon.pid]);
-    const [taken, delivered] = await Promise.all([this.#counter('tx_packets'), this.#counter('rx_packets')]);
-    return { cpuSeconds, taken, delivered };
+  /** Processor seconds of the daemon in a second in which nothing happens. */
+  async idle(seconds: number): Promise<number> {
+    const before = fineCpuSecondsOf([this.#daemon.pid]);
+    const start = performance.now();
+    await sleep(seconds * 1e3);
+    return (fineCpuSecondsOf([this.#daemon.pid]) - before) / ((performance.now() - start) / 1e3);
   }
 
   get rssBytes(): number {
@@ -127,12 +138,27 @@ export class CrowdedGateway {
     await this.#daemon.close();
   }
 
-  async #settle(): Promise<void> {
-    for (let before = -1, now = 0; before !== now; ) {
-      before = now;
+  async #carry(from: Assistant, counter: string, seconds: number, packetBytes: number): Promise<Load> {
+    const packetsBefore = await this.#counter(counter);
+    const cpuBefore = this.#cpuSeconds();
+    const start = performance.now();
+    await from.tell({ do: 'send', peers: this.peers, seconds, packetBytes });
+    const packetsMeanwhile = (await this.#counter(counter)) - packetsBefore;
+    const elapsed = (performance.now() - start) / 1e3;
+    // What waits in front of the daemon costs processor time too, and is carried.
+    let packets = packetsMeanwhile;
+    for (let before = -1; before !== packets; ) {
+      before = packets;
       await sleep(SETTLED_MS);
-      now = (await this.#counter('tx_packets')) + (await this.#counter('rx_packets'));
+      packets = (await this.#counter(counter)) - packetsBefore;
     }
+    if (performance.now() - this.#connectedAt > SESSION_MS) throw new Error('the sessions became too old');
+    return { packets, cpuSeconds: this.#cpuSeconds() - cpuBefore, perSecond: packetsMeanwhile / elapsed };
+  }
+
+  #cpuSeconds(): number {
+    if (!this.#daemon.running) throw new Error(`the daemon ended: ${this.#daemon.log}`);
+    return usageOf([this.#daemon.pid]).cpuSeconds;
   }
 
   async #counter(name: string): Promise<number> {
@@ -166,8 +192,14 @@ class Assistant {
   }
 }
 
-async function configure(name: string, own: Buffer, publicKeys: readonly Buffer[]): Promise<void> {
+async function configure(
+  name: string,
+  own: Buffer,
+  publicKeys: readonly Buffer[],
+  undo: Undo,
+): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
+  undo.push(() => rmSync(folder, { recursive: true, force: true }));
   try {
     const file = join(folder, 'gateway.conf');
     const lines = ['[Interface]', `PrivateKey = ${own.toString('base64')}`, `ListenPort = ${LISTEN_PORT}`];

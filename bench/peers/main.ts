@@ -20,6 +20,8 @@ import { playRound } from './round.js';
 const NEEDED = ['ip', 'wg'];
 const ROUNDS = 3;
 const SECONDS = 3;
+/** After 15 seconds without an answer the daemon would call all its peers anew. */
+const MAX_SECONDS = 10;
 const IDLE_SECONDS = 5;
 const PEERS = 10_000;
 
@@ -68,18 +70,20 @@ async function main(): Promise<void> {
   const missing = NEEDED.filter(program => !which(program));
   if (missing.length > 0) fail(`not installed: ${missing.join(', ')}`);
   const peers = positive('--peers', values.peers, PEERS);
-  if (peers > MAX_PEERS) fail(`--peers: at most ${MAX_PEERS}`);
+  if (!Number.isInteger(peers) || peers < 2 || peers > MAX_PEERS) fail(`--peers: 2 to ${MAX_PEERS}`);
   const rounds = positive('--rounds', values.rounds, ROUNDS);
   const seconds = positive('--seconds', values.seconds, SECONDS);
+  if (seconds > MAX_SECONDS) fail(`--seconds: at most ${MAX_SECONDS}`);
   const skipped: string[] = [];
   const candidates = await findCandidates(skipped);
   const suite = await fastestSuite();
+  const undo = new Undo();
   const loadBefore = loadavg()[0];
   for (let round = 0; round < rounds; round++) {
     for (let turn = 0; turn < candidates.length; turn++) {
       const candidate = candidates[(round + turn) % candidates.length];
       for (const count of [1, peers]) {
-        await attempt(candidate, round, rounds, async undo =>
+        await attempt(candidate, round, rounds, undo, () =>
           playRound(
             candidate.found,
             suite,
@@ -138,11 +142,11 @@ async function attempt(
   candidate: Candidate,
   round: number,
   rounds: number,
-  play: (undo: Undo) => Promise<Record<string, number>>,
+  undo: Undo,
+  play: () => Promise<Record<string, number>>,
 ): Promise<void> {
-  const undo = new Undo();
   try {
-    for (const [metric, figure] of Object.entries(await play(undo))) {
+    for (const [metric, figure] of Object.entries(await play())) {
       candidate.samples[metric] ??= Array.from({ length: rounds }, () => null);
       candidate.samples[metric][round] = figure;
       process.stderr.write(`  ${candidate.implementation.id} ${metric} ${figure.toPrecision(4)}\n`);

@@ -9,7 +9,7 @@ import { type TunnelReport, compare, summary } from './report.js';
 export function formatTable(report: TunnelReport, metrics: readonly Metric[]): string {
   const { machine, rounds, secondsPerRun, subjects, skipped, date } = report;
   const lines = [
-    `${machine.cpu}, ${machine.cores} cores shared by both ends and iperf3, Linux ${machine.kernel}, ${date};`,
+    `${machine.cpu}, ${machine.cores} cores shared by all that runs, Linux ${machine.kernel}, ${date};`,
     `load ${machine.load.map(load => load.toFixed(1)).join(' before, ')} after. ` +
       `${rounds} interleaved rounds, runs of ${secondsPerRun} s: medians, quartiles in brackets.`,
     '',

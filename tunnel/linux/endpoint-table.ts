@@ -1,6 +1,6 @@
 // The endpoints that a socket has met, found by the words that the kernel writes with a datagram.
-// Promises: an endpoint is made once for each way that datagrams take, not for each datagram, unless the table forgot it;
-// memory stays bounded under a flood of forged addresses. Nothing depends on meeting the same object again: endpoints
+// Promises: an endpoint is made once for each way that datagrams take, not for each datagram, but for a few that find no
+// place; memory stays bounded under a flood of forged addresses. Nothing depends on meeting the same object again: endpoints
 // compare by value.
 // Read on: udp-endpoint.ts; docs/performance.md "Very many peers".
 
@@ -8,16 +8,19 @@ import { TunnelError } from '../errors.js';
 import { LinuxUdpEndpoint } from './udp-endpoint.js';
 
 /** Places that share a hash. */
-const WAYS = 2;
-const FIRST_SETS = 256;
-/** With those, some 25 MB are what a flood can take. */
-const MAX_SETS = 65_536;
-/** A cache line's worth of words. */
-const LINE_WORDS = 16;
+const WAYS = 4;
+const WAY_BITS = 2;
+const FIRST_SETS = 64;
+/** With those, some 25 MB are what a flood from forged addresses of one family can take. */
+const MAX_SETS = 32_768;
+/** From one place to the next, so that none lies in more cache lines than it must: half of one, or one. */
+const V4_STRIDE = 8;
+const V6_STRIDE = 16;
 
 /**
- * Of one address family. Whoever is looked up has two places where he may be, side by side in memory: so with very many
- * peers one look is one wait for memory, and the endpoint itself is not looked at.
+ * Of one address family. Whoever is looked up has four places where he may be, side by side in memory: so with very many
+ * peers one look is one wait for memory, and the endpoint itself is not looked at. It grows as soon as it has an endpoint
+ * for each set and one finds no place: some two of a hundred have none then.
  */
 export class EndpointTable {
   readonly #words: number;
@@ -30,13 +33,13 @@ export class EndpointTable {
   #endpoints: (LinuxUdpEndpoint | undefined)[];
   #size = 0;
 
-  /** `words`: of an endpoint. `maxSets`: a power of two; twice as many endpoints are kept. Throws `ERR_ENDPOINT`. */
+  /** `words`: of an endpoint. `maxSets`: a power of two; four times as many endpoints are kept. Throws `ERR_ENDPOINT`. */
   constructor(words: number, maxSets: number = MAX_SETS) {
     if (maxSets < 1 || (maxSets & (maxSets - 1)) !== 0) {
       throw new TunnelError('ERR_ENDPOINT', `the sets of a table are a power of two, not ${maxSets}`);
     }
     this.#words = words;
-    this.#stride = words < LINE_WORDS / WAYS ? LINE_WORDS / WAYS : LINE_WORDS;
+    this.#stride = words < V4_STRIDE ? V4_STRIDE : V6_STRIDE;
     this.#maxSets = maxSets;
     this.#sets = Math.min(FIRST_SETS, maxSets);
     this.#keys = new Int32Array(this.#sets * WAYS * this.#stride);
@@ -71,7 +74,10 @@ export class EndpointTable {
     endpoint.sourceEpoch = 0;
     const words = endpoint.words();
     const place = this.#find(words, this.#hash(words));
-    if (place >= 0) this.#keys[place * this.#stride + this.#words] = -1;
+    if (place < 0) return;
+    this.#keys[place * this.#stride + this.#words] = -1;
+    // The table may have forgotten this one, and made another since.
+    (this.#endpoints[place] as LinuxUdpEndpoint).sourceEpoch = 0;
   }
 
   #hash(words: Int32Array): number {
@@ -106,7 +112,7 @@ export class EndpointTable {
         return this.#add(endpoint, words, hash);
       }
       // A newcomer takes the place of whoever had it.
-      place = first + (hash >>> 31);
+      place = first + (hash >>> (32 - WAY_BITS));
     } else this.#size++;
     const at = place * this.#stride;
     this.#keys.set(words, at);

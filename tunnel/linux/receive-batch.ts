@@ -1,5 +1,6 @@
 // Many datagrams by one system call, and many datagrams in one message where the kernel puts them together.
-// Promises: nothing is allocated for a datagram that came from where one came from before and is as long as another.
+// Promises: nothing is allocated for a datagram that came from where one came from before, as long as the table of
+// endpoints has room, and is as long as another.
 // Read on: man 2 recvmmsg, man 7 udp (UDP_GRO), man 7 ip (IP_PKTINFO), RFC 3542 section 6 (IPV6_PKTINFO).
 
 import type { NativeMemory } from '../../vmgenid/native-memory.js';

@@ -39,7 +39,7 @@ export type PacketDevice = Pick<LinuxTun, 'vnetHeaderBytes' | 'offloads' | 'read
 export interface PacketTaker {
   /** Hears of `packets[0, count)`, which `take` is about to get one by one. */
   expect(packets: readonly Uint8Array[], count: number): void;
-  /** The packet is good until this returns. */
+  /** The packet is good until this returns. If this throws, those that were read with it are lost. */
   take(packet: Uint8Array): void;
 }
 
@@ -117,9 +117,11 @@ export class TunIo {
   }
 
   #handOn(count: number, taker: PacketTaker): number {
-    this.counters.packetsIn += count;
     if (count > 1) taker.expect(this.#gathered, count);
-    for (let i = 0; i < count; i++) taker.take(this.#gathered[i]);
+    for (let i = 0; i < count; i++) {
+      this.counters.packetsIn++;
+      taker.take(this.#gathered[i]);
+    }
     return count;
   }
 

@@ -28,17 +28,17 @@ test('every peer has addresses of its own', () => {
 });
 
 test('what was spent is divided by what was carried, and too little is no figure', () => {
-  const spent = { cpuSeconds: 0.5, seconds: 2, taken: 0, delivered: 100_000 };
-  expect(perPacket('receive', 10, spent, 100_000)).toEqual({ 'receive-10': 5, 'receive-rate-10': 50_000 });
-  expect(() => perPacket('send', 10, spent, 0)).toThrow('only 0 packets');
+  const load = { packets: 100_000, cpuSeconds: 0.5, perSecond: 40_000 };
+  expect(perPacket('receive', 10, load)).toEqual({ 'receive-10': 5, 'receive-rate-10': 40_000 });
+  expect(() => perPacket('send', 10, { ...load, packets: 999 })).toThrow('only 999 packets');
 });
 
-test('every figure of a round has its metric', () => {
-  const spent = { cpuSeconds: 1, seconds: 1, taken: 0, delivered: 0 };
+test('every figure of packets has its metric', () => {
+  const load = { packets: 5_000, cpuSeconds: 1, perSecond: 1 };
   const ids = metricsFor(10).map(({ id }) => id);
   for (const peers of [1, 10]) {
     for (const way of ['receive', 'send']) {
-      for (const id of Object.keys(perPacket(way, peers, spent, 5_000))) expect(ids).toContain(id);
+      for (const id of Object.keys(perPacket(way, peers, load))) expect(ids).toContain(id);
     }
   }
   expect(new Set(ids).size).toBe(ids.length);
