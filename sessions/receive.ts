@@ -130,7 +130,7 @@ function receiveHandshake(
 
 /**
  * Opens all that is gathered, step by step for all of it: with one message after the other each would wait for memory by
- * itself, and of very many peers hardly anything is in a cache (docs/performance.md "The device around the cipher").
+ * itself, and of very many peers hardly anything is in a cache (docs/performance.md "Very many peers").
  */
 function openAll(context: Context, entered: number | undefined): void {
   const { gathered, indices } = context;
