@@ -18,14 +18,20 @@ import type { CliIo, Finish } from './io.js';
 import { isNearMiss } from './near-miss.js';
 
 export function registerDaemon(program: Command, io: CliIo, finish: Finish): void {
+  const asked = () =>
+    program.options.find(option => program.getOptionValueSource(option.attributeName()) === 'cli');
   addDaemonOptions(program)
     .argument('[interface]', 'make this interface and serve it, as wireguard-go does')
     // Else the flags of a daemon would be taken from the commands that have them too.
     .enablePositionalOptions()
+    .hook('preSubcommand', (_, command) => {
+      const option = asked();
+      if (option)
+        program.error(`${option.long} is for an interface: before '${command.name()}' it says nothing`);
+    })
     .action(async (name: string | undefined, flags: DaemonFlags) => {
       if (name === undefined) {
-        const isAsked = (flag: string) => program.getOptionValueSource(flag) === 'cli';
-        if (!program.options.some(option => isAsked(option.attributeName()))) program.help({ error: true });
+        if (!asked()) program.help({ error: true });
         program.error('the name of an interface is missing');
       }
       const meant = program.commands.map(command => command.name()).find(known => isNearMiss(name, known));

@@ -31,6 +31,11 @@ describe('wireonce', () => {
   test.each([
     [['-f'], 'wireonce: the name of an interface is missing\n'],
     [['--no-tripwire'], 'wireonce: the name of an interface is missing\n'],
+    [
+      ['--metrics', '9', 'status'],
+      "wireonce: --metrics is for an interface: before 'status' it says nothing\n",
+    ],
+    [['--no-tripwire', 'vmgenid', 'status'], "wireonce: --no-tripwire is for an interface: before 'vmgenid'"],
     [['genky'], "wireonce: unknown command 'genky' (Did you mean genkey?)\n"],
     [['vmgenid', 'stats'], "wireonce: unknown command 'stats' (Did you mean status?)\n"],
     [['genkey', '--fast'], "wireonce: unknown option '--fast'\n"],
