@@ -256,6 +256,33 @@ describe.each(suites.map(suite => [suite.name, suite] as const))('with the %s su
     );
   });
 
+  it('has erased every shared secret when it asks the suite to forget, which may fail', () => {
+    const derived = new Set<Uint8Array>();
+    const left: boolean[] = [];
+    const isZero = (bytes: Uint8Array) => bytes.every(byte => byte === 0);
+    const watched: Suite = {
+      ...suite,
+      sharedSecret(privateKey, publicKey, out) {
+        derived.add(out);
+        return suite.sharedSecret(privateKey, publicKey, out);
+      },
+      forget: () => void left.push(!Array.from(derived).every(isZero)),
+    };
+    const half = halfWay(suite, INPUT);
+    const initiation = new Uint8Array(148);
+    const input = { ephemeralPrivate: INPUT.initiatorEphemeral, senderIndex: 1, timestamp: INPUT.timestamp };
+    const sent = createInitiation(watched, half.initiator, half.toResponder, input, initiation);
+    const received = receiveInitiation(watched, half.responder, initiation);
+    const consumed = received?.verify(half.toInitiator);
+    const response = new Uint8Array(92);
+    const answer = { ephemeralPrivate: INPUT.responderEphemeral, senderIndex: 2 };
+    consumed?.createResponse(answer, half.toInitiator, response, keys());
+    expect(sent?.consumeResponse(response, half.initiator, half.toResponder, keys())).toBe(true);
+    expect(derived.size).toBeGreaterThanOrEqual(4);
+    expect(left.length).toBeGreaterThanOrEqual(4);
+    expect(left).not.toContain(true);
+  });
+
   it('a state that failed to verify, was discarded or wiped is spent too', () => {
     const spent = expect.objectContaining({ code: 'ERR_HANDSHAKE_SPENT' });
     const half = halfWay(suite, INPUT);
