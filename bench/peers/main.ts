@@ -2,14 +2,21 @@
 // Promises: what it makes (namespaces, daemons, sockets) bears its name and is gone when it ends, however it ends.
 // Read on: round.ts (what is done), gateway.ts, crowd.ts.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg, release } from 'node:os';
-import { dirname } from 'node:path';
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
-import { IMPLEMENTATIONS } from '../tunnel/implementations/index.js';
-import type { Found, Implementation } from '../tunnel/implementations/implementation.js';
-import { which } from '../tunnel/programs.js';
+import {
+  type Candidate,
+  IMPLEMENTATION_IDS,
+  describeMachine,
+  fail,
+  findCandidates,
+  positive,
+  requireRoot,
+  tell,
+  today,
+  writeReport,
+} from '../tunnel/command.js';
 import type { TunnelReport } from '../tunnel/report.js';
 import { formatTable } from '../tunnel/table.js';
 import { Undo } from '../tunnel/undo.js';
@@ -30,16 +37,14 @@ const USAGE = `Usage: npm run bench:peers -- [options]
   --peers N      so many, beside one (${PEERS})
   --rounds N     rounds, each with fresh daemons (${ROUNDS})
   --seconds N    seconds for which it is measured in each direction (${SECONDS})
-  --with ID      only this implementation, again for more: ${IMPLEMENTATIONS.map(({ id }) => id).join(', ')}
+  --with ID      only this implementation, again for more: ${IMPLEMENTATION_IDS}
   --json FILE    write the report as JSON too
 
 Needs root, and of Debian: iproute2 wireguard-tools wireguard-go; libipsec-mb1 (libipsec-mb2 in Debian 13) for ours at
 its fastest.
 `;
 
-interface Candidate {
-  readonly implementation: Implementation;
-  readonly found: Found;
+interface Subject extends Candidate {
   readonly samples: Record<string, (number | null)[]>;
   readonly failures: string[];
 }
@@ -66,50 +71,31 @@ function readArguments() {
 }
 
 async function main(): Promise<void> {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) fail('it needs Linux, and root');
-  const missing = NEEDED.filter(program => !which(program));
-  if (missing.length > 0) fail(`not installed: ${missing.join(', ')}`);
-  const peers = positive('--peers', values.peers, PEERS);
-  if (!Number.isInteger(peers) || peers < 2 || peers > MAX_PEERS) fail(`--peers: 2 to ${MAX_PEERS}`);
-  const rounds = positive('--rounds', values.rounds, ROUNDS);
-  const seconds = positive('--seconds', values.seconds, SECONDS);
-  if (seconds > MAX_SECONDS) fail(`--seconds: at most ${MAX_SECONDS}`);
-  const skipped: string[] = [];
-  const candidates = await findCandidates(skipped);
+  requireRoot(NEEDED);
+  const { peers, rounds, seconds } = readEffort();
+  const { candidates, skipped } = await findCandidates(values.with, false);
+  const subjects = candidates.map((candidate): Subject => ({ ...candidate, samples: {}, failures: [] }));
   const suite = await fastestSuite();
   const undo = new Undo();
   const loadBefore = loadavg()[0];
   for (let round = 0; round < rounds; round++) {
-    for (let turn = 0; turn < candidates.length; turn++) {
-      const candidate = candidates[(round + turn) % candidates.length];
+    for (let turn = 0; turn < subjects.length; turn++) {
+      const subject = subjects[(round + turn) % subjects.length];
       for (const count of [1, peers]) {
-        await attempt(candidate, round, rounds, undo, () =>
-          playRound(
-            candidate.found,
-            suite,
-            `${round}${turn}${count === 1 ? 's' : 'm'}`,
-            {
-              peers: count,
-              seconds,
-              idleSeconds: IDLE_SECONDS,
-            },
-            undo,
-          ),
+        const label = `${round}${turn}${count === 1 ? 's' : 'm'}`;
+        const options = { peers: count, seconds, idleSeconds: IDLE_SECONDS };
+        await attempt(subject, round, rounds, undo, () =>
+          playRound(subject.found, suite, label, options, undo),
         );
       }
     }
   }
   const report: TunnelReport = {
-    machine: {
-      cpu: cpus()[0]?.model ?? 'unknown processor',
-      cores: availableParallelism(),
-      kernel: release().replace(/^(\d+\.\d+).*/, '$1'),
-      load: [loadBefore, loadavg()[0]],
-    },
-    date: new Date().toISOString().slice(0, 10),
+    machine: describeMachine(loadBefore),
+    date: today(),
     rounds,
     secondsPerRun: seconds,
-    subjects: candidates.map(({ implementation, found, samples, failures }) => ({
+    subjects: subjects.map(({ implementation, found, samples, failures }) => ({
       id: implementation.id,
       name: implementation.name,
       version: found.version,
@@ -119,27 +105,20 @@ async function main(): Promise<void> {
     skipped,
   };
   process.stdout.write(`${formatTable(report, metricsFor(peers))}\n`);
-  if (values.json === undefined) return;
-  mkdirSync(dirname(values.json), { recursive: true });
-  writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (values.json !== undefined) writeReport(values.json, `${JSON.stringify(report, null, 2)}\n`);
 }
 
-async function findCandidates(skipped: string[]): Promise<Candidate[]> {
-  for (const id of values.with ?? []) {
-    if (!IMPLEMENTATIONS.some(one => one.id === id)) fail(`unknown: ${id}\n${USAGE}`);
-  }
-  const candidates: Candidate[] = [];
-  for (const implementation of IMPLEMENTATIONS) {
-    if (values.with && !values.with.includes(implementation.id)) continue;
-    const found = await implementation.find(false);
-    if ('reason' in found) skipped.push(`${implementation.name}: ${found.reason}`);
-    else candidates.push({ implementation, found, samples: {}, failures: [] });
-  }
-  return candidates;
+function readEffort(): { peers: number; rounds: number; seconds: number } {
+  const peers = values.peers === undefined ? PEERS : positive('--peers', values.peers);
+  if (!Number.isInteger(peers) || peers < 2 || peers > MAX_PEERS) fail(`--peers: 2 to ${MAX_PEERS}`);
+  const rounds = values.rounds === undefined ? ROUNDS : positive('--rounds', values.rounds);
+  const seconds = values.seconds === undefined ? SECONDS : positive('--seconds', values.seconds);
+  if (seconds > MAX_SECONDS) fail(`--seconds: at most ${MAX_SECONDS}`);
+  return { peers, rounds, seconds };
 }
 
 async function attempt(
-  candidate: Candidate,
+  { implementation, samples, failures }: Subject,
   round: number,
   rounds: number,
   undo: Undo,
@@ -147,24 +126,15 @@ async function attempt(
 ): Promise<void> {
   try {
     for (const [metric, figure] of Object.entries(await play())) {
-      candidate.samples[metric] ??= Array.from({ length: rounds }, () => null);
-      candidate.samples[metric][round] = figure;
-      process.stderr.write(`  ${candidate.implementation.id} ${metric} ${figure.toPrecision(4)}\n`);
+      samples[metric] ??= Array.from({ length: rounds }, () => null);
+      samples[metric][round] = figure;
+      tell(`  ${implementation.id} ${metric} ${figure.toPrecision(4)}`);
     }
   } catch (error) {
-    candidate.failures.push((error as Error).message);
-    process.stderr.write(`  ${candidate.implementation.id}: ${(error as Error).message}\n`);
+    const { message } = error as Error;
+    failures.push(message);
+    tell(`  ${implementation.id}: ${message}`);
   } finally {
     undo.run();
   }
-}
-
-function positive(option: string, text: string | undefined, otherwise: number): number {
-  const value = text === undefined ? otherwise : Number(text);
-  return value > 0 ? value : fail(`${option} wants a number above 0, not ${text}`);
-}
-
-function fail(message: string): never {
-  process.stderr.write(`bench: ${message}\n`);
-  process.exit(1);
 }

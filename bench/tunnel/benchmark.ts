@@ -2,16 +2,11 @@
 // Promises: what slows the machine down for a while slows all of them; one that fails is noted and does not stop the rest.
 // Read on: steps.ts, report.ts.
 
-import type { Found, Implementation } from './implementations/implementation.js';
+import type { Candidate } from './command.js';
 import { Pair } from './pair.js';
 import type { Subject } from './report.js';
 import type { Effort, Figures, Step } from './steps.js';
 import type { Undo } from './undo.js';
-
-export interface Candidate {
-  readonly implementation: Implementation;
-  readonly found: Found;
-}
 
 interface Runner {
   readonly candidate: Candidate;
