@@ -9,7 +9,6 @@ export const GATEWAY_INNER = '10.255.255.254';
 /** What the crowd sends goes to an address (RFC 5737) that the gateway has no use for, and drops without an answer. */
 export const NOWHERE = Uint8Array.of(203, 0, 113, 1);
 export const MAX_PEERS = 2 ** 17;
-export const LISTEN_PORT = 51_820;
 
 /** The next peer is so many further on: in an order that no cache foresees. Primes, so that each is met as often. */
 const STRIDE = 7_919;

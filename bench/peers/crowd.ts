@@ -6,7 +6,12 @@
 import { readFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { sealerOf } from '../../protocol/batches.js';
-import { INITIATION_BYTES, TRANSPORT_OVERHEAD_BYTES } from '../../protocol/constants.js';
+import {
+  COOKIE_REPLY,
+  HANDSHAKE_RESPONSE,
+  INITIATION_BYTES,
+  TRANSPORT_OVERHEAD_BYTES,
+} from '../../protocol/constants.js';
 import { cookieKey, mac1Key, openCookieReply, writeMac1, writeMac2 } from '../../protocol/cookie.js';
 import {
   type LocalIdentity,
@@ -16,7 +21,6 @@ import {
 } from '../../protocol/handshake.js';
 import { KEYPAIR_BYTES, Keypair } from '../../protocol/keypair.js';
 import { COOKIE, INITIATION, RESPONSE, messageType, readU32 } from '../../protocol/messages.js';
-import { COOKIE_REPLY, HANDSHAKE_RESPONSE } from '../../protocol/constants.js';
 import { KEY_BYTES, type Suite } from '../../protocol/suite.js';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
 import { tai64n } from '../../protocol/tai64n.js';
@@ -28,7 +32,8 @@ import { SendBatch } from '../../tunnel/linux/send-batch.js';
 import { LinuxUdpSocket } from '../../tunnel/linux/udp.js';
 import { LinuxUdpEndpoint, V4_INTERFACE, V4_LOCAL } from '../../tunnel/linux/udp-endpoint.js';
 import { innerPacket } from '../machine.js';
-import { LISTEN_PORT, NOWHERE, innerAddress, nextPeer, outerAddress } from './addresses.js';
+import { LISTEN_PORT } from '../tunnel/pair.js';
+import { NOWHERE, innerAddress, nextPeer, outerAddress } from './addresses.js';
 import { answerOrders } from './orders.js';
 import type { CrowdSettings } from './messages.js';
 

@@ -4,29 +4,20 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KEY_BYTES, type Suite } from '../../protocol/suite.js';
 import { fineCpuSecondsOf, memoryOf, usageOf } from '../tunnel/accounting.js';
 import type { Found } from '../tunnel/implementations/implementation.js';
-import { Program, run, sleep, succeeds, until } from '../tunnel/programs.js';
+import { LISTEN_PORT, MTU, startDaemon } from '../tunnel/pair.js';
+import { type Program, run, sleep } from '../tunnel/programs.js';
 import { OUTER, Topology } from '../tunnel/topology.js';
 import type { Undo } from '../tunnel/undo.js';
-import {
-  GATEWAY_INNER,
-  INNER_NETWORK,
-  LISTEN_PORT,
-  NOWHERE,
-  OUTER_NETWORK,
-  innerAddress,
-} from './addresses.js';
+import { GATEWAY_INNER, INNER_NETWORK, NOWHERE, OUTER_NETWORK, innerAddress } from './addresses.js';
 import type { Done, Order } from './messages.js';
 
-/** What `wg-quick` gives an interface over Ethernet. */
-const MTU = 1_420;
-const SOCKETS = '/var/run/wireguard';
 /** A daemon needs some time for 50,000 peers. */
 const CONFIGURE_TIMEOUT_MS = 120_000;
 /** Nothing has come out for so long: what waited in front of the daemon is done. */
@@ -82,14 +73,7 @@ export class CrowdedGateway {
     await topology.ip('left', 'route', 'add', OUTER_NETWORK, 'via', OUTER.right);
     await topology.ip('right', 'route', 'add', 'local', OUTER_NETWORK, 'dev', 'lo');
     const name = `wc${process.pid.toString(36)}${label}`.slice(0, 15);
-    const { command, args, env } = found.daemon(name);
-    const socket = join(SOCKETS, `${name}.sock`);
-    undo.push(() => rmSync(socket, { force: true }));
-    const daemon = new Program(...topology.inside('left', command, args), undo, { ...process.env, ...env });
-    await until('the daemon to answer', () => {
-      if (!daemon.running) throw new Error(`the daemon ended: ${daemon.log}`);
-      return existsSync(socket) && succeeds('wg', ['show', name]);
-    });
+    const daemon = await startDaemon(found, name, topology, 'left', undo);
     const privateKeys = Array.from({ length: peers }, () => randomBytes(KEY_BYTES));
     const own = randomBytes(KEY_BYTES);
     const publicKeys = privateKeys.map(key => publicKeyOf(suite, key));

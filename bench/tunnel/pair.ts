@@ -14,7 +14,7 @@ export const INNER: Record<Side, string> = { left: '10.99.0.1', right: '10.99.0.
 /** What `wg-quick` gives an interface over Ethernet. */
 export const MTU = 1_420;
 
-const LISTEN_PORT = 51_820;
+export const LISTEN_PORT = 51_820;
 const SOCKETS = '/var/run/wireguard';
 
 export class Pair {
@@ -96,7 +96,8 @@ export class Pair {
   }
 }
 
-async function startDaemon(
+/** A daemon that answers `wg` under this name, on one side. Throws with its words when it does not. */
+export async function startDaemon(
   found: Found,
   name: string,
   topology: Topology,
