@@ -62,7 +62,7 @@ export class Keypair {
     return this.#remoteIndex >>> 0;
   }
 
-  /** Monotonic milliseconds, whole ones: of a part of one the keypair is older than it is, and ends earlier. */
+  /** Monotonic milliseconds, rounded down to whole ones: so a keypair may end a part of one early, and none late. */
   get createdAt(): number {
     return this.#createdAtHigh * CREATED_AT_UNIT_MS + this.#createdAtLow;
   }

@@ -31,8 +31,8 @@ import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
 import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
 import { type Output, ReleaseGate } from './release.js';
 import { type SendResult, flushStaged, sendKeepalive, sendPacket } from './send.js';
-import { touchDestinations } from './touch.js';
 import { authenticatedPacketSent, dataSent, fireTimers, persistentKeepaliveChanged } from './timers.js';
+import { touchDestinations } from './touch.js';
 
 export interface DeviceOptions {
   /** 32 bytes; copied. A device without one is silent. */

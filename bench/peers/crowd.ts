@@ -21,7 +21,7 @@ import {
 } from '../../protocol/handshake.js';
 import { KEYPAIR_BYTES, Keypair } from '../../protocol/keypair.js';
 import { COOKIE, INITIATION, RESPONSE, messageType, readU32 } from '../../protocol/messages.js';
-import { KEY_BYTES, type Suite } from '../../protocol/suite.js';
+import { KEY_BYTES, MAC_BYTES, type Sealer, type Suite } from '../../protocol/suite.js';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
 import { tai64n } from '../../protocol/tai64n.js';
 import { messageLength, sealPacket } from '../../protocol/transport.js';
@@ -33,6 +33,7 @@ import { LinuxUdpSocket } from '../../tunnel/linux/udp.js';
 import { LinuxUdpEndpoint, V4_INTERFACE, V4_LOCAL } from '../../tunnel/linux/udp-endpoint.js';
 import { innerPacket } from '../machine.js';
 import { LISTEN_PORT } from '../tunnel/pair.js';
+import { CABLE } from '../tunnel/topology.js';
 import { NOWHERE, innerAddress, nextPeer, outerAddress } from './addresses.js';
 import { answerOrders } from './orders.js';
 import type { CrowdSettings } from './messages.js';
@@ -60,6 +61,7 @@ interface Peer {
 
 class Crowd {
   readonly #suite: Suite;
+  readonly #sealer: Sealer;
   readonly #socket: LinuxUdpSocket;
   readonly #pool: DatagramPool;
   readonly #out: SendBatch;
@@ -72,6 +74,7 @@ class Crowd {
 
   constructor(libc: Libc, suite: Suite, settings: CrowdSettings) {
     this.#suite = suite;
+    this.#sealer = sealerOf(suite);
     this.#pool = new DatagramPool(libc);
     this.#socket = LinuxUdpSocket.open(libc, { port: LISTEN_PORT, ipv6: false });
     this.#out = new SendBatch(libc, this.#pool, BATCH);
@@ -81,7 +84,7 @@ class Crowd {
     this.#mac1Key = mac1Key(suite, this.#publicKey);
     this.#cookieKey = cookieKey(suite, this.#publicKey);
     const gateway = parseIp(settings.gatewayAddress)?.ip as Uint8Array;
-    const cable = Number(readFileSync('/sys/class/net/veth0/ifindex', 'utf8'));
+    const cable = Number(readFileSync(`/sys/class/net/${CABLE}/ifindex`, 'utf8'));
     this.#peers = settings.privateKeys.map((hex, i) => {
       const privateKey = fromHex(hex);
       const publicKey = new Uint8Array(KEY_BYTES);
@@ -94,7 +97,7 @@ class Crowd {
         way: wayFrom(outerAddress(i), gateway, cable),
         inner: innerAddress(i),
         cookie: undefined,
-        lastMac1: new Uint8Array(16),
+        lastMac1: new Uint8Array(MAC_BYTES),
         sent: undefined,
         session: undefined,
       };
@@ -125,7 +128,7 @@ class Crowd {
   send(seconds: number, packetBytes: number): void {
     const packet = innerPacket(packetBytes);
     packet.set(NOWHERE, TARGET_ADDRESS);
-    const sealer = sealerOf(this.#suite);
+    const sealer = this.#sealer;
     const end = performance.now() + seconds * 1e3;
     let at = 0;
     while (performance.now() < end) {
@@ -200,9 +203,8 @@ class Crowd {
     this.#connected++;
     // The gateway may send only when it has seen that the peer has the keys.
     const keepalive = new Uint8Array(TRANSPORT_OVERHEAD_BYTES);
-    const sealer = sealerOf(this.#suite);
-    sealPacket(sealer, peer.session, new Uint8Array(0), 0, keepalive);
-    sealer.settle();
+    sealPacket(this.#sealer, peer.session, new Uint8Array(0), 0, keepalive);
+    this.#sealer.settle();
     this.#push(keepalive, peer);
   }
 

@@ -4,14 +4,12 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { REJECT_AFTER_TIME_MS } from '../../protocol/constants.js';
 import { KEY_BYTES, type Suite } from '../../protocol/suite.js';
 import { fineCpuSecondsOf, memoryOf, usageOf } from '../tunnel/accounting.js';
 import type { Found } from '../tunnel/implementations/implementation.js';
-import { LISTEN_PORT, MTU, startDaemon } from '../tunnel/pair.js';
+import { LISTEN_PORT, MTU, setConfiguration, startDaemon } from '../tunnel/pair.js';
 import { type Program, run, sleep } from '../tunnel/programs.js';
 import { OUTER, Topology } from '../tunnel/topology.js';
 import type { Undo } from '../tunnel/undo.js';
@@ -22,9 +20,6 @@ import type { Done, Order } from './messages.js';
 const CONFIGURE_TIMEOUT_MS = 120_000;
 /** Nothing has come out for so long: what waited in front of the daemon is done. */
 const SETTLED_MS = 200;
-
-/** REJECT_AFTER_TIME: from here on no daemon takes or sends anything under these sessions. The crowd makes no new ones. */
-const SESSION_MS = 180_000;
 
 /** What a time of traffic brought. */
 export interface Load {
@@ -77,7 +72,7 @@ export class CrowdedGateway {
     const privateKeys = Array.from({ length: peers }, () => randomBytes(KEY_BYTES));
     const own = randomBytes(KEY_BYTES);
     const publicKeys = privateKeys.map(key => publicKeyOf(suite, key));
-    await configure(name, own, publicKeys, undo);
+    await setConfiguration(name, configuration(own, publicKeys), undo, { timeoutMs: CONFIGURE_TIMEOUT_MS });
     await topology.ip('left', 'addr', 'add', `${GATEWAY_INNER}/32`, 'dev', name);
     await topology.ip('left', 'link', 'set', name, 'mtu', String(MTU), 'up');
     await topology.ip('left', 'route', 'add', INNER_NETWORK, 'dev', name);
@@ -136,7 +131,9 @@ export class CrowdedGateway {
       await sleep(SETTLED_MS);
       packets = (await this.#counter(counter)) - packetsBefore;
     }
-    if (performance.now() - this.#connectedAt > SESSION_MS) throw new Error('the sessions became too old');
+    // No daemon takes or sends anything then, and the crowd makes no new ones.
+    const age = performance.now() - this.#connectedAt;
+    if (age > REJECT_AFTER_TIME_MS) throw new Error('the sessions became too old');
     return { packets, cpuSeconds: this.#cpuSeconds() - cpuBefore, perSecond: packetsMeanwhile / elapsed };
   }
 
@@ -176,29 +173,13 @@ class Assistant {
   }
 }
 
-async function configure(
-  name: string,
-  own: Buffer,
-  publicKeys: readonly Buffer[],
-  undo: Undo,
-): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
-  undo.push(() => rmSync(folder, { recursive: true, force: true }));
-  try {
-    const file = join(folder, 'gateway.conf');
-    const lines = ['[Interface]', `PrivateKey = ${own.toString('base64')}`, `ListenPort = ${LISTEN_PORT}`];
-    for (const [i, key] of publicKeys.entries()) {
-      lines.push(
-        '[Peer]',
-        `PublicKey = ${key.toString('base64')}`,
-        `AllowedIPs = ${innerAddress(i).join('.')}/32`,
-      );
-    }
-    writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
-    await run('wg', ['setconf', name, file], { timeoutMs: CONFIGURE_TIMEOUT_MS });
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+function configuration(own: Buffer, publicKeys: readonly Buffer[]): string {
+  const lines = ['[Interface]', `PrivateKey = ${own.toString('base64')}`, `ListenPort = ${LISTEN_PORT}`];
+  for (const [i, key] of publicKeys.entries()) {
+    lines.push('[Peer]', `PublicKey = ${key.toString('base64')}`);
+    lines.push(`AllowedIPs = ${innerAddress(i).join('.')}/32`);
   }
+  return `${lines.join('\n')}\n`;
 }
 
 function publicKeyOf(suite: Suite, privateKey: Uint8Array): Buffer {

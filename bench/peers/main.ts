@@ -13,6 +13,7 @@ import {
   findCandidates,
   positive,
   requireRoot,
+  subjectOf,
   tell,
   today,
   writeReport,
@@ -95,13 +96,7 @@ async function main(): Promise<void> {
     date: today(),
     rounds,
     secondsPerRun: seconds,
-    subjects: subjects.map(({ implementation, found, samples, failures }) => ({
-      id: implementation.id,
-      name: implementation.name,
-      version: found.version,
-      samples,
-      failures,
-    })),
+    subjects: subjects.map(subject => subjectOf(subject, subject)),
     skipped,
   };
   process.stdout.write(`${formatTable(report, metricsFor(peers))}\n`);

@@ -8,14 +8,13 @@ import { MemorySource } from '../../vmgenid/sources/memory.js';
 import { Gateway } from '../gateway.js';
 import { inBatches, innerPacket } from '../machine.js';
 import { type Candidate, type Effort, measure } from '../measure.js';
+import { nextPeer } from '../peers/addresses.js';
 import { type Row, ratioRow } from '../row.js';
 
 const PACKET_BYTES = 1408;
 const BATCH = 45;
 /** Datagrams that one round of receiving consumes. */
 const SLOTS = 8 * BATCH;
-/** The next peer is so many further on: a prime, larger than the peers that a cache line holds. */
-const STRIDE = 7_919;
 
 export async function peersSection(suite: Suite, peers: number, effort: Effort): Promise<Row[]> {
   const one = connected(suite, 1);
@@ -51,7 +50,7 @@ function sending({ device }: Gateway, peers: number): Candidate {
       for (let sent = 0; sent < times; sent += BATCH) {
         for (const packet of packets) {
           address(packet, 16, peer);
-          peer = (peer + STRIDE) % peers;
+          peer = nextPeer(peer, peers);
         }
         device.cork();
         device.expectPackets(packets, BATCH);
@@ -79,7 +78,7 @@ function receiving(gateway: Gateway, peers: number): Candidate {
         address(packet, 12, peer);
         gateway.sealFrom(peer, packet, PACKET_BYTES, slots[i].datagram);
         slots[i].peer = peer;
-        peer = (peer + STRIDE) % peers;
+        peer = nextPeer(peer, peers);
       }
     },
     run(times) {

@@ -2,7 +2,7 @@
 // Promises: what slows the machine down for a while slows all of them; one that fails is noted and does not stop the rest.
 // Read on: steps.ts, report.ts.
 
-import type { Candidate } from './command.js';
+import { type Candidate, subjectOf } from './command.js';
 import { Pair } from './pair.js';
 import type { Subject } from './report.js';
 import type { Effort, Figures, Step } from './steps.js';
@@ -48,13 +48,7 @@ export async function benchmark(
     });
   }
   for (const { pair } of runners) await pair?.close();
-  return runners.map(({ candidate, samples, failures }) => ({
-    id: candidate.implementation.id,
-    name: candidate.implementation.name,
-    version: candidate.found.version,
-    samples,
-    failures,
-  }));
+  return runners.map(runner => subjectOf(runner.candidate, runner));
 }
 
 async function playRound(

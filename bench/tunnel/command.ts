@@ -8,11 +8,25 @@ import { dirname } from 'node:path';
 import { IMPLEMENTATIONS } from './implementations/index.js';
 import type { Found, Implementation } from './implementations/implementation.js';
 import { which } from './programs.js';
-import type { TunnelReport } from './report.js';
+import type { Subject, TunnelReport } from './report.js';
 
 export interface Candidate {
   readonly implementation: Implementation;
   readonly found: Found;
+}
+
+/** What of a candidate goes into the report. */
+export function subjectOf(
+  { implementation, found }: Candidate,
+  { samples, failures }: Pick<Subject, 'samples' | 'failures'>,
+): Subject {
+  return {
+    id: implementation.id,
+    name: implementation.name,
+    version: found.version,
+    samples,
+    failures,
+  };
 }
 
 export const IMPLEMENTATION_IDS = IMPLEMENTATIONS.map(({ id }) => id).join(', ');

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Found } from './implementations/implementation.js';
-import { Program, run, succeeds, until } from './programs.js';
+import { Program, type RunOptions, run, succeeds, until } from './programs.js';
 import { OUTER, SIDES, type Side, Topology } from './topology.js';
 import type { Undo } from './undo.js';
 
@@ -38,7 +38,7 @@ export class Pair {
       daemons[side] = await startDaemon(found, names[side], topology, side, undo);
     }
     const pair = new Pair(topology, daemons, names);
-    await pair.#configure();
+    await pair.#configure(undo);
     await pair.#firstPacket();
     return pair;
   }
@@ -67,23 +67,16 @@ export class Pair {
     await Promise.all(SIDES.map(side => this.#daemons[side].close()));
   }
 
-  async #configure(): Promise<void> {
+  async #configure(undo: Undo): Promise<void> {
     const names = this.#names;
-    const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
-    try {
-      const privateKeys = {} as Record<Side, string>;
-      for (const side of SIDES) privateKeys[side] = (await run('wg', ['genkey'])).trim();
-      for (const side of SIDES) {
-        const other = side === 'left' ? 'right' : 'left';
-        const publicKey = (await run('wg', ['pubkey'], { input: privateKeys[other] })).trim();
-        const file = join(folder, `${side}.conf`);
-        writeFileSync(file, configuration(privateKeys[side], publicKey, other), { mode: 0o600 });
-        await run('wg', ['setconf', names[side], file]);
-        await this.topology.ip(side, 'addr', 'add', `${INNER[side]}/24`, 'dev', names[side]);
-        await this.topology.ip(side, 'link', 'set', names[side], 'mtu', String(MTU), 'up');
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
+    const privateKeys = {} as Record<Side, string>;
+    for (const side of SIDES) privateKeys[side] = (await run('wg', ['genkey'])).trim();
+    for (const side of SIDES) {
+      const other = side === 'left' ? 'right' : 'left';
+      const publicKey = (await run('wg', ['pubkey'], { input: privateKeys[other] })).trim();
+      await setConfiguration(names[side], configuration(privateKeys[side], publicKey, other), undo);
+      await this.topology.ip(side, 'addr', 'add', `${INNER[side]}/24`, 'dev', names[side]);
+      await this.topology.ip(side, 'link', 'set', names[side], 'mtu', String(MTU), 'up');
     }
   }
 
@@ -114,6 +107,25 @@ export async function startDaemon(
     return existsSync(socket) && succeeds('wg', ['show', name]);
   });
   return daemon;
+}
+
+/** `wg setconf`. The file that it wants is gone afterwards, however this process ends: it has a private key. */
+export async function setConfiguration(
+  name: string,
+  text: string,
+  undo: Undo,
+  options: Pick<RunOptions, 'timeoutMs'> = {},
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  undo.push(remove);
+  try {
+    const file = join(folder, `${name}.conf`);
+    writeFileSync(file, text, { mode: 0o600 });
+    await run('wg', ['setconf', name, file], options);
+  } finally {
+    remove();
+  }
 }
 
 function configuration(privateKey: string, peerPublicKey: string, peer: Side): string {

@@ -9,7 +9,8 @@ import type { Undo } from './undo.js';
 export const SIDES = ['left', 'right'] as const;
 export type Side = (typeof SIDES)[number];
 
-const CABLE = 'veth0';
+/** The interface on each side. */
+export const CABLE = 'veth0';
 /** Addresses of documentation (RFC 5737), on the cable. */
 export const OUTER: Record<Side, string> = { left: '192.0.2.1', right: '192.0.2.2' };
 

@@ -7,9 +7,9 @@
 import { TunnelError } from '../errors.js';
 import { LinuxUdpEndpoint } from './udp-endpoint.js';
 
-/** Places that share a hash. */
-const WAYS = 4;
 const WAY_BITS = 2;
+/** Places that share a hash. */
+const WAYS = 1 << WAY_BITS;
 const FIRST_SETS = 64;
 /** With those, some 25 MB are what a flood from forged addresses of one family can take. */
 const MAX_SETS = 32_768;

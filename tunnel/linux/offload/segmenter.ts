@@ -1,6 +1,7 @@
 // From one read of a TUN device with offloads to the packets that go on the wire.
 // Promises: every packet is what the kernel would have made by itself: lengths, IPv4 IDs, sequence numbers, flags and
-// checksums. Nothing is copied but headers: a packet is built where its payload lies, and is good until the next one of the same read.
+// checksums. Nothing is copied but headers: a packet is built where its payload lies, and is good until the next one of
+// the same read.
 // Read on: Linux net/ipv4/tcp_offload.c tcp_gso_segment, udp_offload.c __udp_gso_segment, af_inet.c inet_gso_segment.
 
 import { ViewCache } from '../view-cache.js';
