@@ -18,7 +18,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     coverage: {
       provider: 'v8',
-      include: ['vmgenid/**', 'crng/**', 'protocol/**', 'sessions/**', 'tunnel/**', 'cli/**'],
+      include: ['native/**', 'vmgenid/**', 'crng/**', 'protocol/**', 'sessions/**', 'tunnel/**', 'cli/**'],
       reporter: ['text-summary', 'json-summary'],
     },
   },

@@ -4,6 +4,7 @@
 // Read on: Linux random.c crng_make_state(), crng_reseed(), add_vmfork_randomness(); blog.cr.yp.to 2017-07-23.
 
 import { chacha20 } from '@noble/ciphers/chacha.js';
+import { copySecret, secretBytes } from '../native/secret-bytes.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import { NO_EPOCH, VM_GEN_ID_BYTES } from '../vmgenid/generation.js';
 import type { EntropySource, HardwareEntropy } from './entropy.js';
@@ -80,8 +81,8 @@ export class Crng implements Randomness {
   readonly #onEvent: (event: CrngEvent) => void;
   readonly #barrier: FreshnessBarrier;
   readonly #pool = new InputPool();
-  readonly #key = new Uint8Array(KEY_BYTES);
-  readonly #block = new Uint8Array(BLOCK_BYTES + TAIL_BYTES);
+  readonly #key = secretBytes(KEY_BYTES);
+  readonly #block = secretBytes(BLOCK_BYTES + TAIL_BYTES);
   readonly #view = new DataView(this.#block.buffer);
   readonly #unregister: (() => void)[] = [];
   readonly #evidenceCallbacks = new Set<() => void>();
@@ -175,7 +176,7 @@ export class Crng implements Randomness {
     if (!Number.isSafeInteger(length) || length < 0) {
       throw new CrngError('ERR_CRNG_LENGTH', `cannot draw ${length} bytes`);
     }
-    const bytes = new Uint8Array(length);
+    const bytes = secretBytes(length);
     this.fill(bytes);
     return bytes;
   }
@@ -281,9 +282,9 @@ export class Crng implements Randomness {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const at = this.#draw(KEY_BYTES);
       const epoch = this.#epoch;
-      const key = this.#block.slice(at, at + KEY_BYTES);
+      const key = copySecret(this.#block.subarray(at, at + KEY_BYTES));
       this.#block.fill(0, at, at + KEY_BYTES);
-      const output = new Uint8Array(Math.ceil(into.length / TAIL_BYTES) * TAIL_BYTES + TAIL_BYTES);
+      const output = secretBytes(Math.ceil(into.length / TAIL_BYTES) * TAIL_BYTES + TAIL_BYTES);
       try {
         chacha20(key, ZERO_NONCE, output, output);
         if (this.#guard.check() !== epoch) continue;
@@ -374,7 +375,7 @@ export class Crng implements Randomness {
     if (!this.#hardware || !this.#barrier.forked || this.#barrier.has('hardware')) return false;
     if (now < this.#hardwareAt) return false;
     this.#hardwareAt = now + HARDWARE_RETRY_MS;
-    const bytes = new Uint8Array(HARDWARE_FACT_BYTES - this.#hardwareBytes);
+    const bytes = secretBytes(HARDWARE_FACT_BYTES - this.#hardwareBytes);
     const count = this.#hardware.read(bytes);
     this.#pool.mix(bytes.subarray(0, count));
     bytes.fill(0);
@@ -384,7 +385,7 @@ export class Crng implements Randomness {
 
   /** A new key from the pool. The old key and the block made from it are gone when this returns. */
   #reseed(now: number): void {
-    const fresh = new Uint8Array(2 * POOL_BYTES);
+    const fresh = secretBytes(2 * POOL_BYTES);
     try {
       this.#entropy.read(fresh);
       this.#pool.mix(fresh.subarray(0, POOL_BYTES));

@@ -6,6 +6,7 @@
 // TLS servers and connections that were made before. `process` is reached for here to stay loadable in a browser.
 // Read on: OpenSSL RAND_add(3), EVP_RAND(7); Node lib/internal/crypto/random.js (the caches); SECURITY.md.
 
+import { secretBytes } from '../native/secret-bytes.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import { VM_GEN_ID_BYTES } from '../vmgenid/generation.js';
 import { loadKoffi } from '../vmgenid/koffi.js';
@@ -102,8 +103,7 @@ class Healing implements OpenSslHealing {
     const { vmgenid, crng, entropy, onSeeded } = this.#options;
     const { vmGenId } = vmgenid.evidence;
     const fresh = crng.isFresh() && crng.freshness === 'fresh';
-    // Outside the JavaScript heap, where it does not move.
-    const bytes = new Uint8Array(new ArrayBuffer(VM_GEN_ID_BYTES + KERNEL_BYTES + CRNG_BYTES));
+    const bytes = secretBytes(VM_GEN_ID_BYTES + KERNEL_BYTES + CRNG_BYTES);
     try {
       // In what the kernel gives clones may still be alike, so that the ID alone parts them. It is no secret: the kernel's
       // bytes are seeded in again, by way of the Crng, when there is word that it has reseeded.

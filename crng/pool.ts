@@ -3,6 +3,7 @@
 // Read on: Linux random.c mix_pool_bytes(), extract_entropy(); BLAKE2s is RFC 7693.
 
 import { blake2s } from '@noble/hashes/blake2.js';
+import { secretBytes } from '../native/secret-bytes.js';
 
 /** Bytes of a pool key, of an extraction seed, and of one output block: a BLAKE2s hash. */
 export const POOL_BYTES = 32;
@@ -23,9 +24,9 @@ export class InputPool {
    * script cannot give: the caller brings bytes that the pool has not seen.
    */
   extract(fresh: Uint8Array, out: Uint8Array): void {
-    const seed = new Uint8Array(POOL_BYTES);
-    const nextKey = new Uint8Array(POOL_BYTES);
-    const block = new Uint8Array(POOL_BYTES + COUNTER_BYTES);
+    const seed = secretBytes(POOL_BYTES);
+    const nextKey = secretBytes(POOL_BYTES);
+    const block = secretBytes(POOL_BYTES + COUNTER_BYTES);
     const counter = new DataView(block.buffer, POOL_BYTES);
     const old = this.#hash;
     try {
@@ -55,7 +56,7 @@ export class InputPool {
 }
 
 function prf(key: Uint8Array, message: Uint8Array, out: Uint8Array): void {
-  const hash = blake2s(message, { key, dkLen: out.length });
-  out.set(hash);
-  hash.fill(0);
+  const hash = blake2s.create({ key, dkLen: out.length });
+  hash.update(message).digestInto(out);
+  hash.destroy();
 }

@@ -3,6 +3,7 @@
 // Promises: comparison in constant time; a peer's malformed message is `false` or `undefined`, never an exception.
 // Read on: WireGuard paper 5.4.4 and 5.4.7; Linux drivers/net/wireguard/cookie.c.
 
+import { secretBytes } from '../native/secret-bytes.js';
 import { equalBytes, wipe } from './bytes.js';
 import { COOKIE_REPLY, COOKIE_REPLY_BYTES } from './constants.js';
 import { ProtocolError } from './errors.js';
@@ -19,7 +20,7 @@ const text = new TextEncoder();
 const LABEL_MAC1 = text.encode('mac1----');
 const LABEL_COOKIE = text.encode('cookie--');
 
-const expected = new Uint8Array(MAC_BYTES);
+const expected = secretBytes(MAC_BYTES);
 
 /** The key of every mac1 sent to the owner of `publicKey`: 32 bytes, worth keeping. */
 export function mac1Key(suite: Suite, publicKey: Uint8Array): Uint8Array {
@@ -77,10 +78,10 @@ function isMacValid(suite: Suite, key: Uint8Array, message: Uint8Array, fromEnd:
 
 /**
  * The cookie of a sender: a MAC under our changing secret (32 bytes) of its address (4 or 16 bytes) and its port, as
- * they stand in a UDP datagram. 16 bytes, in a new array.
+ * they stand in a UDP datagram. 16 bytes, the caller's to erase.
  */
 export function cookieValue(suite: Suite, secret: Uint8Array, ip: Uint8Array, port: number): Uint8Array {
-  const cookie = new Uint8Array(COOKIE_BYTES);
+  const cookie = secretBytes(COOKIE_BYTES);
   suite.mac(cookie, secret, ip, Uint8Array.of(port >>> 8, port));
   return cookie;
 }
@@ -109,7 +110,7 @@ export function createCookieReply(suite: Suite, input: CookieReplyInput): Uint8A
 }
 
 /**
- * The cookie (16 bytes) in a reply to the message whose mac1 was `lastMac1`; `undefined` when it is no cookie reply
+ * The cookie (16 bytes, the caller's to erase) in a reply to the message whose mac1 was `lastMac1`; `undefined` when it is no cookie reply
  * or not authentic. `cookieKey` is the replier's {@link cookieKey}.
  */
 export function openCookieReply(

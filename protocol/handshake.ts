@@ -12,6 +12,7 @@
  *     TransportKeys                                           TransportKeys
  */
 
+import { secretBytes } from '../native/secret-bytes.js';
 import { HANDSHAKE_INITIATION, HANDSHAKE_RESPONSE } from './constants.js';
 import { ProtocolError } from './errors.js';
 import { INITIATION, RESPONSE, readU32, writeU32 } from './messages.js';
@@ -23,6 +24,9 @@ export const HANDSHAKE_STATE_BYTES = SYMMETRIC_STATE_BYTES + KEY_BYTES;
 
 const EMPTY = new Uint8Array(0);
 const TIMESTAMP_BYTES = 12;
+
+/** A shared secret, between its derivation and the end of the function that mixes it in. */
+const shared = secretBytes(KEY_BYTES);
 
 /** Our own long-term key pair, 32 bytes each. */
 export interface LocalIdentity {
@@ -66,12 +70,11 @@ export function createInitiation(
   remote: RemoteIdentity,
   input: InitiationInput,
   out: Uint8Array,
-  storage: Uint8Array = new Uint8Array(HANDSHAKE_STATE_BYTES),
+  storage: Uint8Array = secretBytes(HANDSHAKE_STATE_BYTES),
 ): SentInitiation | undefined {
   const state = new SymmetricState(suite, storage.subarray(0, SYMMETRIC_STATE_BYTES));
   const ephemeral = storage.subarray(SYMMETRIC_STATE_BYTES, HANDSHAKE_STATE_BYTES);
   const ephemeralPublic = out.subarray(INITIATION.ephemeral, INITIATION.ephemeral + KEY_BYTES);
-  const shared = new Uint8Array(KEY_BYTES);
   let done = false;
   out.fill(0);
   try {
@@ -129,7 +132,6 @@ export class SentInitiation {
     refuseSpent(this.#spent);
     const suite = this.#suite;
     const state = this.#state.copy();
-    const shared = new Uint8Array(KEY_BYTES);
     try {
       // <- e, ee, se, psk, {}
       /* e */
@@ -175,7 +177,6 @@ export function receiveInitiation(
   message: Uint8Array,
 ): ReceivedInitiation | undefined {
   const state = new SymmetricState(suite);
-  const shared = new Uint8Array(KEY_BYTES);
   let done = false;
   try {
     // -> e, es, s
@@ -241,7 +242,7 @@ export class ReceivedInitiation {
    */
   verify(
     remote: RemoteIdentity,
-    storage: Uint8Array = new Uint8Array(HANDSHAKE_STATE_BYTES),
+    storage: Uint8Array = secretBytes(HANDSHAKE_STATE_BYTES),
   ): ConsumedInitiation | undefined {
     refuseSpent(this.#spent);
     try {
@@ -309,7 +310,6 @@ export class ConsumedInitiation {
     const suite = this.#suite;
     const state = this.#state;
     const ephemeralPublic = out.subarray(RESPONSE.ephemeral, RESPONSE.ephemeral + KEY_BYTES);
-    const shared = new Uint8Array(KEY_BYTES);
     out.fill(0);
     try {
       // <- e, ee, se, psk, {}

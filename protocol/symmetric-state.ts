@@ -2,6 +2,7 @@
 // Promises: everything lies in one caller-given array, so that one fill ends it; `wipe` leaves nothing behind.
 // Read on: Noise specification 5.2; WireGuard paper 5.4 (KDF1-3, and an AEAD nonce that is always 0 here).
 
+import { copySecret, secretBytes } from '../native/secret-bytes.js';
 import { CONSTRUCTION, IDENTIFIER } from './constants.js';
 import { HASH_BYTES, KEY_BYTES, type Suite, TAG_BYTES } from './suite.js';
 
@@ -12,14 +13,18 @@ const text = new TextEncoder();
 const ONE = Uint8Array.of(1);
 const TWO = Uint8Array.of(2);
 const THREE = Uint8Array.of(3);
+const NOTHING = new Uint8Array(0);
+
+// Of the derivation in hand: zeros between two.
+const secret = secretBytes(HASH_BYTES);
+const previous = secretBytes(HASH_BYTES);
+const forHash = secretBytes(HASH_BYTES);
 
 /**
  * KDF1, KDF2, KDF3 of the paper, which are HKDF with HMAC-BLAKE2s: writes one 32-byte output into each of `outs`
  * (one to three arrays; the first may be `key` itself).
  */
 export function kdf(suite: Suite, outs: Uint8Array[], key: Uint8Array, input: Uint8Array): void {
-  const secret = new Uint8Array(HASH_BYTES);
-  const previous = new Uint8Array(HASH_BYTES);
   try {
     suite.hmac(secret, key, input);
     suite.hmac(previous, secret, ONE);
@@ -46,7 +51,7 @@ export class SymmetricState {
   readonly #suite: Suite;
 
   /** Lives in `bytes` (96); what they hold is taken as the state. Start a new one with `initialize`. */
-  constructor(suite: Suite, bytes: Uint8Array = new Uint8Array(SYMMETRIC_STATE_BYTES)) {
+  constructor(suite: Suite, bytes: Uint8Array = secretBytes(SYMMETRIC_STATE_BYTES)) {
     this.#suite = suite;
     this.#bytes = bytes;
     this.chainingKey = bytes.subarray(0, 32);
@@ -64,7 +69,7 @@ export class SymmetricState {
 
   /** A state of its own with the same content, to work on and to throw away when a message proves false. */
   copy(): SymmetricState {
-    return new SymmetricState(this.#suite, new Uint8Array(this.#bytes));
+    return new SymmetricState(this.#suite, copySecret(this.#bytes));
   }
 
   mixHash(data: Uint8Array): void {
@@ -83,10 +88,12 @@ export class SymmetricState {
 
   /** KDF3: chaining key, something for the hash, cipher key. The `psk` token. */
   mixKeyAndHash(input: Uint8Array): void {
-    const forHash = new Uint8Array(HASH_BYTES);
-    kdf(this.#suite, [this.chainingKey, forHash, this.#key], this.chainingKey, input);
-    this.mixHash(forHash);
-    forHash.fill(0);
+    try {
+      kdf(this.#suite, [this.chainingKey, forHash, this.#key], this.chainingKey, input);
+      this.mixHash(forHash);
+    } finally {
+      forHash.fill(0);
+    }
   }
 
   /** Seals `plaintext` under the cipher key, nonce 0 and the hash; writes it with its tag at `out[at]`, mixes it in. */
@@ -107,7 +114,7 @@ export class SymmetricState {
 
   /** Noise `Split`: the initiator's sending key, then the responder's, each 32 bytes. */
   split(initiatorToResponder: Uint8Array, responderToInitiator: Uint8Array): void {
-    kdf(this.#suite, [initiatorToResponder, responderToInitiator], this.chainingKey, new Uint8Array(0));
+    kdf(this.#suite, [initiatorToResponder, responderToInitiator], this.chainingKey, NOTHING);
   }
 
   wipe(): void {

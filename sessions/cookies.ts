@@ -104,10 +104,14 @@ export function refuseAtDoor(
   const secret = cookies.secret(context, epoch, now);
   if (!secret) return drops.drop('underLoad');
   const cookie = cookieValue(suite, secret, from.ip, from.port);
-  if (isMac2Valid(suite, cookie, message)) {
-    return cookies.rateLimiter.allow(from.ip, now) ? undefined : drops.drop('underLoad');
+  try {
+    if (isMac2Valid(suite, cookie, message)) {
+      return cookies.rateLimiter.allow(from.ip, now) ? undefined : drops.drop('underLoad');
+    }
+    sendCookieReply(context, message, from, cookie, cookies.own.cookieKey, epoch);
+  } finally {
+    cookie.fill(0);
   }
-  sendCookieReply(context, message, from, cookie, cookies.own.cookieKey, epoch);
   return drops.drop('underLoad');
 }
 
@@ -151,6 +155,7 @@ export function consumeCookieReply(
   const cookie = openCookieReply(context.suite, peer.cookieKey, message, peer.lastMac1);
   if (!cookie) return drops.drop('badTag');
   peer.cookie.set(cookie);
+  cookie.fill(0);
   peer.cookieReceivedAt = now;
   peer.cookieEpoch = epoch;
   peer.lastMac1Epoch = NO_EPOCH;

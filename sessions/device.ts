@@ -5,6 +5,7 @@
 
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Randomness } from '../crng/randomness.js';
+import { copySecret } from '../native/secret-bytes.js';
 import { equalBytes } from '../protocol/bytes.js';
 import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
 import { sealerOf } from '../protocol/batches.js';
@@ -245,12 +246,12 @@ export class Device {
   /** A copy of our private key, 32 bytes, for whoever shows a configuration; it is theirs to erase. */
   exportPrivateKey(): Uint8Array | undefined {
     const { local } = this.#context;
-    return local && new Uint8Array(local.privateKey);
+    return local && copySecret(local.privateKey);
   }
 
   /** A copy of a peer's preshared key, 32 bytes, zeros for none; it is the caller's to erase. Throws `ERR_UNKNOWN_PEER`. */
   exportPresharedKey(publicKey: Uint8Array): Uint8Array {
-    return new Uint8Array(this.#peer(publicKey).presharedKey);
+    return copySecret(this.#peer(publicKey).presharedKey);
   }
 
   /** While true no handshake is begun: for whoever has nowhere to send to, as an interface that is down. Default false. */

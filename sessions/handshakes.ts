@@ -3,6 +3,7 @@
 // epoch is never continued; each message passes the release gate.
 // Read on: WireGuard paper 5.4; Linux send.c, noise.c.
 
+import { secretBytes } from '../native/secret-bytes.js';
 import {
   INITIATIONS_PER_SECOND,
   INITIATION_BYTES,
@@ -130,8 +131,8 @@ export function consumeInitiation(
 function respond(context: Context, peer: Peer, consumed: ConsumedInitiation, epoch: number): void {
   const { gate, clock } = context;
   endWaitingInitiation(peer);
-  const ephemeralPrivate = new Uint8Array(KEY_BYTES);
-  const keys = new Uint8Array(TRANSPORT_KEYS_BYTES);
+  const ephemeralPrivate = secretBytes(KEY_BYTES);
+  const keys = secretBytes(TRANSPORT_KEYS_BYTES);
   const entry: IndexEntry = { peer, keypair: undefined };
   try {
     const fresh = context.crng.isFresh() && draw(context, ephemeralPrivate);
@@ -188,7 +189,7 @@ export function consumeResponse(
   const { peer } = entry;
   if (!peer.sent || peer.sentEpoch !== epoch) return drops.drop('staleEpoch');
 
-  const keys = new Uint8Array(TRANSPORT_KEYS_BYTES);
+  const keys = secretBytes(TRANSPORT_KEYS_BYTES);
   const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
   try {
     if (!peer.sent.consumeResponse(message, local, peer, transportKeys)) return drops.drop('badTag');

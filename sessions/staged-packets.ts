@@ -3,6 +3,8 @@
 // as it is done with; no memory for a peer that has nothing staged.
 // Read on: WireGuard paper 6.4; Linux drivers/net/wireguard/device.c wg_xmit(), MAX_STAGED_PACKETS.
 
+import { copySecret } from '../native/secret-bytes.js';
+
 /** Packets staged per peer. Linux messages.h MAX_STAGED_PACKETS. */
 export const MAX_STAGED_PACKETS = 128;
 
@@ -25,7 +27,7 @@ export class StagedPackets {
       if (this.#due > 0) this.#due--;
     }
     // Not `slice`: that of a Node Buffer shares its memory.
-    this.#packets.push(new Uint8Array(packet));
+    this.#packets.push(copySecret(packet));
     return full;
   }
 

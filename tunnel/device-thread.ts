@@ -6,6 +6,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Randomness } from '../crng/randomness.js';
+import { copySecret, secretBytes } from '../native/secret-bytes.js';
 import type { SUITE_NAMES } from '../protocol/index.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { VmGenId } from '../vmgenid/driver.js';
@@ -248,18 +249,22 @@ export class DeviceThread implements UapiBackend {
 
   // What this thread's sources say of the fork: the device's generator waits for it.
   #relayEvidence(): void {
+    if (this.#over) return;
     const { vmgenid } = this.#options;
     // Drawn first: drawing looks at the generation.
     const own = this.#drawSeed();
     const { epoch, readings, evidence } = vmgenid;
-    const { vmGenId, seed = own, kernelReseeded } = evidence;
-    this.#tell({ evidence: { epoch, readings, vmGenId, seed, kernelReseeded } });
+    const { vmGenId, kernelReseeded } = evidence;
+    // A copy of its own for the other thread, which erases it.
+    const known = evidence.seed ?? own;
+    const seed = known && copySecret(known);
     own?.fill(0);
+    this.#tell({ evidence: { epoch, readings, vmGenId, seed, kernelReseeded } }, seed && [seed.buffer]);
   }
 
   /** What parts this thread's generator from its siblings parts the device's too, as the seed of it. */
   #drawSeed(): Uint8Array | undefined {
-    const seed = new Uint8Array(SEED_BYTES);
+    const seed = secretBytes(SEED_BYTES);
     try {
       this.#options.crng.fill(seed);
       return seed;

@@ -2,6 +2,7 @@
 // Promises: one text per key (the spare bits of the last character must be zero); no error shows the text.
 // Read on: wireguard-tools src/encoding.c key_from_base64().
 
+import { secretBytes } from '../native/secret-bytes.js';
 import { TunnelError } from './errors.js';
 
 export const KEY_BYTES = 32;
@@ -18,10 +19,10 @@ export function decodeKey(text: string): Uint8Array {
   if (!CANONICAL.test(text)) {
     throw new TunnelError('ERR_KEY', `not a key: ${KEY_CHARACTERS} characters, but not base64 of 32 bytes`);
   }
-  // `alloc` gives memory of its own; `from` would leave a copy of the key in Node's buffer pool.
-  const bytes = Buffer.alloc(KEY_BYTES);
-  bytes.write(text, 'base64');
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, KEY_BYTES);
+  const key = secretBytes(KEY_BYTES);
+  // `from` alone would leave a copy of the key in Node's buffer pool.
+  Buffer.from(key.buffer).write(text, 'base64');
+  return key;
 }
 
 /** The base64 text of 32 bytes. Throws `ERR_KEY` on any other length. */

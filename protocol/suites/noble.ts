@@ -6,7 +6,8 @@ import { chacha20poly1305, xchacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { x25519 } from '@noble/curves/ed25519.js';
 import { blake2s } from '@noble/hashes/blake2.js';
 import { hmac } from '@noble/hashes/hmac.js';
-import { type Suite, TAG_BYTES } from '../suite.js';
+import { secretBytes } from '../../native/secret-bytes.js';
+import { HASH_BYTES, type Suite, TAG_BYTES } from '../suite.js';
 import {
   expectCounter,
   expectHash,
@@ -18,6 +19,13 @@ import {
   expectRange,
   expectTag,
 } from './lengths.js';
+
+/** A hash or an HMAC of the library's, begun. */
+interface HashState {
+  update(bytes: Uint8Array): unknown;
+  digestInto(out: Uint8Array): void;
+  destroy(): void;
+}
 
 // The first four bytes stay zero. Each call writes the other eight before it reads any.
 const nonce = new Uint8Array(12);
@@ -42,6 +50,17 @@ function attempt<T>(act: () => T): T | undefined {
 function move(secret: Uint8Array, out: Uint8Array): void {
   out.set(secret);
   secret.fill(0);
+}
+
+/** A digest on its way into an array that need not be aligned. `digest()` would make one in the engine's heap. */
+const digest = secretBytes(HASH_BYTES);
+
+function finish(state: HashState, parts: readonly Uint8Array[], out: Uint8Array): void {
+  for (const part of parts) state.update(part);
+  state.digestInto(digest);
+  state.destroy();
+  out.set(digest.subarray(0, out.length));
+  digest.fill(0);
 }
 
 /** RFC 7748 section 4.1: u = 9. */
@@ -107,24 +126,18 @@ export const nobleSuite: Suite = {
 
   hash(out, ...parts) {
     expectHash(out);
-    const state = blake2s.create({});
-    for (const part of parts) state.update(part);
-    move(state.digest(), out);
+    finish(blake2s.create({}), parts, out);
   },
 
   mac(out, key, ...parts) {
     expectMac(out);
     expectMacKey(key);
-    const state = blake2s.create({ key, dkLen: out.length });
-    for (const part of parts) state.update(part);
-    move(state.digest(), out);
+    finish(blake2s.create({ key, dkLen: out.length }), parts, out);
   },
 
   hmac(out, key, ...parts) {
     expectHash(out);
-    const state = hmac.create(blake2s, key);
-    for (const part of parts) state.update(part);
-    move(state.digest(), out);
+    finish(hmac.create(blake2s, key), parts, out);
   },
 
   // What the library derives from a key, it erases before it returns.

@@ -3,6 +3,7 @@
 // Promises: offered only after it has reproduced known answers and refused what must be refused.
 // Read on: doc.libsodium.org (AEAD constructions; point*scalar multiplication).
 
+import { secretBytes } from '../../native/secret-bytes.js';
 import { type Suite, TAG_BYTES } from '../suite.js';
 import { expectCounter, expectKey, expectNonce, expectPoint, expectRange, expectTag } from './lengths.js';
 import { nobleSuite } from './noble.js';
@@ -124,7 +125,7 @@ function sodiumSuite(sodium: Sodium): Suite {
       expectKey(key);
       expectNonce(xnonce);
       expectTag(ciphertext.length);
-      const out = new Uint8Array(ciphertext.length - TAG_BYTES);
+      const out = secretBytes(ciphertext.length - TAG_BYTES);
       try {
         sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(out, null, ciphertext, aad, xnonce, key);
         return out;

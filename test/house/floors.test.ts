@@ -9,12 +9,13 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Which folders each folder may import from, besides itself. */
 const BELOW: Record<string, readonly string[]> = {
-  vmgenid: [],
-  crng: ['vmgenid'],
-  protocol: ['vmgenid'],
-  sessions: ['vmgenid', 'crng', 'protocol'],
-  tunnel: ['vmgenid', 'crng', 'protocol', 'sessions'],
-  cli: ['vmgenid', 'crng', 'protocol', 'sessions', 'tunnel'],
+  native: [],
+  vmgenid: ['native'],
+  crng: ['native', 'vmgenid'],
+  protocol: ['native', 'vmgenid'],
+  sessions: ['native', 'vmgenid', 'crng', 'protocol'],
+  tunnel: ['native', 'vmgenid', 'crng', 'protocol', 'sessions'],
+  cli: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'tunnel'],
 };
 
 interface Import {

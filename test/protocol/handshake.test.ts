@@ -257,16 +257,16 @@ describe.each(suites.map(suite => [suite.name, suite] as const))('with the %s su
   });
 
   it('has erased every shared secret when it asks the suite to forget, which may fail', () => {
-    const derived = new Set<Uint8Array>();
+    const derived: Uint8Array[] = [];
     const left: boolean[] = [];
     const isZero = (bytes: Uint8Array) => bytes.every(byte => byte === 0);
     const watched: Suite = {
       ...suite,
       sharedSecret(privateKey, publicKey, out) {
-        derived.add(out);
+        derived.push(out);
         return suite.sharedSecret(privateKey, publicKey, out);
       },
-      forget: () => void left.push(!Array.from(derived).every(isZero)),
+      forget: () => void left.push(!derived.every(isZero)),
     };
     const half = halfWay(suite, INPUT);
     const initiation = new Uint8Array(148);
@@ -278,7 +278,7 @@ describe.each(suites.map(suite => [suite.name, suite] as const))('with the %s su
     const answer = { ephemeralPrivate: INPUT.responderEphemeral, senderIndex: 2 };
     consumed?.createResponse(answer, half.toInitiator, response, keys());
     expect(sent?.consumeResponse(response, half.initiator, half.toResponder, keys())).toBe(true);
-    expect(derived.size).toBeGreaterThanOrEqual(4);
+    expect(derived.length).toBeGreaterThanOrEqual(4);
     expect(left.length).toBeGreaterThanOrEqual(4);
     expect(left).not.toContain(true);
   });

@@ -15,7 +15,7 @@ import { type Libc, requireLibc } from '../linux/libc.js';
 import { EventFd } from '../linux/poller.js';
 import { LinuxTun } from '../linux/tun.js';
 import { ThreadGuard } from '../thread-guard.js';
-import { wipeChanges } from '../uapi/parse.js';
+import { wipeKeys } from '../uapi/parse.js';
 import {
   type Answers,
   type FromWorker,
@@ -143,7 +143,7 @@ class DeviceWorker {
           this.#loop.set(question.changes);
           return this.#loop.relayUrls();
         } finally {
-          wipeChanges(question.changes);
+          wipeKeys(question.changes);
         }
       case 'report':
         return this.#loop.report();

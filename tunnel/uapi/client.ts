@@ -3,6 +3,7 @@
 // Read on: wireguard-tools src/ipc-uapi.h.
 
 import { connect, type Socket } from 'node:net';
+import { secretBytes } from '../../native/secret-bytes.js';
 import { TunnelError } from '../errors.js';
 import { type DeviceStatus, parseStatus } from '../status.js';
 import { formatChanges } from './format.js';
@@ -226,7 +227,7 @@ class StateReader {
 function newPeer(publicKey: Uint8Array): PeerDraft {
   return {
     publicKey,
-    presharedKey: new Uint8Array(publicKey.length),
+    presharedKey: secretBytes(publicKey.length),
     persistentKeepalive: 0,
     allowedIps: [],
     lastHandshakeAt: 0,

@@ -8,7 +8,7 @@ import { constants } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DeviceStatus } from '../status.js';
 import { formatErrno, formatState, formatStatus } from './format.js';
-import { type UapiLimits, type UapiRequest, UapiRequestParser, wipeChanges } from './parse.js';
+import { type UapiLimits, type UapiRequest, UapiRequestParser, wipeKeys } from './parse.js';
 import { ERRNO, type UapiChanges, UapiError, type UapiState } from './types.js';
 
 /** What a connection needs from its server. */
@@ -134,30 +134,35 @@ export class UapiConnection {
     try {
       await this.#owner.set(changes);
     } finally {
-      wipeChanges(changes);
+      wipeKeys(changes);
     }
   }
 
   async #sendState(state: UapiState): Promise<void> {
-    for (const piece of formatState(state)) {
-      await this.#send(piece);
-      // A long answer lets the others have their turn.
-      await nextTurn();
+    try {
+      for (const piece of formatState(state)) {
+        await this.#send(piece);
+        // A long answer lets the others have their turn.
+        await nextTurn();
+      }
+    } finally {
+      wipeKeys(state);
     }
   }
 
   /** Sends and erases. Waits until the client has taken it; throws `Gone` when it does not. */
   async #send(piece: Uint8Array): Promise<void> {
-    if (this.#socket.destroyed) throw new Gone();
-    await new Promise<void>(resolve => {
-      this.#startTimer('an answer was not read');
-      this.#socket.write(piece, () => {
-        piece.fill(0);
-        resolve();
+    try {
+      if (this.#socket.destroyed) throw new Gone();
+      await new Promise<void>(resolve => {
+        this.#startTimer('an answer was not read');
+        this.#socket.write(piece, () => resolve());
       });
-    });
-    this.#stopTimer();
-    if (this.#socket.destroyed) throw new Gone();
+      this.#stopTimer();
+      if (this.#socket.destroyed) throw new Gone();
+    } finally {
+      piece.fill(0);
+    }
   }
 
   /**

@@ -3,6 +3,7 @@
 // needs to hold all of its text.
 // Read on: wireguard-go device/uapi.go IpcGetOperation(); wireguard-tools src/ipc-uapi.h userspace_get_device().
 
+import { secretBytes } from '../../native/secret-bytes.js';
 import { parseWebSocketUrl } from '../endpoint.js';
 import { KEY_BYTES } from '../keys.js';
 import type { DeviceStatus } from '../status.js';
@@ -33,7 +34,7 @@ export function formatErrno(operation: UapiOperation, errno: number): string {
 
 /** Collects lines in memory of its own: whoever takes a piece can erase it when it was sent. */
 class LineWriter {
-  #piece = Buffer.alloc(PIECE_BYTES);
+  #piece = newPiece();
   #length = 0;
 
   text(name: string, value: string | number): void {
@@ -54,26 +55,39 @@ class LineWriter {
 
   *take(): Generator<Uint8Array> {
     if (this.#length > 0) yield this.#piece.subarray(0, this.#length);
-    this.#piece = Buffer.alloc(PIECE_BYTES);
+    this.#piece = newPiece();
     this.#length = 0;
   }
+
+  /** Erases what nobody has taken. */
+  clear(): void {
+    this.#piece.fill(0, 0, this.#length);
+  }
+}
+
+function newPiece(): Buffer {
+  return Buffer.from(secretBytes(PIECE_BYTES).buffer);
 }
 
 /** The answer to `get` without its `errno`, in pieces of about 64 KiB. Each is the caller's, to erase when sent. */
 export function* formatState(state: UapiState): Generator<Uint8Array> {
   const writer = new LineWriter();
-  if (state.privateKey && !isZero(state.privateKey)) writer.key('private_key', state.privateKey);
-  if (state.listenPort !== 0) writer.text('listen_port', state.listenPort);
-  if (state.fwMark !== 0) writer.text('fwmark', state.fwMark);
-  for (const peer of state.peers) {
-    writePeer(writer, peer);
-    yield* writer.takeIfFull();
-    for (const range of peer.allowedIps) {
-      writer.text('allowed_ip', formatPrefix(range));
+  try {
+    if (state.privateKey && !isZero(state.privateKey)) writer.key('private_key', state.privateKey);
+    if (state.listenPort !== 0) writer.text('listen_port', state.listenPort);
+    if (state.fwMark !== 0) writer.text('fwmark', state.fwMark);
+    for (const peer of state.peers) {
+      writePeer(writer, peer);
       yield* writer.takeIfFull();
+      for (const range of peer.allowedIps) {
+        writer.text('allowed_ip', formatPrefix(range));
+        yield* writer.takeIfFull();
+      }
     }
+    yield* writer.take();
+  } finally {
+    writer.clear();
   }
-  yield* writer.take();
 }
 
 function writePeer(writer: LineWriter, peer: UapiPeerState): void {
@@ -112,21 +126,25 @@ export function formatStatus(status: DeviceStatus): Uint8Array {
 /** A whole `set` request, in pieces. Throws `UapiError` for an endpoint that cannot be read back. */
 export function* formatChanges(changes: UapiChanges): Generator<Uint8Array> {
   const writer = new LineWriter();
-  writer.text('set', 1);
-  if (changes.privateKey) writer.key('private_key', changes.privateKey);
-  if (changes.listenPort !== undefined) writer.text('listen_port', changes.listenPort);
-  if (changes.fwMark !== undefined) writer.text('fwmark', changes.fwMark);
-  if (changes.replacePeers) writer.text('replace_peers', 'true');
-  for (const peer of changes.peers) {
-    writePeerChange(writer, peer);
-    yield* writer.takeIfFull();
-    for (const range of peer.remove ? [] : peer.allowedIps) {
-      writer.text('allowed_ip', `${range.remove ? '-' : ''}${formatPrefix(range)}`);
+  try {
+    writer.text('set', 1);
+    if (changes.privateKey) writer.key('private_key', changes.privateKey);
+    if (changes.listenPort !== undefined) writer.text('listen_port', changes.listenPort);
+    if (changes.fwMark !== undefined) writer.text('fwmark', changes.fwMark);
+    if (changes.replacePeers) writer.text('replace_peers', 'true');
+    for (const peer of changes.peers) {
+      writePeerChange(writer, peer);
       yield* writer.takeIfFull();
+      for (const range of peer.remove ? [] : peer.allowedIps) {
+        writer.text('allowed_ip', `${range.remove ? '-' : ''}${formatPrefix(range)}`);
+        yield* writer.takeIfFull();
+      }
     }
+    yield* writer.take();
+    yield Uint8Array.of(LF);
+  } finally {
+    writer.clear();
   }
-  yield* writer.take();
-  yield Uint8Array.of(LF);
 }
 
 function writePeerChange(writer: LineWriter, peer: UapiPeerChange): void {

@@ -3,6 +3,8 @@
 // out, since lines carry keys.
 // Read on: parse.ts, client.ts.
 
+import { secretBytes } from '../../native/secret-bytes.js';
+
 const LF = 0x0a;
 const CR = 0x0d;
 const NOTHING = Buffer.alloc(0);
@@ -21,7 +23,7 @@ export class LineReader {
   /** Adds bytes, which are copied. Take every line that `next` has before the next push. */
   push(chunk: Uint8Array): void {
     const rest = this.#held.subarray(this.#start);
-    const joined = Buffer.alloc(rest.length + chunk.length);
+    const joined = Buffer.from(secretBytes(rest.length + chunk.length).buffer);
     joined.set(rest);
     joined.set(chunk, rest.length);
     this.#held.fill(0);

@@ -10,6 +10,7 @@ import {
   type UapiChanges,
   UapiError,
   type UapiPeerChange,
+  type UapiState,
 } from './types.js';
 import { clamp, invalid, readEndpoint, readKey, readNumber, readPrefix } from './values.js';
 
@@ -101,7 +102,7 @@ export class UapiRequestParser {
   clear(): void {
     this.#ended = true;
     this.#lines.clear();
-    if (typeof this.#reading === 'object') wipeChanges(this.#reading.changes);
+    if (typeof this.#reading === 'object') wipeKeys(this.#reading.changes);
     this.#reading = undefined;
   }
 
@@ -141,7 +142,7 @@ export class UapiRequestParser {
       readSetLine(draft, line);
       if (draft.entries > this.#maxEntries) throw tooLarge();
     } catch (error) {
-      wipeChanges(draft.changes);
+      wipeKeys(draft.changes);
       draft.changes.peers = [];
       draft.peer = undefined;
       draft.refused =
@@ -174,9 +175,9 @@ function tooLarge(): UapiError {
   return new UapiError(ERRNO.E2BIG, 'a request beyond the limits');
 }
 
-/** Erases the keys of changes that nobody needs any more. */
-export function wipeChanges(changes: UapiChanges): void {
-  for (const key of [changes.privateKey, ...changes.peers.map(peer => peer.presharedKey)]) {
+/** Erases the keys of changes, or of a state, that nobody needs any more. */
+export function wipeKeys({ privateKey, peers }: UapiChanges | UapiState): void {
+  for (const key of [privateKey, ...peers.map(({ presharedKey }) => presharedKey)]) {
     // A key that was moved to another thread has left nothing here.
     if (key !== undefined && key.length > 0) key.fill(0);
   }

@@ -120,7 +120,10 @@ export interface UapiChanges {
  * The device behind the UAPI. Calls never overlap. A peer with the device's own key is the backend's to ignore.
  */
 export interface UapiBackend {
-  /** The state, as data that later changes of the device leave alone: a slow reader may take its time. */
+  /**
+   * The state, as data that later changes of the device leave alone: a slow reader may take its time. The keys in it are
+   * erased when it was sent: give copies.
+   */
   get(): Promise<UapiState> | UapiState;
   /**
    * Applies all changes or none. Throws `UapiError` to refuse; the `errno` of any other error, or of its cause,

@@ -2,6 +2,7 @@
 // Promises: reads what wireguard-go reads and refuses the rest with EINVAL; no message repeats a value.
 // Read on: wireguard-go device/uapi.go, device/noise-types.go; Go's net/netip ParsePrefix and ParseAddrPort.
 
+import { secretBytes } from '../../native/secret-bytes.js';
 import { parseWebSocketUrl } from '../endpoint.js';
 import { formatIp, parseIp, unmapIp } from '../ip.js';
 import { KEY_BYTES } from '../keys.js';
@@ -28,7 +29,7 @@ export function invalid(key: string): UapiError {
 /** 64 digits of hexadecimal in ASCII bytes, as 32 bytes in memory of their own. */
 export function readKey(name: string, value: Uint8Array): Uint8Array {
   if (value.length !== 2 * KEY_BYTES) throw invalid(name);
-  const key = new Uint8Array(KEY_BYTES);
+  const key = secretBytes(KEY_BYTES);
   let bad = 0;
   for (let i = 0; i < KEY_BYTES; i++) {
     const high = nibble(value[2 * i]);

@@ -2,6 +2,7 @@
 // Promises: anything but the documented fields and sizes is refused, with the field's name.
 // Read on: sources/hook.ts, which serves the calls.
 
+import { secretBytes } from '../../native/secret-bytes.js';
 import { VmGenIdError } from '../errors.js';
 import { parseGuid } from '../generation.js';
 import type { Announcement } from '../source.js';
@@ -77,11 +78,9 @@ function parseSeed(value: unknown): Uint8Array {
   if (length < SEED_BYTES_MIN || length > SEED_BYTES_MAX) {
     throw refused(`seed: ${length} bytes, but ${SEED_BYTES_MIN} to ${SEED_BYTES_MAX} are wanted`);
   }
-  // An array of its own: Buffer.from would lend a piece of a pool that outlives the wipe.
-  const seed = new Uint8Array(length);
-  const decoded = Buffer.from(value, 'base64');
-  seed.set(decoded);
-  decoded.fill(0);
+  const seed = secretBytes(length);
+  // `from` alone would leave a copy in Node's buffer pool.
+  Buffer.from(seed.buffer).write(value, 'base64');
   return seed;
 }
 

@@ -3,6 +3,7 @@
 // is erased before a call returns; `forget` erases what a context keeps of its last key.
 // Read on: EVP_MD-BLAKE2(7), EVP_MAC-BLAKE2(7), EVP_MAC-HMAC(7); RFC 7693, RFC 2104.
 
+import { secretBytes } from '../../../native/secret-bytes.js';
 import type { Koffi } from '../../../vmgenid/koffi.js';
 import { HASH_BYTES, MAC_BYTES, type Suite } from '../../suite.js';
 import { expectHash, expectMac, expectMacKey } from '../lengths.js';
@@ -29,7 +30,7 @@ export function opensslBlake2s(koffi: Koffi, ssl: OpenSsl): Hashes {
   const page = new NativeMemory(koffi, PAGE_BYTES);
   const result = new NativeMemory(koffi, HASH_BYTES);
   const macResult = result.bytes.subarray(0, MAC_BYTES);
-  const longKeyHash = new Uint8Array(HASH_BYTES);
+  const longKeyHash = secretBytes(HASH_BYTES);
 
   /** Gives the parts to a context, a page at a time. */
   function absorb(

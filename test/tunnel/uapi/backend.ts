@@ -21,9 +21,12 @@ export class MemoryBackend implements UapiBackend {
   sets = 0;
 
   get(): UapiState {
-    const { privateKey, listenPort, fwMark } = this;
+    const { listenPort, fwMark } = this;
+    // Keys are erased when they were sent: copies.
+    const privateKey = this.privateKey?.slice();
     const peers = Array.from(this.peers.values(), peer => ({
       ...peer,
+      presharedKey: peer.presharedKey.slice(),
       allowedIps: [...peer.allowedIps.values()],
     }));
     return { privateKey, listenPort, fwMark, peers };
