@@ -425,6 +425,12 @@ export class VmGenId implements ForkGuard {
         this.#readImmediate();
         return this.#announced(tracked, announcement, this.#draining || this.epoch !== before);
       },
+      missed: () => {
+        this.#readImmediate();
+        // What is lost pays for no word that is owed: it may have been any other.
+        if (this.#closed || this.#shownAtOnce || this.#now() <= tracked.owesUntil) return;
+        this.#fork(tracked, this.#raise(), {}, false);
+      },
       failed: error => this.#fail(tracked, error),
       recovered: () => {
         tracked.recovering = tracked.failure !== undefined;
@@ -585,13 +591,20 @@ export class VmGenId implements ForkGuard {
     this.#emit({ type: 'sourceRecovered', source: tracked.source.name });
   }
 
-  // One readable immediate source sees every fork. Without any, each delayed one may be the only one to see it.
-  #updateVouched(): void {
-    const readable = (tracked: Tracked) => tracked.failure === undefined;
-    this.#vouched =
-      !this.#closed &&
-      (this.#immediate.length > 0 ? this.#immediate.some(readable) : this.#tracked.every(readable));
+  /** Some immediate source could be read when it was last asked: it sees every fork. */
+  get #shownAtOnce(): boolean {
+    return this.#immediate.some(isReadable);
   }
+
+  // Without any immediate source, each delayed one may be the only one to see a fork.
+  #updateVouched(): void {
+    this.#vouched =
+      !this.#closed && (this.#immediate.length > 0 ? this.#shownAtOnce : this.#tracked.every(isReadable));
+  }
+}
+
+function isReadable({ failure }: Tracked): boolean {
+  return failure === undefined;
 }
 
 /** Whether a 64-bit counter in the first two words has moved by one. */

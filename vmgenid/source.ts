@@ -37,6 +37,11 @@ export interface SourceListener {
    * twice) has already shown this fork; `NO_EPOCH` once the driver is closed and nobody is told any more.
    */
   announce(announcement: Announcement): number;
+  /**
+   * Something was lost that may have been word of a fork. It is no news where an immediate source can be read now, since
+   * that one shows every fork; where none can, it counts as a fork.
+   */
+  missed(): void;
   /** The source can no longer be trusted to report a fork: nothing is released until `recovered`. */
   failed(error: Error): void;
   /** It can again. A source that may have missed a fork meanwhile announces one first. */

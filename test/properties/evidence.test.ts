@@ -15,6 +15,7 @@ const STEPS = [
   'draw',
   'kernelReseeds',
   'kernelPrints',
+  'logOverflows',
   'readLog',
   'agentAsks',
   'agentFetches',
@@ -45,7 +46,8 @@ class Machine {
   readonly past: Past[] = [];
   name = 'original';
   readonly #habits: Habits;
-  readonly #log: string[] = [];
+  /** What was printed and not read yet; null is where records were overwritten. */
+  readonly #log: (string | null)[] = [];
   readonly #kmsg: KmsgSource;
   readonly #agent = new Announcer();
   #restores = 0;
@@ -59,7 +61,12 @@ class Machine {
 
   constructor(habits: Habits) {
     this.#habits = habits;
-    this.#kmsg = new KmsgSource({ pollMs: 1e9, readRecord: () => this.#log.shift() ?? null });
+    const readRecord = () => {
+      const record = this.#log.shift();
+      if (record === null) throw Object.assign(new Error('overwritten'), { code: 'EPIPE' });
+      return record ?? null;
+    };
+    this.#kmsg = new KmsgSource({ pollMs: 1e9, readRecord });
     const now = () => this.#ms;
     this.vmgenid = new VmGenId([this.page, this.#kmsg, this.#agent], { now });
     void this.vmgenid.start();
@@ -115,6 +122,9 @@ class Machine {
       case 'kernelPrints':
         if (this.#kernel.lineWaits) this.#log.push(LINE);
         this.#kernel.lineWaits = false;
+        return undefined;
+      case 'logOverflows':
+        this.#log.splice(0, Number.POSITIVE_INFINITY, null);
         return undefined;
       case 'readLog':
         this.#kmsg.poll();

@@ -319,6 +319,54 @@ describe('driver: several sources', () => {
     expect(forks).toHaveLength(1);
   });
 
+  it('what a log has lost is no news under an immediate source that can be read, and a fork under none', async () => {
+    const [page, log] = [new Brittle({ name: 'page' }), new Announcer('kmsg')];
+    const { vm, clock, forks, types } = await machine(page, log);
+    log.listener.missed();
+    expect([vm.check(), types()]).toEqual([1, []]);
+    // The page has not been looked at since: it shows the fork, and what was lost is none of its own.
+    page.fork(id(2));
+    log.listener.missed();
+    expect([vm.epoch, forks.length]).toEqual([2, 1]);
+    expect(forks[0].source).toBe('page');
+    page.broken = 'gone';
+    clock.ms += SAME_FORK_MS + 1;
+    log.listener.missed();
+    expect([vm.epoch, forks.at(-1)?.source]).toEqual([3, 'kmsg']);
+    expect(vm.evidence).toMatchObject({ kernelReseeded: false, vmGenId: undefined });
+  });
+
+  it('what was lost within the time of a fork that others have shown is about that fork', async () => {
+    const [log, hook] = [new Announcer('kmsg'), new Announcer('hook')];
+    const { vm, clock } = await machine(log, hook);
+    hook.listener.announce({ vmGenId: id(2) });
+    log.listener.missed();
+    clock.ms += SAME_FORK_MS;
+    log.listener.missed();
+    expect(vm.epoch).toBe(2);
+    clock.ms += 1;
+    log.listener.missed();
+    expect(vm.epoch).toBe(3);
+  });
+
+  it.each([
+    ['what was lost does not count as the word that is owed', true, false],
+    ['control: the word itself does', false, true],
+  ])('%s: the next may be about the fork before', async (_, isLost, isBelieved) => {
+    const count = (n: number) => new Uint8Array(16).fill(n, 0, 1);
+    const [page, log] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('kmsg')];
+    const { vm } = await machine(page, log);
+    page.fork(count(1));
+    vm.check();
+    if (isLost) log.listener.missed();
+    else log.listener.announce({ kernelReseeded: true });
+    // Copied again. A kernel that had reseeded for the fork before, and not yet said so, says so now.
+    page.fork(count(2));
+    vm.check();
+    log.listener.announce({ kernelReseeded: true });
+    expect(vm.evidence.kernelReseeded).toBe(isBelieved);
+  });
+
   it('doubt about a reseed is told as evidence when it has passed', async () => {
     const [page, log] = [new MemorySource(), new Announcer('kmsg')];
     const vm = new VmGenId([page, log]);

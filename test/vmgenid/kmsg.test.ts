@@ -90,6 +90,32 @@ describe('kmsg source', () => {
     },
   );
 
+  it.each(['EPIPE', 'EINVAL'])(
+    'a record that was lost (%s) is no news beside a page that shows every fork',
+    async code => {
+      const records = [errno(code)];
+      const readRecord = () => {
+        const lost = records.shift();
+        if (lost) throw lost;
+        return null;
+      };
+      const events: VmGenIdEvent[] = [];
+      const page = new MemorySource();
+      const vm = new VmGenId([page, new KmsgSource({ readRecord, pollMs: 3_600_000 })], {
+        onEvent: event => events.push(event),
+      });
+      open.push(vm);
+      // At its start the log goes to its end, whatever was lost before.
+      await vm.start();
+      records.push(errno(code), errno(code));
+      expect([vm.poll(), events]).toEqual([1, []]);
+      records.push(errno(code));
+      page.fork(new Uint8Array(16).fill(2));
+      expect(vm.poll()).toBe(2);
+      expect(events.map(({ type }) => type)).toEqual(['fork']);
+    },
+  );
+
   it('a log that cannot be read lets nothing out until it can, and what it then says counts', async () => {
     const { vm, records, events } = await log();
     records.push(errno('EIO'));

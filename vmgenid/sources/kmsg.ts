@@ -13,7 +13,7 @@ export interface KmsgSourceOptions {
   readonly pollMs?: number;
   /**
    * Reads one record in place of the device: the record, or null when there is none. Throws an error with the
-   * `code` EPIPE when records were lost.
+   * `code` EPIPE when records were lost: a fork, unless an immediate source shows that there was none.
    */
   readonly readRecord?: () => string | null;
 }
@@ -60,8 +60,8 @@ export class KmsgSource implements GenerationSource {
       for (let n = 0; n < DRAIN_MAX && this.#listener; n++) {
         const record = this.#next();
         if (record === 'end') break;
-        // A lost record may have been the line. That is reason to act as after a fork, but no proof of a reseed.
-        if (record === 'lost') this.#listener.announce({});
+        // It may have been the line, or any other: no proof of a reseed, and of a fork only where nothing shows it sooner.
+        if (record === 'lost') this.#listener.missed();
         else if (record === 'fork') this.#listener.announce({ kernelReseeded: true });
       }
       if (this.#failed) this.#listener?.recovered();
