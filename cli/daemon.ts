@@ -5,7 +5,7 @@
 
 import type { Command } from 'commander';
 import { TunnelError } from '../tunnel/errors.js';
-import { socketPath } from '../tunnel/uapi/index.js';
+import { socketPath } from '../tunnel/uapi/socket-path.js';
 import { isServed } from '../vmgenid/socket-file.js';
 import { ReadyPipe, startInBackground } from './daemon/background.js';
 import {
@@ -14,10 +14,13 @@ import {
   forwardedArguments,
   readDaemonOptions,
 } from './daemon/options.js';
+import { CliError } from './errors.js';
 import type { CliIo, Finish } from './io.js';
 import { isNearMiss } from './near-miss.js';
+import { refuseVerb } from './verbs.js';
 
-export function registerDaemon(program: Command, io: CliIo, finish: Finish): void {
+/** `isName`: the name stood behind `--`, and is one whatever it reads like. */
+export function registerDaemon(program: Command, io: CliIo, finish: Finish, isName: boolean): void {
   const asked = () =>
     program.options.find(option => program.getOptionValueSource(option.attributeName()) === 'cli');
   addDaemonOptions(program)
@@ -34,8 +37,13 @@ export function registerDaemon(program: Command, io: CliIo, finish: Finish): voi
         if (!asked()) program.help({ error: true });
         program.error('the name of an interface is missing');
       }
+      if (!isName) refuseVerb(name, []);
       const meant = program.commands.map(command => command.name()).find(known => isNearMiss(name, known));
-      if (meant !== undefined) program.error(`unknown command '${name}' (Did you mean ${meant}?)`);
+      if (meant !== undefined) {
+        throw new CliError('ERR_CLI_USAGE', `unknown command '${name}' (Did you mean ${meant}?)`, {
+          hints: [`an interface of that name: wireonce -- ${name}`],
+        });
+      }
       finish(await daemon(io, name, flags));
     });
 }
@@ -55,7 +63,7 @@ export async function daemon(io: CliIo, name: string, flags: DaemonFlags): Promi
     }
     const { env } = io;
     const keepOutput = (env['LOG_LEVEL'] ?? '') !== '' && env['LOG_LEVEL'] !== 'silent';
-    const args = ['--foreground', ...forwardedArguments(flags), name];
+    const args = ['--foreground', ...forwardedArguments(flags), '--', name];
     await startInBackground({ args, env, keepOutput });
     return 0;
   } catch (error) {

@@ -2,13 +2,12 @@
 // Promises: secrets come from our own generator, which knows of forks; the same checks and warnings as `wg`.
 // Read on: wireguard-tools src/genkey.c, src/pubkey.c.
 
-import { fstatSync } from 'node:fs';
+import { accessSync, constants, fstatSync } from 'node:fs';
 import type { Command } from 'commander';
-import type { Crng } from '../crng/index.js';
-import { publicKeyOf } from '../protocol/suite.js';
-import { nobleSuite } from '../protocol/suites/noble.js';
+import type { Crng } from '../crng/crng.js';
 import { decodeKey, encodeKey, KEY_BYTES } from '../tunnel/keys.js';
 import { openCrng } from '../tunnel/open-crng.js';
+import { VmGenId } from '../vmgenid/driver.js';
 import { CliError } from './errors.js';
 import { type CliIo, type Finish, printLine, readStdin } from './io.js';
 
@@ -17,16 +16,22 @@ const KEY_CHARACTERS = 44;
 const STDIN_MAX = 4_096;
 const OTHERS_MAY_ACCESS = 0o007;
 
-export function registerKeys(program: Command, io: CliIo, finish: Finish): void {
+export function registerGenkey(program: Command, io: CliIo, finish: Finish): void {
   program
     .command('genkey')
     .description('print a new private key')
     .action(async () => finish(await genkey(io)));
+}
+
+export function registerPubkey(program: Command, io: CliIo, finish: Finish): void {
   program
     .command('pubkey')
     .description('read a private key from standard input and print its public key')
     .addHelpText('after', '\nExample: wireonce genkey | tee private.key | wireonce pubkey > public.key')
     .action(async () => finish(await pubkey(io)));
+}
+
+export function registerGenpsk(program: Command, io: CliIo, finish: Finish): void {
   program
     .command('genpsk')
     .description('print a new preshared key')
@@ -57,6 +62,8 @@ export async function pubkey(io: CliIo): Promise<number> {
   } catch {
     throw badKey();
   }
+  const { publicKeyOf } = await import('../protocol/suite.js');
+  const { nobleSuite } = await import('../protocol/suites/noble.js');
   const publicKey = publicKeyOf(nobleSuite, privateKey);
   privateKey.fill(0);
   printLine(io.stdout, encodeKey(publicKey));
@@ -65,14 +72,40 @@ export async function pubkey(io: CliIo): Promise<number> {
 
 async function printSecret(io: CliIo, draw: (crng: Crng) => Uint8Array): Promise<number> {
   warnIfReadable(io);
-  const { crng, close } = await openCrng({ healOpenSsl: false });
+  const vmgenid = await openImmediate();
   try {
-    const secret = draw(crng);
-    printLine(io.stdout, encodeKey(secret));
-    secret.fill(0);
-    return 0;
+    const { crng, close } = await openCrng({ vmgenid, healOpenSsl: false });
+    try {
+      const secret = draw(crng);
+      printLine(io.stdout, encodeKey(secret));
+      secret.fill(0);
+      return 0;
+    } finally {
+      await close();
+    }
   } finally {
-    await close();
+    await vmgenid.close();
+  }
+}
+
+/** Through these alone a fork can be seen at once, and what tells of it later comes too late for one draw. */
+const IMMEDIATE = ['/dev/vmclock0', '/dev/mem'];
+
+async function openImmediate(): Promise<VmGenId> {
+  const sources = IMMEDIATE.some(isReadable)
+    ? (await import('../vmgenid/detect.js')).openImmediateSources()
+    : [];
+  const vmgenid = new VmGenId(sources);
+  await vmgenid.start();
+  return vmgenid;
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 

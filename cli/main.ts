@@ -1,40 +1,30 @@
 #!/usr/bin/env node
-// The `wireonce` program: gives the process to the command line and ends it as soon as the command has ended.
-// Promises: a first SIGINT or SIGTERM asks the command to finish, a second one ends the process; a reader of our
-// output that goes away ends it quietly.
-// Read on: program.ts.
+// The `wireonce` program's door: is this Node new enough, and can what comes behind be loaded?
+// Promises: a sentence, and no stack, from a Node that is too old or a process that may open too few files. So it has no
+// static import and no syntax newer than that of Node 12.
+// Read on: process.ts.
 
-import { printError, runCli } from './program.js';
+/** Those of `engines` in package.json. */
+const [MAJOR, MINOR] = [20, 19];
 
-const interrupt = new AbortController();
-const io = {
-  stdin: process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
-  signal: interrupt.signal,
-  env: process.env,
-};
-
-for (const name of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(name, () => {
-    if (interrupt.signal.aborted) process.exit(name === 'SIGINT' ? 130 : 143);
-    interrupt.abort();
-  });
+const version = process.versions.node;
+const [major, minor] = version.split('.').map(Number);
+if (major < MAJOR || (major === MAJOR && minor < MINOR)) {
+  leave(`this needs Node ${MAJOR}.${MINOR} or newer, and runs in Node ${version}: install a newer one`);
+} else {
+  import('./process.js')
+    .then(program => program.run())
+    .catch((error: NodeJS.ErrnoException) => {
+      const { code, message } = error;
+      if (code === 'EMFILE' || code === 'ENFILE')
+        leave(
+          'too few files may be open at a time to load the program: raise the limit, as by ulimit -n 1024',
+        );
+      else leave(`the program cannot be loaded: ${message.split('\n')[0]}: install it anew`);
+    });
 }
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  printError(error, io);
-  process.exit(1);
-});
-process.stderr.on('error', () => process.exit(1));
-process.on('uncaughtException', error => {
-  printError(error, io);
-  process.exit(1);
-});
 
-const exitCode = await runCli(process.argv.slice(2), io);
-// A pipe may still hold what was written. Nothing else is worth waiting for: commands close what they opened.
-await Promise.all(
-  [process.stdout, process.stderr].map(s => new Promise<void>(done => s.write('', () => done()))),
-);
-process.exit(exitCode);
+function leave(sentence: string): void {
+  process.stderr.write(`wireonce: ${sentence}\n`);
+  process.exitCode = 1;
+}

@@ -1,39 +1,65 @@
-// The `wireonce` command line: its commands, its help, and how an error becomes one line and an exit status.
-// Promises: never a stack trace, unless WIREONCE_DEBUG=1; the same exit status for the same trouble (see `exitCodeOf`).
-// Read on: main.ts gives it the process; each command is a file of its own.
+// The `wireonce` command line: its commands, its help, and the exit status.
+// Promises: the same exit status for the same trouble (see `exitCodeOf`); of the program only that part is loaded which
+// the command needs; a verb of `wg` or `wg-quick` makes no interface of its name.
+// Read on: process.ts gives it the process; each command is a file of its own; trouble.ts says errors.
 
-import { Command, CommanderError } from 'commander';
-import { registerDaemon } from './daemon.js';
-import { registerDemo } from './demo.js';
-import { CliError, exitCodeOf } from './errors.js';
+import type { Command } from 'commander';
+import { exitCodeOf } from './errors.js';
 import { type CliIo, type Finish, printLine } from './io.js';
-import { registerKeys } from './keys.js';
-import { registerPing } from './ping.js';
-import { registerStatus } from './status.js';
-import { packageVersion } from './version.js';
-import { registerVmgenid } from './vmgenid.js';
+import { oneLine, printError } from './trouble.js';
 
-/** Every command of the program, in the order of the help. */
-const COMMANDS: readonly ((program: Command, io: CliIo, finish: Finish) => void)[] = [
-  registerDaemon,
-  registerDemo,
-  registerStatus,
-  registerPing,
-  registerVmgenid,
-  registerKeys,
-];
+type Register = (program: Command, io: CliIo, finish: Finish) => void;
+
+/** Every command but the daemon, in the order of the help, and where it is registered. */
+const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  demo: async () => (await import('./demo.js')).registerDemo,
+  status: async () => (await import('./status.js')).registerStatus,
+  ping: async () => (await import('./ping.js')).registerPing,
+  vmgenid: async () => (await import('./vmgenid.js')).registerVmgenid,
+  genkey: async () => (await import('./keys.js')).registerGenkey,
+  pubkey: async () => (await import('./keys.js')).registerPubkey,
+  genpsk: async () => (await import('./keys.js')).registerGenpsk,
+};
+
+/** Called without a word more, these need no parser of the command line, which takes as long to load as they run. */
+const BARE: Readonly<Record<string, (io: CliIo) => Promise<number>>> = {
+  genkey: async io => (await import('./keys.js')).genkey(io),
+  pubkey: async io => (await import('./keys.js')).pubkey(io),
+  genpsk: async io => (await import('./keys.js')).genpsk(io),
+};
+
+const HELP = ['-h', '--help', 'help'];
 
 /**
  * Runs one command line (without the names of node and of the script). Resolves with the exit status: 0 when the
  * command did what was asked, 1 when it could not, 2 when it was called wrongly. Never throws.
  */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
+  try {
+    const bare = argv.length === 1 && Object.hasOwn(BARE, argv[0]) ? BARE[argv[0]] : undefined;
+    return bare ? await bare(io) : await parse(argv, io);
+  } catch (error) {
+    printError(error, io);
+    return exitCodeOf(error);
+  }
+}
+
+async function parse(argv: readonly string[], io: CliIo): Promise<number> {
+  const [word, ...rest] = argv;
+  const isCommand = word !== undefined && Object.hasOwn(COMMANDS, word);
+  if (word !== undefined && !isCommand) (await import('./verbs.js')).refuseVerb(word, rest);
+  // What stands behind `--` is an interface, whatever its name.
+  const isName = !isCommand && argv.includes('--');
+  const helps = argv.length === 0 || (!isName && argv.some(each => HELP.includes(each)));
+
+  const { Command, CommanderError } = await import('commander');
   let exitCode = 0;
+  const finish = (code: number) => {
+    exitCode = code;
+  };
   const program = new Command('wireonce')
     .description('WireGuard for machines that get cloned: a key and a nonce are used once, or not at all.')
-    .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
-    .helpCommand('help [command]', 'print the help of a command')
     .exitOverride()
     .configureOutput({
       writeOut: text => void io.stdout.write(text),
@@ -44,29 +70,23 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
       'after',
       '\nExit status: 0 done, 1 failed, 2 called wrongly. WIREONCE_DEBUG=1 shows stack traces.',
     );
-  for (const register of COMMANDS) {
-    register(program, io, code => {
-      exitCode = code;
-    });
+  if (!isName) program.helpCommand('help [command]', 'print the help of a command');
+  if (!isCommand) {
+    const { packageVersion } = await import('./version.js');
+    const { registerDaemon } = await import('./daemon.js');
+    program.version(packageVersion(), '-V, --version', 'print the version');
+    registerDaemon(program, io, finish, isName);
+  }
+  for (const [name, load] of isName ? [] : Object.entries(COMMANDS)) {
+    if (helps || name === word) (await load())(program, io, finish);
+    // Its name is enough, for who writes another that is nearly the same.
+    else program.command(name);
   }
   try {
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    printError(error, io);
-    return exitCodeOf(error);
+    throw error;
   }
-}
-
-/** One line on standard error, `wireonce: ...`, and under it the hints that an error may bring. */
-export function printError(error: unknown, io: Pick<CliIo, 'stderr' | 'env'>): void {
-  const message = error instanceof Error ? error.message : String(error);
-  printLine(io.stderr, `wireonce: ${oneLine(message)}`);
-  if (error instanceof CliError) for (const hint of error.hints) printLine(io.stderr, `  - ${hint}`);
-  if (io.env['WIREONCE_DEBUG'] === '1' && error instanceof Error) printLine(io.stderr, String(error.stack));
-}
-
-function oneLine(text: string): string {
-  return text.trim().replace(/\s*\n\s*/g, ' ');
 }

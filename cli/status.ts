@@ -6,8 +6,10 @@ import { readdir } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { TunnelError } from '../tunnel/errors.js';
 import type { DeviceStatus } from '../tunnel/status.js';
-import { SOCKET_FOLDER, socketPath, UapiClient } from '../tunnel/uapi/index.js';
+import { UapiClient } from '../tunnel/uapi/client.js';
+import { SOCKET_FOLDER, socketPath } from '../tunnel/uapi/socket-path.js';
 import { CliError } from './errors.js';
+import { INTERFACE_NAME_RULE, isInterfaceName } from './interface-name.js';
 import { type CliIo, type Finish, printJson, printLine } from './io.js';
 import { statusLines } from './status-text.js';
 
@@ -123,8 +125,7 @@ async function interfacesIn(folder: string): Promise<string[]> {
     .toSorted();
 }
 
-/** The kernel takes no other name: 1 to 15 bytes, neither blank nor slash. */
 function interfaceName(text: string): string {
-  if (/^[^\s/]+$/.test(text) && Buffer.byteLength(text) <= 15 && text !== '.' && text !== '..') return text;
-  throw new InvalidArgumentError('The name of an interface is wanted.');
+  if (isInterfaceName(text)) return text;
+  throw new InvalidArgumentError(`The name of an interface is wanted: ${INTERFACE_NAME_RULE}.`);
 }

@@ -3,7 +3,7 @@
 // Read on: config-file.ts (the reader); cli/daemon/options.ts (the same settings as flags and in the environment).
 
 import { isAbsolute } from 'node:path';
-import { SUITE_NAMES } from '../protocol/index.js';
+import { SUITE_NAMES } from '../protocol/suites/names.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { FileSourceOptions } from '../vmgenid/index.js';
 import { type Dialect, type Field, fields, finishPeers, readSections } from './config-file.js';

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Randomness } from '../crng/randomness.js';
 import { copySecret, secretBytes } from '../native/secret-bytes.js';
-import type { SUITE_NAMES } from '../protocol/index.js';
+import type { SUITE_NAMES } from '../protocol/suites/names.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { VmGenId } from '../vmgenid/driver.js';
 import type { SourceSelection } from '../vmgenid/detect.js';

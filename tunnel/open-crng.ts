@@ -1,15 +1,10 @@
 // A generator for this machine, with everything under it: sources of generations, the kernel's entropy, a clock. And what
 // else in this process draws random numbers, TLS connections among it, healed along with it after a fork.
 
-import {
-  Crng,
-  type CrngEvent,
-  hardwareEntropy,
-  kernelEntropy,
-  openSslHealing,
-  type OpenSslProbe,
-} from '../crng/index.js';
-import { type VmGenId, openVmGenId } from '../vmgenid/index.js';
+import { Crng, type CrngEvent } from '../crng/crng.js';
+import { hardwareEntropy, kernelEntropy } from '../crng/entropy.js';
+import type { OpenSslProbe } from '../crng/openssl.js';
+import type { VmGenId } from '../vmgenid/driver.js';
 import { systemClock } from './clock.js';
 
 export interface OpenCrngOptions {
@@ -31,7 +26,8 @@ export interface OpenCrng {
 
 /** Opens sources and generator. Throws what they throw, with everything closed again. */
 export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng> {
-  const vmgenid = options.vmgenid ?? (await openVmGenId());
+  // What is not asked for is not loaded: `wireonce genkey` runs for less time than that takes.
+  const vmgenid = options.vmgenid ?? (await (await import('../vmgenid/detect.js')).openVmGenId());
   const closeVmGenId = async () => {
     if (!options.vmgenid) await vmgenid.close();
   };
@@ -43,7 +39,7 @@ export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng>
     const openssl =
       options.healOpenSsl === false
         ? { reason: 'switched off by an option' }
-        : openSslHealing({ vmgenid, crng, entropy });
+        : (await import('../crng/openssl.js')).openSslHealing({ vmgenid, crng, entropy });
     return {
       crng,
       vmgenid,

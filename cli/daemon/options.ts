@@ -6,7 +6,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { SUITE_NAMES } from '../../protocol/index.js';
+import { SUITE_NAMES } from '../../protocol/suites/names.js';
 import { BadValue } from '../../tunnel/config-values.js';
 import {
   type DaemonPeer,

@@ -6,12 +6,10 @@ import { ProtocolError } from '../errors.js';
 import { KEY_BYTES, MAC_BYTES, type Sealer, type Suite, TAG_BYTES } from '../suite.js';
 import { sealerOf } from '../batches.js';
 import { loadIpsecMbSuite } from './ipsec-mb.js';
+import { SUITE_NAMES } from './names.js';
 import { nobleSuite } from './noble.js';
 import { loadOpensslSuite } from './openssl.js';
 import { loadSodiumSuite } from './sodium.js';
-
-/** Names of the suites that there are; `fastest` composes one of their parts. */
-export const SUITE_NAMES = ['fastest', 'ipsec-mb', 'openssl', 'sodium', 'noble'] as const;
 
 export interface SuiteChoice {
   /** Monotonic milliseconds. With a clock the choice is measured, in some 15 ms; without one it is by rank. */

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { echoPacket } from '../../cli/icmp.js';
 import { type PingOptions, ping } from '../../cli/ping.js';
-import { printError, runCli } from '../../cli/program.js';
+import { runCli } from '../../cli/program.js';
+import { printError } from '../../cli/trouble.js';
 import { MemorySource, VmGenId } from '../../vmgenid/index.js';
 import {
   CLIENT,

@@ -36,7 +36,6 @@ describe('wireonce', () => {
       "wireonce: --metrics is for an interface: before 'status' it says nothing\n",
     ],
     [['--no-tripwire', 'vmgenid', 'status'], "wireonce: --no-tripwire is for an interface: before 'vmgenid'"],
-    [['genky'], "wireonce: unknown command 'genky' (Did you mean genkey?)\n"],
     [['vmgenid', 'stats'], "wireonce: unknown command 'stats' (Did you mean status?)\n"],
     [['genkey', '--fast'], "wireonce: unknown option '--fast'\n"],
     [['genkey', 'more'], 'wireonce: too many arguments'],
@@ -62,5 +61,51 @@ describe('wireonce', () => {
       err: 'wireonce: /nonexistent/wg0.conf: no such file\n',
     });
     expect((await run(argv, { WIREONCE_DEBUG: '1' })).err).toMatch(/\n\s+at /);
+  });
+});
+
+describe('a word that is no interface to whoever types it', () => {
+  const WG = ['show', 'showconf', 'set', 'setconf', 'addconf', 'syncconf'];
+  const WG_QUICK = ['up', 'down', 'strip', 'save'];
+
+  test.each([...WG.map(verb => [verb, 'wg']), ...WG_QUICK.map(verb => [verb, 'wg-quick'])])(
+    '%s, a verb of %s: what was meant is said, with what stood behind it',
+    async (verb, of) => {
+      for (const before of [[], ['-f']]) {
+        const { exitCode, out, err } = await run([...before, verb, ...(before.length > 0 ? [] : ['wg0'])]);
+        expect([exitCode, out]).toEqual([2, '']);
+        expect(err).toContain(`wireonce: '${verb}' is no command here, a verb of ${of}: did you mean '`);
+        if (before.length === 0) expect(err).toContain(`${of} ${verb} wg0'?`);
+        expect(err).toContain(`an interface of that name: wireonce -- ${verb}\n`);
+      }
+    },
+  );
+
+  test.each(['genkey', 'genpsk', 'pubkey'])('%s, a verb of wg, is one of ours', async verb => {
+    expect((await run([verb, '--help'])).exitCode).toBe(0);
+  });
+
+  test.each([
+    ['statsu', "unknown command 'statsu' (Did you mean status?)"],
+    ['genky', "unknown command 'genky' (Did you mean genkey?)"],
+    ['shwo', "unknown command 'shwo': did you mean 'wg show'?"],
+    ['stop', "'stop' is no command here: did you mean 'ip link del NAME'?"],
+    ['version', "did you mean 'wireonce --version'?"],
+  ])('%s: refused, with what was probably meant', async (word, message) => {
+    const { exitCode, err } = await run([word]);
+    expect(exitCode).toBe(2);
+    expect(err).toContain(message);
+    expect(err).toContain(`an interface of that name: wireonce -- ${word}\n`);
+  });
+
+  // The name behind `--` gets as far as the daemon's settings, of which one is none.
+  test.each([...WG, ...WG_QUICK, 'status', 'genky', 'help'])('behind -- %s is an interface', async name => {
+    const { exitCode, err } = await run(['--fork-policy', 'x', '--', name]);
+    expect([exitCode, err]).toEqual([2, expect.stringContaining('--fork-policy: ')]);
+  });
+
+  test.each(['wg0', 'set0', 'u', 'home', 'office', 'showcase'])('%s is a name like any other', async name => {
+    const { exitCode, err } = await run(['--fork-policy', 'x', name]);
+    expect([exitCode, err]).toEqual([2, expect.stringContaining('--fork-policy: ')]);
   });
 });
