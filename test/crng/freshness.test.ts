@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Crng, type CrngEvent, type HardwareEntropy } from 'wireonce/crng';
 import { FileSource, MemorySource, UNSURE_RESEED_MS, VmGenId } from 'wireonce/vmgenid';
-import { HARDWARE_FACT_BYTES, HARDWARE_RETRY_MS } from '../../crng/freshness.js';
+import { FRESHNESS_TIMEOUT_MS, HARDWARE_FACT_BYTES, HARDWARE_RETRY_MS } from '../../crng/freshness.js';
 import { ID_A, ID_B, type Machine, type MachineOptions, RepeatingEntropy, hex, machine } from './machine.js';
 
 const notFresh = expect.objectContaining({ name: 'CrngError', code: 'ERR_CRNG_NOT_FRESH' });
@@ -102,9 +102,9 @@ describe('the barrier', () => {
     announcer.poll = () => announcer.announce({ kernelReseeded: true });
     source.fork(ONE);
     expect(crng.isFresh()).toBe(false);
-    clock.ms = UNSURE_RESEED_MS - 1;
+    clock.ms += UNSURE_RESEED_MS - 1;
     expect(crng.isFresh()).toBe(false);
-    clock.ms = UNSURE_RESEED_MS;
+    clock.ms += 1;
     expect(crng.isFresh()).toBe(true);
   });
 
@@ -331,7 +331,7 @@ describe('a hardware generator', () => {
 describe('after the timeout', () => {
   test('the policy refuse goes on refusing and says so once', async () => {
     const [{ crng, clock, events, announcer }] = await siblings();
-    clock.ms += 4_999;
+    clock.ms += FRESHNESS_TIMEOUT_MS - 1;
     expect(crng.isFresh()).toBe(false);
     expect(crng.freshness).toBe('waiting');
     for (let i = 0; i < 5; i++) {
@@ -342,6 +342,20 @@ describe('after the timeout', () => {
     announcer.announce({ seed: new Uint8Array(32) });
     crng.uint32();
     expect(freshnessEvents(events)).toEqual(['waiting', 'refusing', 'fresh']);
+  });
+
+  test('every word on it says how long after the fork it comes', async () => {
+    const [{ crng, clock, events, announcer }] = await siblings({
+      ...COUNTER,
+      crng: { freshnessTimeoutMs: 1_000 },
+    });
+    clock.ms += 1_000;
+    crng.isFresh();
+    clock.ms += 234;
+    announcer.announce({ seed: new Uint8Array(32) });
+    expect(events.filter(event => event.type === 'freshness').map(({ waitedMs }) => waitedMs)).toEqual([
+      0, 1_000, 1_234,
+    ]);
   });
 
   test('the policy proceed lets siblings repeat, and never calls that fresh', async () => {

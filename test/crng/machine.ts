@@ -132,7 +132,8 @@ export interface MachineOptions {
 
 /** Two calls with the same arguments build two clones. */
 export async function machine(options: MachineOptions = {}): Promise<Machine> {
-  const clock = { ms: 0 };
+  // Not 0: what is counted from a moment and what is counted from the start of the clock are two things.
+  const clock = { ms: 1_000_000 };
   const source = new MemorySource(options.source);
   const announcer = new Announcer();
   const vmgenid = new VmGenId([source, announcer], { now: () => clock.ms });

@@ -1,6 +1,7 @@
 // What a device does when its machine is forked: the three policies, waiting for fresh randomness, and failing closed.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { HANDSHAKE_STATE_BYTES, ReceivedInitiation } from '../../protocol/handshake.js';
 import type { ForkPolicy } from '../../sessions/events.js';
 import { KeySlab } from '../../sessions/key-slab.js';
 import { Announcer } from '../crng/machine.js';
@@ -96,6 +97,19 @@ describe('policy wipe', () => {
     expect(pair.a.count('handshakeComplete')).toBe(2);
   });
 
+  it('keeps them going for a peer that nobody has spoken to for long, too', () => {
+    const pair = withPolicy('wipe', { peer: { persistentKeepalive: 25 } });
+    pair.settle();
+    // Longer than a peer in conversation is silent: it is not called for that.
+    pair.advance(20_000, true);
+    pair.a.source.fork(ID);
+    pair.a.device.runTimers();
+    expect(pair.a.types).toEqual([]);
+    expect(pair.a.device.nextDeadline()).toBeLessThanOrEqual(pair.clock.ms + 25_000);
+    pair.advance(25_000, true);
+    expect(pair.a.count('handshakeComplete')).toBe(2);
+  });
+
   it('answers each fork once', () => {
     const pair = withPolicy('wipe').connect();
     for (let i = 1; i <= 3; i++) {
@@ -145,12 +159,16 @@ describe('policy expire-sending, as Linux', () => {
     expect(forkEvents(pair)).toMatchObject([{ wipedKeypairs: 0, wipedHandshakes: 1 }]);
   });
 
-  it('counts a keypair that can no longer send once', () => {
+  it('counts a keypair that can no longer send once, and at the fork that took it; one of before not at all', () => {
     const pair = withPolicy('expire-sending').connect();
+    pair.advance(6_000, true);
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    pair.settle();
     for (const id of [1, 2]) {
       pair.a.source.fork(new Uint8Array(16).fill(id));
       pair.a.device.runTimers();
     }
+    expect(forkEvents(pair).map(({ wipedKeypairs }) => wipedKeypairs)).toEqual([1, 0]);
     expect(pair.a.device.stats()).toMatchObject({ forks: 2, wipedKeypairs: 1 });
   });
 });
@@ -188,11 +206,40 @@ describe('policy hold', () => {
     pair.send(pair.a, 'never');
     pair.a.take();
     pair.a.source.fork(ID);
-    pair.advance(1);
+    pair.a.device.runTimers();
+    expect(pair.a.device.stats().held).toBe(true);
     pair.a.device.setPrivateKey(pair.a.privateKey);
     pair.advance(10_000);
     expect(pair.a.types).toEqual([]);
+    // Nor does it leave with the first packet of the new identity.
+    expect(pair.send(pair.a, 'someone new')).toBe('staged');
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['someone new']);
   });
+});
+
+describe('every policy', () => {
+  it.each<ForkPolicy>(['wipe', 'expire-sending', 'hold'])(
+    '%s: whoever looks before the chain has reached the device finds the fork answered',
+    policy => {
+      const pair = withPolicy(policy).connect();
+      pair.advance(6_000);
+      const answers: unknown[] = [];
+      pair.a.vmgenid.register('randomness', () => {
+        answers.push(pair.send(pair.a, 'from the chain'), pair.a.device.stats().forks);
+      });
+      pair.a.source.fork(ID);
+      pair.a.vmgenid.check();
+      expect(answers).toEqual(policy === 'hold' ? [{ drop: 'held' }, 1] : ['staged', 1]);
+      expect(pair.a.types).toEqual(policy === 'hold' ? [] : [INITIATION]);
+      // The chain comes to the device after that: what was begun since stands, and nothing is counted again.
+      expect(pair.a.device.stats()).toMatchObject({ forks: 1, wipedKeypairs: 1 });
+      pair.settle();
+      expect(pair.b.received.map(payloadOf)).toEqual(
+        policy === 'hold' ? ['connect'] : ['connect', 'from the chain'],
+      );
+    },
+  );
 });
 
 describe('a fork at any read of the generation', () => {
@@ -322,6 +369,31 @@ describe('while nothing parts this clone from its siblings', () => {
     pair.settle();
     expect(pair.a.received.length).toBe(1);
   });
+
+  it.each<ForkPolicy>(['wipe', 'expire-sending', 'hold'])(
+    'under policy %s a fork erases the initiation that waits',
+    policy => {
+      const kept: Uint8Array[] = [];
+      const held = () => kept.map(bytes => bytes.some(byte => byte !== 0));
+      const { verify } = ReceivedInitiation.prototype;
+      vi.spyOn(ReceivedInitiation.prototype, 'verify').mockImplementation(function (
+        this: ReceivedInitiation,
+        remote,
+      ) {
+        const storage = new Uint8Array(HANDSHAKE_STATE_BYTES);
+        kept.push(storage);
+        return verify.call(this, remote, storage);
+      });
+      const pair = new Pair({ a: { device: { forkPolicy: policy }, source: { uniqueness: 'counter' } } });
+      pair.send(pair.b);
+      pair.a.crng.isFresh = () => false;
+      pair.a.receive(pair.b.take()[0]);
+      expect(held()).toEqual([true]);
+      pair.a.source.fork(count(1));
+      pair.a.device.runTimers();
+      expect(held()).toEqual([false]);
+    },
+  );
 
   it('a second fork ends the wait for what was kept', () => {
     const { pair, announcer } = counterOnly();

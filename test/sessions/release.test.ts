@@ -1,6 +1,11 @@
 // The release gate under a device: batches, sinks that call back, sinks that fail.
 
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { ReleaseGate } from '../../sessions/release.js';
+import { VmGenId } from '../../vmgenid/index.js';
+import { SimEndpoint } from '../support/machine.js';
 import { type Datagram, Pair, packetBetween, payloadOf } from '../support/pair.js';
 
 const ID = new Uint8Array(16).fill(0xf0);
@@ -236,5 +241,53 @@ describe('a sink that fails', () => {
     expect(pair.a.device.sendPacket(packetBetween(pair.a, pair.b, 'on'))).toBe('sent');
     pair.settle();
     expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'on']);
+  });
+});
+
+describe('a gate through which very many datagrams have gone', () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const DATAGRAMS = 1_000_000;
+
+  function heapBytes(): number {
+    collectGarbage();
+    return process.memoryUsage().heapUsed;
+  }
+
+  /** How much the heap grows while so many pass; `held`: this many are always waiting to leave. */
+  function growth(held: number): number {
+    const clock = { ms: 0 };
+    let left = 0;
+    const gate = new ReleaseGate({
+      sealer: { settle: () => {} },
+      vmgenid: new VmGenId([]),
+      clock: { now: () => clock.ms, wallClock: () => 0 },
+      sink: { sendDatagram: () => void left++, deliverPacket: () => {} },
+      holdBackMs: held,
+      onReleased: () => {},
+      onDiscarded: () => {},
+    });
+    const to = new SimEndpoint(1);
+    const pass = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        clock.ms++;
+        gate.push(gate.output(100), 'data', to, undefined, 1);
+        gate.flush();
+      }
+    };
+    pass(5_000);
+    const before = heapBytes();
+    pass(DATAGRAMS);
+    const after = heapBytes();
+    expect(left).toBe(5_000 + DATAGRAMS - held);
+    return after - before;
+  }
+
+  it.each([
+    ['at once', 0],
+    ['after a while', 20],
+  ])('%s keeps nothing of them', (_, held) => {
+    // One word for each of them would be twice as much.
+    expect(growth(held)).toBeLessThan(4 * DATAGRAMS);
   });
 });

@@ -386,6 +386,70 @@ describe('driver: several sources', () => {
     expect(vm.evidence.kernelReseeded).toBe(true);
   });
 
+  /** A file and its like: its first look after `fork` fails or shows nothing, its second shows what is there. */
+  class Slow extends MemorySource {
+    missed = false;
+    override read(into: Uint32Array): void {
+      if (this.missed) {
+        this.missed = false;
+        throw new Error('being written');
+      }
+      super.read(into);
+    }
+  }
+
+  it.each([
+    ['could not be read when the fork was noticed', (file: Slow) => void (file.missed = true)],
+    [
+      'looks for itself when it is asked',
+      (file: Slow) => {
+        (file as GenerationSource).poll = () => file.signal();
+      },
+    ],
+  ])('an id that stood in a source which %s is no evidence: siblings have it too', async (_, arrange) => {
+    const page = new MemorySource({ uniqueness: 'counter' });
+    const file = new Slow({ name: 'file', timing: 'delayed' });
+    const { vm, forks } = await machine(page, file);
+    // Written before the snapshot; its watcher wakes the program, which only then sees that the page has moved.
+    file.fork(id(3));
+    page.fork(id(2));
+    arrange(file);
+    file.signal();
+    expect(forks).toHaveLength(1);
+    expect(vm.evidence.vmGenId).toBeUndefined();
+    // Control: one written after the fork is.
+    file.fork(id(4));
+    file.signal();
+    expect(forks).toHaveLength(1);
+    expect(vm.evidence.vmGenId).toEqual(id(4));
+  });
+
+  it('a call without a GUID does not make one that was told before it a new one', async () => {
+    const hook = new Announcer('hook');
+    const { vm } = await machine(hook);
+    const call = (vmGenId?: Uint8Array) => hook.listener.announce(vmGenId ? { vmGenId } : {});
+    expect([call(id(2)), call(), call(id(2)), call(id(2))]).toEqual([2, 3, 3, 3]);
+    expect(vm.evidence.vmGenId).toBeUndefined();
+  });
+
+  it('one counter that has leapt makes the next line of the log doubtful, whatever the other pages show', async () => {
+    for (const [forks, reseeded] of [
+      [1, true],
+      [2, false],
+    ] as const) {
+      const pages = [new MemorySource(), new MemorySource({ name: 'vmclock', uniqueness: 'counter' })];
+      const log = new Announcer('kmsg');
+      const { vm, clock } = await machine(...pages, log);
+      pages[0].fork(id(9));
+      pages[1].fork(new Uint8Array(16).fill(forks, 0, 1));
+      vm.check();
+      log.listener.announce({ kernelReseeded: true });
+      expect(vm.evidence.kernelReseeded).toBe(reseeded);
+      clock.ms += UNSURE_RESEED_MS;
+      expect(vm.evidence.kernelReseeded).toBe(true);
+    }
+  });
+
   it('two calls about one GUID are one fork; about another, or about none, they are two', async () => {
     const hook = new Announcer('hook');
     const { vm, forks } = await machine(hook);
