@@ -17,6 +17,7 @@ import {
 import { CliError } from './errors.js';
 import type { CliIo, Finish } from './io.js';
 import { isNearMiss } from './near-miss.js';
+import { printWarning } from './trouble.js';
 import { refuseVerb } from './verbs.js';
 
 /** `isName`: the name stood behind `--`, and is one whatever it reads like. */
@@ -63,6 +64,9 @@ export async function daemon(io: CliIo, name: string, flags: DaemonFlags): Promi
     }
     const { env } = io;
     const keepOutput = (env['LOG_LEVEL'] ?? '') !== '' && env['LOG_LEVEL'] !== 'silent';
+    // One that keeps its output says them itself.
+    if (!keepOutput && env['LOG_LEVEL'] !== 'silent')
+      for (const warning of options.warnings) printWarning(io, warning);
     const args = ['--foreground', ...forwardedArguments(flags), '--', name];
     await startInBackground({ args, env, keepOutput });
     return 0;

@@ -10,6 +10,8 @@ import { openCrng } from '../tunnel/open-crng.js';
 import { VmGenId } from '../vmgenid/driver.js';
 import { CliError } from './errors.js';
 import { type CliIo, type Finish, printLine, readStdin } from './io.js';
+import { readableInput } from './readable-secret.js';
+import { printWarning } from './trouble.js';
 
 const KEY_CHARACTERS = 44;
 /** Room for whatever spaces may follow a key. */
@@ -56,6 +58,8 @@ export async function pubkey(io: CliIo): Promise<number> {
   if (/[^\0\t-\r ]/.test(text.slice(KEY_CHARACTERS))) {
     throw new CliError('ERR_CLI_INPUT', 'Trailing characters found after key');
   }
+  const exposed = readableInput(io.stdin, 'a private key');
+  if (exposed) printWarning(io, exposed);
   let privateKey: Uint8Array;
   try {
     privateKey = decodeKey(text.slice(0, KEY_CHARACTERS));

@@ -26,7 +26,9 @@ import { diagnoseEcho, diagnoseHandshake, isResolverError } from './ping-diagnos
 import { dropsLine, eventLine, milliseconds, statisticsLines } from './ping-text.js';
 import { type PortProbe, probePort } from './port-probe.js';
 import { describeProtection } from './protection.js';
+import { readableInput, readableSecret } from './readable-secret.js';
 import { type Route, chooseRoute } from './route.js';
+import { printWarning, unreadable } from './trouble.js';
 
 export interface PingOptions {
   /** A wg-quick file, or `-` for standard input. */
@@ -414,23 +416,21 @@ class PingRun {
 }
 
 async function readConfig(io: CliIo, path: string, name: string): Promise<TunnelConfig> {
-  if (path === '-') return parseConfig((await readStdin(io, CONFIG_MAX)).toString('utf8'), name);
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const reason = READ_FAILURES[code ?? ''] ?? message;
-    throw new CliError('ERR_CLI_INPUT', `${path}: ${reason}`, { cause });
-  }
-  return parseConfig(text, name);
+  const text = path === '-' ? (await readStdin(io, CONFIG_MAX)).toString('utf8') : readText(path);
+  const config = parseConfig(text, name);
+  const secret = 'a PrivateKey';
+  const exposed = path === '-' ? readableInput(io.stdin, secret) : readableSecret(path, secret);
+  if (exposed) printWarning(io, exposed);
+  return config;
 }
 
-const READ_FAILURES: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file',
-  EACCES: 'no permission to read it',
-  EISDIR: 'a folder, not a file',
-};
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
 
 function readAddress(text: string): Uint8Array {
   const parsed = parseIp(text);

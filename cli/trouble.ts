@@ -37,6 +37,11 @@ export function printError(error: unknown, io: Pick<CliIo, 'stderr' | 'env'>): v
   if (io.env['WIREONCE_DEBUG'] === '1' && error instanceof Error) printLine(io.stderr, String(error.stack));
 }
 
+/** One line about what is strange but stops nothing. */
+export function printWarning({ stderr }: Pick<CliIo, 'stderr'>, warning: string): void {
+  printLine(stderr, `wireonce: warning: ${oneLine(warning)}`);
+}
+
 /** `ERR_CLI_INPUT` for a file that cannot be read, in words. */
 export function unreadable(path: string, cause: unknown): CliError {
   const { code, message } = cause as NodeJS.ErrnoException;

@@ -11,6 +11,8 @@ import {
   BadValue,
   type ConfigEndpoint,
   type ConfigListen,
+  isHostName,
+  list,
   quote,
   readBoolean,
   readEndpoint,
@@ -43,6 +45,8 @@ export interface DaemonSettings {
   readonly kmsg?: string | false;
   /** See `parseMetricsAddress`. */
   readonly metrics?: string;
+  /** In lower case; see `MetricsOptions`. */
+  readonly metricsHost?: readonly string[];
   readonly listenWebSocket?: ConfigListen;
 }
 
@@ -96,6 +100,7 @@ export const SETTINGS = fields<SettingsDraft>(
   { name: 'Vmclock', read: (value, to) => (to.vmclock = value === 'off' ? false : readPath(value)) },
   { name: 'Kmsg', read: (value, to) => (to.kmsg = value === 'off' ? false : readPath(value)) },
   { name: 'Metrics', read: (value, to) => (to.metrics = readMetrics(value)) },
+  { name: 'MetricsHost', read: (value, to) => (to.metricsHost = list(value).map(readName)) },
   { name: 'ListenWebSocket', read: (value, to) => (to.listenWebSocket = readListen(value)) },
 );
 
@@ -161,6 +166,11 @@ function readPath(value: string): string {
 function readHook(value: string): string {
   if (isAbsolute(value) || /^(127\.[\d.]+|\[::1\]):\d{1,5}$/.test(value)) return value;
   throw new BadValue(`${quote(value)} is neither an absolute path nor 127.0.0.1:port nor [::1]:port`);
+}
+
+function readName(value: string): string {
+  if (isHostName(value)) return value.toLowerCase().replace(/\.$/, '');
+  throw new BadValue(`${quote(value)} is not a host name`);
 }
 
 function readMetrics(value: string): string {

@@ -1,9 +1,11 @@
 // A device's status as Prometheus metrics, served over HTTP on an address of the operator's.
-// Promises: each scrape shows one status, whole; no key but public ones; bounded clients, and none holds up the device.
+// Promises: each scrape shows one status, whole; no key but public ones; bounded clients, and none holds up the device; a
+// page in a browser reads nothing.
 // Read on: status.ts; prometheus.io/docs/practices/naming.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Counter, Gauge, Registry } from 'prom-client';
+import { isOwnHost } from '../vmgenid/own-host.js';
 import { TunnelError } from './errors.js';
 import { parseMetricsAddress } from './metrics-address.js';
 import type { DeviceStatus } from './status.js';
@@ -11,6 +13,8 @@ import type { DeviceStatus } from './status.js';
 export interface MetricsOptions {
   /** `9586` (on 127.0.0.1), `192.0.2.1:9586` or `[::1]:9586`; port 0 takes any free one. */
   readonly listen: string;
+  /** Names, in lower case, by which scrapers call this machine; by an address and `localhost` they always may. */
+  readonly hosts?: readonly string[];
   readonly status: () => Promise<DeviceStatus> | DeviceStatus;
   /** Hears why a scrape failed. */
   readonly log?: (message: string) => void;
@@ -69,6 +73,8 @@ export class MetricsServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // Nothing that a client sends is read; an answer sends it away.
     response.setHeader('Connection', 'close');
+    if (!isOwnHost(request.headers.host, this.#options.hosts))
+      return end(response, 421, 'Call this server by its address, or set MetricsHost to the name.\n');
     if (request.url?.split('?', 1)[0] !== '/metrics')
       return end(response, 404, 'The metrics are at /metrics.\n');
     if (request.method !== 'GET' && request.method !== 'HEAD') {

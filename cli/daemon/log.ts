@@ -4,6 +4,7 @@
 
 import { type Logger, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { LOG_LEVELS, type LogLevel } from './log-levels.js';
 
 export type { Logger } from 'pino';
 
@@ -21,23 +22,11 @@ export interface LoggerOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-type Level = 'debug' | 'info' | 'error' | 'silent';
-
-/**
- * The words of wireguard-go, for `LOG_LEVEL`. It takes anything else for `error`; we then also say what matters of the
- * machine: starts, forks, sources.
- */
-const LEVELS: Readonly<Record<string, Level>> = {
-  verbose: 'debug',
-  debug: 'debug',
-  error: 'error',
-  silent: 'silent',
-};
-const DEFAULT_LEVEL: Level = 'info';
+const DEFAULT_LEVEL: LogLevel = 'info';
 
 /** Never throws: a word that is no level gives the default one. */
 export function createLogger({ interface: name, stream, env }: LoggerOptions): Logger {
-  const level = LEVELS[env['LOG_LEVEL'] ?? ''] ?? DEFAULT_LEVEL;
+  const level = LOG_LEVELS[env['LOG_LEVEL'] ?? ''] ?? DEFAULT_LEVEL;
   // The sentences say all that matters: fields are for programs.
   const pretty = stream.isTTY ? prettyFactory({ colorize: !env['NO_COLOR'], hideObject: true }) : undefined;
   return pino(

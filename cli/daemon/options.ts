@@ -16,8 +16,11 @@ import {
   type SettingsDraft,
 } from '../../tunnel/daemon-config.js';
 import { CliError } from '../errors.js';
-import { READY_FD } from './background.js';
 import type { CliIo } from '../io.js';
+import { holdsPassword, readableSecret } from '../readable-secret.js';
+import { unreadable } from '../trouble.js';
+import { READY_FD } from './background.js';
+import { LOG_LEVELS } from './log-levels.js';
 
 /** As commander gives them: texts by the names of the flags. */
 export type DaemonFlags = Readonly<Record<string, unknown>> & {
@@ -108,6 +111,11 @@ const FLAGS: readonly Flag[] = [
     help: 'serve Prometheus metrics at a port of 127.0.0.1, or at address:port',
   },
   {
+    setting: 'MetricsHost',
+    flag: '--metrics-host <names>',
+    help: 'names, with commas between, by which scrapers call this machine (default: by its addresses alone)',
+  },
+  {
     setting: 'ListenWebSocket',
     flag: '--listen-websocket <address>',
     help: 'take peers over WebSockets at a port, or at address:port',
@@ -116,7 +124,6 @@ const FLAGS: readonly Flag[] = [
 
 const CONFIG_VARIABLE = 'WIREONCE_CONFIG';
 const CONFIG_MAX_BYTES = 16 * 1024 * 1024;
-const OTHERS_MAY_READ = 0o004;
 
 /** The flags of a daemon, for its command. */
 export function addDaemonOptions(command: Command): Command {
@@ -142,9 +149,9 @@ export function readDaemonOptions(
   const path = asked === undefined ? resolve(folder, `${name}.conf`) : resolve(asked);
   const text = readConfig(path, asked !== undefined);
   const { settings, peers } = parseDaemonConfig(text, path);
-  if (settings.hookToken !== undefined && isReadableByAll(path)) {
-    warnings.push(`${path} holds a HookToken, and every user may read it: chmod 600 ${path}`);
-  }
+  const secret = secretIn(settings, peers);
+  const exposed = secret && readableSecret(path, secret);
+  if (exposed) warnings.push(exposed);
   const draft: SettingsDraft = { ...settings };
   for (const [id, field] of SETTINGS) {
     const variable = variableOf(field.name);
@@ -152,7 +159,7 @@ export function readDaemonOptions(
     if (value !== undefined) readInto(draft, id, value, variable);
   }
   for (const { setting, value, shown } of given(flags)) readInto(draft, setting.toLowerCase(), value, shown);
-  warnings.push(...strangersIn(io.env), ...hookWarnings(draft));
+  warnings.push(...strangersIn(io.env), ...logLevelWarnings(io.env), ...hookWarnings(draft));
   return { foreground: flags.foreground === true, settings: draft, peers, warnings };
 }
 
@@ -163,6 +170,13 @@ function strangersIn(env: CliIo['env']): string[] {
   return Object.keys(env)
     .filter(name => name.startsWith('WIREONCE_') && !ours.has(name))
     .map(name => `${name} is no setting, and is ignored`);
+}
+
+function logLevelWarnings({ LOG_LEVEL: level = '' }: CliIo['env']): string[] {
+  if (level === '' || Object.hasOwn(LOG_LEVELS, level)) return [];
+  return [
+    `LOG_LEVEL=${level} is no level, and is ignored: take one of ${Object.keys(LOG_LEVELS).join(', ')}`,
+  ];
 }
 
 function hookWarnings({ hook, hookToken }: SettingsDraft): string[] {
@@ -228,16 +242,14 @@ function readConfig(path: string, mustExist: boolean): string {
     return readFileSync(path, 'utf8');
   } catch (error) {
     if (error instanceof CliError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' && !mustExist) return '';
-    throw new CliError('ERR_CLI_INPUT', `${path}: ${code === 'ENOENT' ? 'no such file' : message}`, {
-      cause: error,
-    });
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && !mustExist) return '';
+    throw unreadable(path, error);
   }
 }
 
-function isReadableByAll(path: string): boolean {
-  return (statSync(path).mode & OTHERS_MAY_READ) !== 0;
+function secretIn({ hookToken }: DaemonSettings, peers: readonly DaemonPeer[]): string | undefined {
+  if (hookToken !== undefined) return 'a HookToken';
+  return peers.some(({ endpoint }) => holdsPassword(endpoint)) ? 'an Endpoint with a password' : undefined;
 }
 
 function nonEmpty(text: string | undefined): string | undefined {

@@ -6,7 +6,6 @@ import { ConfiguredEndpoints } from '../../tunnel/configured-endpoints.js';
 import { systemClock } from '../../tunnel/clock.js';
 import type { DaemonSettings } from '../../tunnel/daemon-config.js';
 import { DeviceThread } from '../../tunnel/device-thread.js';
-import { MetricsServer } from '../../tunnel/metrics.js';
 import { openCrng } from '../../tunnel/open-crng.js';
 import { resolveEndpoints } from '../../tunnel/resolve.js';
 import { UapiServer, socketPath } from '../../tunnel/uapi/index.js';
@@ -144,8 +143,11 @@ async function start(
   closers.push(() => endpoints.close());
 
   if (settings.metrics !== undefined) {
+    // Half of what a daemon loads, for those who want it.
+    const { MetricsServer } = await import('../../tunnel/metrics.js');
     const metrics = await MetricsServer.listen({
       listen: settings.metrics,
+      ...(settings.metricsHost && { hosts: settings.metricsHost }),
       status: () => thread.status(),
       log: message => logger.error(message),
     });

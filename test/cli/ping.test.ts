@@ -54,7 +54,7 @@ async function run(
   { config, target = INSIDE.v4, io = terminal(), sources = [] }: Run,
   more: Partial<PingOptions> = {},
 ) {
-  writeFileSync(path, config);
+  writeFileSync(path, config, { mode: 0o600 });
   const vmgenid = new VmGenId(sources);
   closers.push(() => vmgenid.close());
   const options = { config: path, target: address(target), interval: 0.02, timeout: 20, size: 56, vmgenid };

@@ -18,10 +18,10 @@ async function serve(options: Partial<MetricsOptions> = {}): Promise<number> {
   return Number(/:(\d+)$/.exec(server.address)?.[1]);
 }
 
-function get(port: number, path = '/metrics', method = 'GET') {
+function get(port: number, path = '/metrics', method = 'GET', headers: Record<string, string> = {}) {
   return new Promise<{ status: number | undefined; type: string | undefined; text: string }>(
     (resolve, reject) => {
-      request({ host: '127.0.0.1', port, path, method }, response => {
+      request({ host: '127.0.0.1', port, path, method, headers }, response => {
         let text = '';
         response.on('data', chunk => (text += chunk));
         response.on('end', () =>
@@ -149,6 +149,49 @@ describe('MetricsServer', () => {
     expect((await get(port, '/metrics', 'POST')).status).toBe(405);
     expect(await get(port, '/metrics', 'HEAD')).toMatchObject({ status: 200, text: '' });
     expect((await get(port, '/metrics?x=1')).status).toBe(200);
+  });
+
+  // A page whose name was made to resolve to this machine: the browser goes on saying that name.
+  test.each([
+    'evil.example',
+    'evil.example:9586',
+    '127.0.0.1.evil.example',
+    'localhost.evil.example',
+    'x@[::1]',
+    '[::1',
+  ])('Host: %s is another server: 421, and nothing of the device', async host => {
+    let asked = 0;
+    const port = await serve({
+      status: () => {
+        asked++;
+        return deviceStatus();
+      },
+    });
+    for (const path of ['/metrics', '/']) {
+      const { status, text } = await get(port, path, 'GET', { Host: host });
+      expect(status).toBe(421);
+      expect(text).not.toContain('wireonce_');
+    }
+    expect(asked).toBe(0);
+  });
+
+  test.each(['127.0.0.1', '192.0.2.1:9586', '[::1]:9586', 'localhost', 'LOCALHOST.:1', 'Gw.Example:9586'])(
+    'Host: %s is this one, gw.example being its name',
+    async host => {
+      const port = await serve({ hosts: ['gw.example'] });
+      expect((await get(port, '/metrics', 'GET', { Host: host })).status).toBe(200);
+    },
+  );
+
+  test('a request without Host is refused', async () => {
+    const port = await serve();
+    const socket = connect(port, '127.0.0.1');
+    let answer = '';
+    socket.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+    socket.write('GET /metrics HTTP/1.0\r\n\r\n');
+    await new Promise(resolve => socket.once('close', resolve));
+    expect(answer).toContain(' 421 ');
+    expect(answer).not.toContain('wireonce_');
   });
 
   test('an idle client does not keep it from closing', async () => {

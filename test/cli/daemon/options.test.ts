@@ -50,6 +50,14 @@ test('a variable that looks like one of ours, and is none, is warned of', () => 
   expect(read(flags(), env).warnings).toEqual(['WIREONCE_STRICTT is no setting, and is ignored']);
 });
 
+test('a LOG_LEVEL that is none is warned of, with those that are', () => {
+  const warning =
+    'LOG_LEVEL=loud is no level, and is ignored: take one of verbose, debug, info, error, silent';
+  expect(read(flags(), { LOG_LEVEL: 'loud' }).warnings).toEqual([warning]);
+  for (const level of ['', 'verbose', 'info', 'silent'])
+    expect(read(flags(), { LOG_LEVEL: level }).warnings).toEqual([]);
+});
+
 test('a hook that every user may call is warned of, and a token without a hook', () => {
   const warningsOf = (env: Record<string, string>) => read(flags(), env).warnings;
   expect(warningsOf({ WIREONCE_HOOK: '127.0.0.1:7777' })).toEqual([
@@ -88,6 +96,7 @@ describe('every setting', () => {
     Vmclock: ['/v', '/v'],
     Kmsg: ['off', false],
     Metrics: ['9586', '9586'],
+    MetricsHost: ['gw.example, Gw', ['gw.example', 'gw']],
     ListenWebSocket: ['8443', { port: 8443 }],
   };
   const names = [...SETTINGS.values()].map(({ name }) => name);
@@ -151,13 +160,6 @@ describe('the file', () => {
     expect(() => read(flags())).toThrow(
       expect.objectContaining({ code: 'ERR_CONFIG', file: path, line: 3, field: 'Strict' }),
     );
-  });
-
-  test('that holds a token and is open to all is warned of', () => {
-    const path = file('[Interface]\nHook = /run/hook\nHookToken = x\n', 'wg0.conf', 0o644);
-    expect(read(flags()).warnings).toEqual([expect.stringContaining(`chmod 600 ${path}`)]);
-    file('[Interface]\nStrict = true\n', 'wg0.conf', 0o644);
-    expect(read(flags()).warnings).toEqual([]);
   });
 
   test('that is a folder is refused', () => {
