@@ -14,6 +14,7 @@ import {
   forwardedArguments,
   readDaemonOptions,
 } from './daemon/options.js';
+import { requireNode } from './daemon/runtime.js';
 import { CliError } from './errors.js';
 import type { CliIo, Finish } from './io.js';
 import { isNearMiss } from './near-miss.js';
@@ -53,6 +54,7 @@ export function registerDaemon(program: Command, io: CliIo, finish: Finish, isNa
 export async function daemon(io: CliIo, name: string, flags: DaemonFlags): Promise<number> {
   const ready = new ReadyPipe(io.env);
   try {
+    requireNode();
     const options = readDaemonOptions(io, name, flags);
     if (io.env['WG_UAPI_FD'] === undefined && (await isServed(socketPath(name)))) {
       throw new TunnelError('ERR_UAPI_IN_USE', `${name} is served already: something answers at its socket`);

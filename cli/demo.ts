@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { fastestSuite } from '../protocol/suites/fastest.js';
+import { CliError } from './errors.js';
 import type { CliIo, Finish } from './io.js';
 import { CLONE_SAYS, type ForkResult, type Tell, runFork } from './demo/scenario.js';
 
@@ -27,6 +28,7 @@ export interface DemoOptions {
   readonly json: boolean;
   readonly write: (text: string) => void;
   readonly colour: boolean;
+  readonly signal?: AbortSignal;
 }
 
 /** Whether the demonstration showed what it is for: harm without protection, and none with it. */
@@ -39,8 +41,8 @@ export function demonstrates({ unguarded, guarded, forks }: DemoReport): boolean
   );
 }
 
-/** Runs both halves `forks` times, at other fork points, and reports. */
-export async function demo({ forks, json, write, colour }: DemoOptions): Promise<DemoReport> {
+/** Runs both halves `forks` times, at other fork points, and reports. Throws `ERR_CLI_INTERRUPTED` at the signal. */
+export async function demo({ forks, json, write, colour, signal }: DemoOptions): Promise<DemoReport> {
   const suite = await fastestSuite();
   const paint = (code: number, text: string) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const start = performance.now();
@@ -54,6 +56,7 @@ export async function demo({ forks, json, write, colour }: DemoOptions): Promise
     const results: ForkResult[] = [];
     say(paint(1, guarded ? '\nWith protection' : 'Without protection'));
     for (let i = 0; i < forks; i++) {
+      if (signal?.aborted) throw new CliError('ERR_CLI_INTERRUPTED', 'interrupted');
       if (forks > 1) say(paint(2, `fork ${i + 1} of ${forks}`));
       const result = await runFork({ guarded, packetsBefore: 2 + 3 * i, suite, tell });
       results.push(result);
@@ -133,6 +136,7 @@ export function registerDemo(program: Command, io: CliIo, finish: Finish): void 
         forks,
         colour: terminal && !io.env['NO_COLOR'],
         write: text => io.stdout.write(text),
+        signal: io.signal,
       });
       finish(demonstrates(report) ? 0 : 1);
     });

@@ -8,8 +8,10 @@ export interface CliIo {
   /** `fd` is there when a file descriptor lies under it. */
   readonly stdout: NodeJS.WritableStream & { readonly fd?: unknown };
   readonly stderr: NodeJS.WritableStream;
-  /** Aborted by SIGINT or SIGTERM. */
+  /** Aborted when the command is to finish: by SIGINT, SIGTERM and their kin (signals.ts). */
   readonly signal: AbortSignal;
+  /** For what serves: from here on the end of the terminal is no reason to finish. */
+  readonly outliveTerminal: () => void;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 

@@ -1,13 +1,15 @@
 // Gives the process to the command line, and ends it as soon as the command has ended.
-// Promises: a first SIGINT or SIGTERM asks the command to finish, a second one ends the process; a reader of our
-// output that goes away ends it quietly.
-// Read on: program.ts.
+// Promises: signals are taken before anything else is done; a reader of our output that goes away ends it quietly.
+// Read on: signals.ts, program.ts.
 
 import { runCli } from './program.js';
+import { closeDebugger, heedSignals, outliveTerminal } from './signals.js';
 import { printError } from './trouble.js';
 
 export async function run(): Promise<void> {
   const interrupt = new AbortController();
+  heedSignals(interrupt);
+  closeDebugger();
   const io = {
     get stdin() {
       return process.stdin;
@@ -15,14 +17,9 @@ export async function run(): Promise<void> {
     stdout: process.stdout,
     stderr: process.stderr,
     signal: interrupt.signal,
+    outliveTerminal,
     env: process.env,
   };
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(name, () => {
-      if (interrupt.signal.aborted) process.exit(name === 'SIGINT' ? 130 : 143);
-      interrupt.abort();
-    });
-  }
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
     printError(new Error(`standard output: ${error.message}`, { cause: error }), io);

@@ -68,6 +68,7 @@ export function vmgenidServe(io: CliIo, options: ServeOptions = {}): Promise<num
     print('serving', fields, `serving ${places || 'nobody'}`);
     return broker;
   };
+  io.outliveTerminal();
   return watchForks(io, options, { pollMs: POLL_MS, attach });
 }
 

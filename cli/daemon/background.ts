@@ -8,6 +8,7 @@ import { closeSync, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { CliError } from '../errors.js';
+import { NODE_FLAGS } from '../signals.js';
 
 /** In the daemon's environment: the descriptor on which it says that it is ready, or why not. */
 export const READY_FD = 'WIREONCE_READY_FD';
@@ -37,7 +38,7 @@ export async function startInBackground({ args, env, keepOutput }: BackgroundOpt
     if (fd === undefined || fd === '') continue;
     passed[name] = String(stdio.push(Number(fd)) - 1);
   }
-  const child = spawn(process.execPath, [...process.execArgv, PROGRAM, ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, PROGRAM, ...args], {
     stdio,
     env: { ...env, ...passed },
     cwd: '/',

@@ -42,6 +42,7 @@ export async function serve(
     const stop = new AbortController();
     const thread = await start(io, requestedName, options, logger, closers, () => stop.abort());
     // A terminal that was closed must not end a tunnel.
+    io.outliveTerminal();
     io.stderr.removeAllListeners('error');
     io.stderr.on('error', () => undefined);
     onReady();

@@ -22,6 +22,12 @@ it('tells the story in lines a person can read', async () => {
   expect(out).not.toContain('\u001b');
 });
 
+it('ends at the signal', async () => {
+  const signal = AbortSignal.abort();
+  const options = { forks: 1_000, json: true, colour: false, write: () => undefined, signal };
+  await expect(demo(options)).rejects.toMatchObject({ code: 'ERR_CLI_INTERRUPTED' });
+});
+
 it('does not call a run without harm a demonstration', () => {
   const guarded = { datagrams: 10, reusedNonces: 0, wipedKeypairs: 2, newHandshakes: 2 };
   const recovered = 'POST /pay HTTP/1.1  card=4111111111111111 cvc=737 name=A.Turing';

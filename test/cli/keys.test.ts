@@ -44,13 +44,10 @@ describe('genkey and genpsk', () => {
       const path = join(folder, 'key');
       const fd = openSync(path, 'w', mode);
       const stdout = createWriteStream(path, { fd, autoClose: false });
-      const io = Object.assign(terminal(), {});
+      const io = terminal();
       const exitCode = await runCli(['genkey'], {
-        stdin: io.stdin,
+        ...io,
         stdout: Object.assign(stdout, { fd }),
-        stderr: io.stderr,
-        signal: io.signal,
-        env: {},
       });
       stdout.end();
       await finished(stdout);
@@ -95,13 +92,7 @@ describe('pubkey', () => {
   test('ends at the signal though standard input stays open', async () => {
     const io = terminal();
     const stuck = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
-    const done = runCli(['pubkey'], {
-      stdin: stuck,
-      stdout: io.stdout,
-      stderr: io.stderr,
-      signal: io.signal,
-      env: {},
-    });
+    const done = runCli(['pubkey'], { ...io, stdin: stuck });
     io.interrupt();
     expect(await done).toBe(1);
   });

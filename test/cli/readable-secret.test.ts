@@ -40,8 +40,7 @@ async function run(argv: readonly string[], stdinFile?: string): Promise<string>
   const fd = openSync(stdinFile, 'r');
   try {
     const stdin = Object.assign(createReadStream(stdinFile, { fd, autoClose: false }), { fd });
-    const { stdout, stderr, signal, env } = io;
-    await runCli(argv, { stdin, stdout, stderr, signal, env });
+    await runCli(argv, { ...io, stdin });
     return io.err;
   } finally {
     closeSync(fd);

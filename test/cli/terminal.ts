@@ -30,6 +30,7 @@ export function terminal(stdin: string | Uint8Array = '', env: Record<string, st
     stdout: collect('out'),
     stderr: collect('err'),
     signal: controller.signal,
+    outliveTerminal: () => {},
     env,
     onOut: () => {},
     interrupt: () => controller.abort(),
