@@ -1,5 +1,6 @@
 // A device's status in lines for a person, in the manner of `wg show`.
-// Promises: labels and order stay the same; what is zero or unknown and says nothing is left out.
+// Promises: what is wrong comes first, then what protects, then the peers, and counters last; labels and order stay the
+// same; what is unknown and says nothing is left out.
 // Read on: status.ts.
 
 import type { DeviceStatus, PeerStatus } from '../tunnel/status.js';
@@ -10,24 +11,19 @@ type Row = readonly [label: string, value: string];
 
 /** `now`: wall-clock milliseconds. */
 export function statusLines(status: DeviceStatus, now: number): string[] {
-  const lines = [`interface: ${status.interface}`, ...aligned(deviceRows(status, now))];
+  const lines = [`interface: ${status.interface}`];
+  if (status.hints.length > 0) lines.push('  look at:', ...status.hints.map(hint => `    - ${hint}`));
+  lines.push(...aligned(deviceRows(status, now)));
   for (const peer of status.peers) {
     lines.push('', `peer: ${peer.publicKey}`, ...aligned(peerRows(peer, status, now)));
   }
-  if (status.hints.length > 0) lines.push('', 'look at:', ...status.hints.map(hint => `  - ${hint}`));
+  lines.push('', `details of ${status.interface}:`, ...aligned(detailRows(status)));
   return lines;
 }
 
 function deviceRows(status: DeviceStatus, now: number): Row[] {
-  const { sources, handshakes, lastTripwire } = status;
+  const { sources, lastTripwire } = status;
   const rows: (Row | undefined)[] = [
-    ['public key', status.publicKey ?? '(none)'],
-    ['running', `wireonce ${status.version} for ${duration(status.uptimeMs)}`],
-    [
-      'listening',
-      [`udp port ${status.listenPort}`, ...status.webSockets.map(at => `websocket ${at}`)].join(', '),
-    ],
-    ['mtu', String(status.mtu)],
     ['protection', describeProtection(status.protection, sources)],
     ...sources.map(
       ({ name, timing, uniqueness, readable, reason }): Row => [
@@ -37,35 +33,52 @@ function deviceRows(status: DeviceStatus, now: number): Row[] {
     ),
     ['fork policy', forkPolicy(status)],
     ['epoch', `${status.epoch} (${plural(status.forks, 'fork')} seen)`],
-    ['keypairs wiped', String(status.wipedKeypairs)],
-    ['discarded at release', plural(status.discardedAtRelease, 'datagram')],
-    ['handshakes', `${handshakes.completed} completed`],
-    ['dropped', counts(status.drops)],
-    ['dropped in transport', counts(status.transportDrops)],
-    ['dropped at the interface', counts(status.interfaceDrops)],
-    ['nonce headroom', headroom(status.nonceHeadroom)],
     lastTripwire
       ? [
           'last tripwire',
           `peer ${lastTripwire.peer}, ${ago(lastTripwire.at, now)} (${status.clonedPeers} in all)`,
         ]
       : undefined,
-    ['primitives', status.suite],
-    ['offloads', status.offloads.join(', ') || '(none)'],
     status.waitingForFreshness > 0
       ? ['waiting for fresh randomness', plural(status.waitingForFreshness, 'peer')]
       : undefined,
+    ['public key', status.publicKey ?? '(none)'],
+    [
+      'listening',
+      [`udp port ${status.listenPort}`, ...status.webSockets.map(at => `websocket ${at}`)].join(', '),
+    ],
   ];
   return rows.filter(row => row !== undefined);
+}
+
+function detailRows(status: DeviceStatus): Row[] {
+  return [
+    ['running', `wireonce ${status.version} for ${duration(status.uptimeMs)}`],
+    ['link', `${status.linkState}, mtu ${status.mtu}`],
+    ['keypairs wiped', String(status.wipedKeypairs)],
+    ['discarded at release', plural(status.discardedAtRelease, 'datagram')],
+    ['handshakes', `${status.handshakes.completed} completed`],
+    ['dropped', counts(status.drops)],
+    ['dropped in transport', counts(status.transportDrops)],
+    ['dropped at the interface', counts(status.interfaceDrops)],
+    ['nonce headroom', headroom(status.nonceHeadroom)],
+    ['primitives', status.suite],
+    ['offloads', status.offloads.join(', ') || '(none)'],
+  ];
 }
 
 function peerRows(peer: PeerStatus, { epoch }: DeviceStatus, now: number): Row[] {
   return [
     ['endpoint', peer.endpoint ?? '(none)'],
     ['session', session(peer, epoch)],
-    ['latest handshake', peer.lastHandshakeAt === 0 ? '(never)' : ago(peer.lastHandshakeAt, now)],
+    ['latest handshake', latestHandshake(peer, now)],
     ['transfer', `${bytes(peer.rxBytes)} received, ${bytes(peer.txBytes)} sent`],
   ];
+}
+
+function latestHandshake({ lastHandshakeAt, unanswered }: PeerStatus, now: number): string {
+  const latest = lastHandshakeAt === 0 ? '(never)' : ago(lastHandshakeAt, now);
+  return unanswered > 1 ? `${latest}, ${unanswered} calls without an answer since` : latest;
 }
 
 function session({ hasSession, sessionEpoch }: PeerStatus, epoch: number): string {

@@ -11,12 +11,16 @@ import { SOCKET_FOLDER, socketPath } from '../tunnel/uapi/socket-path.js';
 import { CliError } from './errors.js';
 import { INTERFACE_NAME_RULE, isInterfaceName } from './interface-name.js';
 import { type CliIo, type Finish, printJson, printLine } from './io.js';
+import { seconds } from './option-values.js';
 import { statusLines } from './status-text.js';
+import { printError } from './trouble.js';
 
 export interface StatusOptions {
   /** Default: every interface with a socket. */
   readonly interface?: string | undefined;
   readonly json?: boolean;
+  /** Seconds that a daemon may be silent. */
+  readonly timeout?: number;
   /** Where the sockets are. */
   readonly folder?: string;
   /** Wall-clock milliseconds. */
@@ -24,14 +28,15 @@ export interface StatusOptions {
 }
 
 const SUFFIX = '.sock';
-/** A daemon that is alive answers at once. */
-const TIMEOUT_MS = 5_000;
+/** A daemon that is alive answers at once. Seconds. */
+const TIMEOUT_S = 1;
 
 export function registerStatus(program: Command, io: CliIo, finish: Finish): void {
   program
     .command('status')
     .argument('[interface]', 'the name of an interface (default: all)', interfaceName)
     .description('print what wg show cannot say: protection, epoch, forks, drops, nonce headroom')
+    .option('--timeout <seconds>', 'how long a daemon may be silent', seconds(0.01, 86_400), TIMEOUT_S)
     .option('--json', 'print JSON, a line for each interface')
     .action(async (name: string | undefined, options: StatusOptions) =>
       finish(await status(io, { ...options, interface: name })),
@@ -43,22 +48,26 @@ export function registerStatus(program: Command, io: CliIo, finish: Finish): voi
  * `UapiClient.status` throws.
  */
 export async function status(io: CliIo, options: StatusOptions = {}): Promise<number> {
-  const { folder = SOCKET_FOLDER } = options;
+  const { folder = SOCKET_FOLDER, timeout = TIMEOUT_S } = options;
+  const ask = (name: string) => askDaemon(folder, name, 1_000 * timeout);
   if (options.interface !== undefined) {
-    print(io, options, await ask(folder, options.interface), true);
+    print(io, options, await ask(options.interface), true);
     return 0;
   }
   const names = await interfacesIn(folder);
+  // All at once: of many silent ones none adds to the wait for another.
+  const answers = names.map(ask);
+  for (const answer of answers) answer.catch(() => undefined);
   let shown = 0;
   let failed = false;
-  for (const name of names) {
+  for (const answer of answers) {
     try {
-      print(io, options, await ask(folder, name), shown === 0);
+      print(io, options, await answer, shown === 0);
       shown++;
     } catch (error) {
       // One that does not answer keeps no other from being shown.
       failed ||= !isSomebodyElses(error);
-      printLine(io.stderr, `wireonce: ${(error as Error).message}`);
+      printError(error, io);
     }
   }
   if (shown > 0 || failed) return failed ? 1 : 0;
@@ -68,22 +77,31 @@ export async function status(io: CliIo, options: StatusOptions = {}): Promise<nu
   });
 }
 
-async function ask(folder: string, name: string): Promise<DeviceStatus> {
+async function askDaemon(folder: string, name: string, timeoutMs: number): Promise<DeviceStatus> {
   try {
-    return await new UapiClient(socketPath(name, folder), { timeoutMs: TIMEOUT_MS }).status();
+    return await new UapiClient(socketPath(name, folder), { timeoutMs }).status();
   } catch (error) {
     if (!(error instanceof TunnelError)) throw error;
     const problem = PROBLEMS[error.code]?.(name) ?? `${name}: ${error.message}`;
     const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
-    const hints = code === 'EACCES' || code === 'EPERM' ? ['root may ask: try sudo'] : [];
+    const hints =
+      HINTS[error.code] ?? (code === 'EACCES' || code === 'EPERM' ? ['root may ask: try sudo'] : []);
     throw new CliError('ERR_CLI_NO_DAEMON', problem + reasonOf(code), { cause: error, hints });
   }
 }
 
 const PROBLEMS: Readonly<Record<string, (name: string) => string>> = {
   ERR_UAPI_CONNECT: name => `${name}: no daemon answers`,
+  ERR_UAPI_SILENCE: name => `${name}: its daemon is there and says nothing: it is stopped, or very busy`,
   ERR_UAPI_NO_STATUS: name =>
     `${name}: another implementation runs it, which has no status: try wg show ${name}`,
+};
+
+const HINTS: Readonly<Record<string, readonly string[]>> = {
+  ERR_UAPI_SILENCE: [
+    'ps -o stat,pid,args -C node shows a stopped one with T, and kill -CONT PID lets it go on',
+    'to wait longer: wireonce status --timeout 30',
+  ],
 };
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -196,6 +196,7 @@ export class DeviceThread implements UapiBackend {
       tally: this.#tally,
       version: this.#options.version,
       uptimeMs: Math.round(systemClock.now() - this.#startedAt),
+      wallClock: systemClock.wallClock(),
       forkPolicy,
       strict,
       holdBackMs,

@@ -21,6 +21,7 @@ export type TunnelErrorCode =
   | 'ERR_UAPI_REQUEST'
   | 'ERR_UAPI_CONNECT'
   | 'ERR_UAPI_ANSWER'
+  | 'ERR_UAPI_SILENCE'
   | 'ERR_UAPI_NO_STATUS'
   | 'ERR_METRICS_LISTEN'
   | 'ERR_CLOSED';

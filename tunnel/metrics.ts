@@ -241,6 +241,11 @@ function describePeers(metrics: Metrics, { peers }: DeviceStatus): void {
     each(peer => Number(peer.hasSession)),
   );
   metrics.gauge(
+    'peer_handshakes_unanswered',
+    'Handshakes begun by us since the latest one that was completed',
+    each(peer => peer.unanswered),
+  );
+  metrics.gauge(
     'peer_last_handshake_timestamp_seconds',
     'When the latest handshake was completed; 0 before the first',
     each(peer => peer.lastHandshakeAt / MS_PER_S),

@@ -1,12 +1,13 @@
 // What a running device says of itself beyond what `wg show` can: the answer to the UAPI's `status=1`.
 // Promises: JSON as it is, without secrets; what is read from a daemon is checked before anybody uses it.
-// Read on: uapi/connection.ts (who sends it), metrics.ts and cli/status.ts (who shows it).
+// Read on: uapi/connection.ts (who sends it), metrics.ts and cli/status.ts (who shows it), status-hints.ts.
 
 import type { DropReason } from '../sessions/drops.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { Protection, SourceStatus } from '../vmgenid/index.js';
 import type { KeyMemoryReport } from './key-memory.js';
 import type { TransportDrop } from './transport.js';
+import type { TunState } from './tun.js';
 
 export interface PeerStatus {
   /** Base64, as `wg` writes it. */
@@ -21,7 +22,13 @@ export interface PeerStatus {
   readonly hasSession: boolean;
   /** The epoch in which that keypair was born; null without one. */
   readonly sessionEpoch: number | null;
+  /** Initiations of ours since it last completed a handshake. */
+  readonly unanswered: number;
+  /** How often it has moved to another address within the last minute; counts to `MAX_MOVES`. */
+  readonly moves: number;
 }
+
+export const MAX_MOVES = 8;
 
 export interface TripwireStatus {
   /** The peer that was cloned, in base64. */
@@ -46,6 +53,8 @@ export interface DeviceStatus {
   readonly publicKey: string | null;
   /** Bytes of the largest inner packet. */
   readonly mtu: number;
+  /** Of the interface. */
+  readonly linkState: TunState;
   /** UDP; 0 while it is not bound. */
   readonly listenPort: number;
   /** Where WebSocket peers may connect, as `address:port`. */
@@ -74,6 +83,8 @@ export interface DeviceStatus {
   };
   readonly drops: Readonly<Record<DropReason, number>>;
   readonly transportDrops: Readonly<Record<TransportDrop, number>>;
+  /** The name of the error with which UDP last failed, such as `EPERM`; null while it never did. */
+  readonly lastUdpError: string | null;
   readonly interfaceDrops: Readonly<Record<InterfaceDrop, number>>;
   /**
    * The fewest counters that a current sending keypair has left before REJECT_AFTER_MESSAGES, in decimal: it may
@@ -94,54 +105,6 @@ export interface DeviceStatus {
   readonly peers: readonly PeerStatus[];
   /** What the operator should look at, one sentence each. */
   readonly hints: readonly string[];
-}
-
-/** Initiations without an answer after which a fork may have left the clock behind. */
-const UNANSWERED_INITIATIONS = 3;
-/** The longest that a clone ran before its kernel's log told it of the fork (SECURITY.md). */
-const MEASURED_DELAY_MS = 207;
-
-/** The sentences for `hints`, from everything else. */
-export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
-  const hints: string[] = [];
-  if (status.publicKey === null) hints.push('no private key is set: the device is silent');
-  if (status.held) {
-    hints.push('held after a fork: set a new private key, and give its public key to the peers');
-  }
-  const broken = status.sources.filter(({ readable }) => !readable);
-  for (const { name, reason } of broken) {
-    hints.push(`the source ${name} does not work: ${reason ?? 'no reason is known'}`);
-  }
-  if (status.protection === 'none') {
-    hints.push('nothing tells of a fork: a clone of this machine uses keys and nonces twice');
-  } else if (status.protection === 'delayed' && status.holdBackMs <= MEASURED_DELAY_MS) {
-    const held =
-      status.holdBackMs === 0 ? '' : `, and ${status.holdBackMs} ms is less than has been measured`;
-    hints.push(`a fork is seen late: HoldBackMs above the delay of the source closes the window${held}`);
-  }
-  if (status.clockBehindMs > 0) {
-    const seconds = Math.round(status.clockBehindMs / 1_000);
-    hints.push(
-      `a fork left the clock ${seconds} s behind: handshakes take the hardware clock's time; set the system's from it`,
-    );
-  }
-  const { refused } = status.keyMemory;
-  if (refused !== null) hints.push(`keys are not kept out of swap and core dumps: ${refused}`);
-  const { initiatedSinceFork, completedSinceFork } = status.handshakes;
-  if (status.forks > 0 && completedSinceFork === 0 && initiatedSinceFork >= UNANSWERED_INITIATIONS) {
-    hints.push(
-      "handshakes since the fork were not answered: the clone's clock may be behind, and the peer takes them for replays",
-    );
-  }
-  if (status.waitingForFreshness > 0) {
-    hints.push(
-      'handshakes wait: nothing yet parts the random numbers of this clone from those of its siblings',
-    );
-  }
-  if (status.lastTripwire) {
-    hints.push(`peer ${status.lastTripwire.peer} was cloned: two machines used one key; give each its own`);
-  }
-  return hints;
 }
 
 /** Reads what a daemon answered. Throws an `Error` that names the first field which is not as it should be. */
@@ -185,6 +148,7 @@ const CHECKS: Checks<DeviceStatus> = {
   uptimeMs: isNumber,
   publicKey: orNull(isString),
   mtu: isNumber,
+  linkState: isString,
   listenPort: isNumber,
   webSockets: each(isString),
   protection: isString,
@@ -213,6 +177,7 @@ const CHECKS: Checks<DeviceStatus> = {
   } satisfies Checks<DeviceStatus['handshakes']>),
   drops: counts,
   transportDrops: counts,
+  lastUdpError: orNull(isString),
   interfaceDrops: counts,
   nonceHeadroom: value => value === null || (typeof value === 'string' && /^\d+$/.test(value)),
   clonedPeers: isNumber,
@@ -230,6 +195,8 @@ const CHECKS: Checks<DeviceStatus> = {
       txBytes: isNumber,
       hasSession: isBoolean,
       sessionEpoch: orNull(isNumber),
+      unanswered: isNumber,
+      moves: isNumber,
     } satisfies Checks<PeerStatus>),
   ),
   hints: each(isString),

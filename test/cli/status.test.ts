@@ -1,7 +1,7 @@
 // `wireonce status` against daemons that a test makes: ours, another implementation's, a dead one.
 
 import { link, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -40,7 +40,7 @@ async function leaveDead(name: string): Promise<void> {
   await new Promise(resolve => server.close(resolve));
 }
 
-async function show(options: { interface?: string; json?: boolean } = {}) {
+async function show(options: { interface?: string; json?: boolean; timeout?: number } = {}) {
   const io = terminal();
   const outcome = await status(io, { ...options, folder, now: () => NOW }).catch((error: Error) => error);
   return { outcome, out: io.out, err: io.err };
@@ -84,7 +84,7 @@ test('prints everything of a device that has seen forks, aligned', async () => {
           hasSession: true,
           sessionEpoch: 3,
         }),
-        peerStatus({ publicKey: keyText(3), endpoint: null, sessionEpoch: 2 }),
+        peerStatus({ publicKey: keyText(3), endpoint: null, sessionEpoch: 2, unanswered: 4 }),
       ],
       hints: ['one thing', 'another'],
     }),
@@ -92,26 +92,18 @@ test('prints everything of a device that has seen forks, aligned', async () => {
   const { outcome, out, err } = await show({ interface: 'wg0' });
   expect([outcome, err]).toEqual([0, '']);
   expect(out).toBe(`interface: wg0
-  public key:                   ${keyText(1)}
-  running:                      wireonce 0.1.0 for 1 hour, 2 minutes, 3 seconds
-  listening:                    udp port 51820, websocket 0.0.0.0:8443
-  mtu:                          1420
+  look at:
+    - one thing
+    - another
   protection:                   delayed (kmsg)
   source:                       kmsg: delayed, counter
   source:                       file:/g: does not work: no such file
   fork policy:                  wipe, strict, holding back 300 ms
   epoch:                        3 (2 forks seen)
-  keypairs wiped:               4
-  discarded at release:         1 datagram
-  handshakes:                   6 completed
-  dropped:                      2 badTag, 1 staleEpoch
-  dropped in transport:         0
-  dropped at the interface:     0
-  nonce headroom:               over 2^63 messages
   last tripwire:                peer ${keyText(2)}, 1 minute, 1 second ago (2 in all)
-  primitives:                   sodium
-  offloads:                     UDP_GRO, TSO4
   waiting for fresh randomness: 1 peer
+  public key:                   ${keyText(1)}
+  listening:                    udp port 51820, websocket 0.0.0.0:8443
 
 peer: ${keyText(2)}
   endpoint:         192.0.2.1:51820
@@ -122,12 +114,21 @@ peer: ${keyText(2)}
 peer: ${keyText(3)}
   endpoint:         (none)
   session:          of epoch 2, ended by a fork
-  latest handshake: (never)
+  latest handshake: (never), 4 calls without an answer since
   transfer:         0 B received, 0 B sent
 
-look at:
-  - one thing
-  - another
+details of wg0:
+  running:                  wireonce 0.1.0 for 1 hour, 2 minutes, 3 seconds
+  link:                     up, mtu 1420
+  keypairs wiped:           4
+  discarded at release:     1 datagram
+  handshakes:               6 completed
+  dropped:                  2 badTag, 1 staleEpoch
+  dropped in transport:     0
+  dropped at the interface: 0
+  nonce headroom:           over 2^63 messages
+  primitives:               sodium
+  offloads:                 UDP_GRO, TSO4
 `);
 });
 
@@ -176,6 +177,49 @@ test('one of ours that fails beside another is a failure, and the other is shown
   expect(outcome).toBe(1);
   expect(out).toContain('interface: wg0');
   expect(err).toContain('wg1');
+});
+
+/** A daemon that was stopped: the kernel takes the connection, and nobody answers. */
+async function serveSilently(name: string, onConnection = () => {}): Promise<void> {
+  const sockets = new Set<Socket>();
+  const server = createServer(socket => {
+    sockets.add(socket);
+    onConnection();
+  });
+  await new Promise<void>(resolve => server.listen(join(folder, `${name}.sock`), resolve));
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+}
+
+test('a silent daemon is said so, with what to look at, and the others are shown', async () => {
+  await serve('wg1', deviceStatus({ interface: 'wg1' }));
+  await serveSilently('wg0');
+  const { outcome, out, err } = await show({ timeout: 0.2 });
+  expect(outcome).toBe(1);
+  expect(out).toContain('interface: wg1');
+  expect(err).toContain('wireonce: wg0: its daemon is there and says nothing: it is stopped, or very busy\n');
+  expect(err).toContain('  - to wait longer: wireonce status --timeout 30\n');
+});
+
+test('all daemons are asked at once: none waits for the silence of another', async () => {
+  let asked = 0;
+  let everyone: () => void = () => {};
+  const all = new Promise<void>(resolve => (everyone = resolve));
+  const names = ['wg0', 'wg1', 'wg2', 'wg3'];
+  for (const name of names) await serveSilently(name, () => ++asked === names.length && everyone());
+  // One after the other they would be asked once every ten minutes.
+  const shown = show({ timeout: 600 });
+  await all;
+  for (const cleanup of cleanups.splice(0)) cleanup();
+  expect((await shown).outcome).toMatchObject({ code: 'ERR_CLI_NO_DAEMON' });
+});
+
+test('by default the wait is about a second', async () => {
+  const io = terminal();
+  await runCli(['status', '--help'], io);
+  expect(io.out).toMatch(/--timeout <seconds>\s+how long a daemon may be silent\s+\(default: 1\)/);
 });
 
 test('nobody at all, and nobody of that name', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type DeviceStatus, hintsFor, parseStatus } from '../../tunnel/status.js';
+import { type DeviceStatus, parseStatus } from '../../tunnel/status.js';
 import { deviceStatus, keyText, peerStatus } from './status.js';
 
 describe('parseStatus', () => {
@@ -28,43 +28,5 @@ describe('parseStatus', () => {
 
   test.each(['', 'x', 'null', '[]', '7', '{}'])('refuses %j', text => {
     expect(() => parseStatus(text)).toThrow(Error);
-  });
-});
-
-describe('hintsFor', () => {
-  const hints = (change: Partial<DeviceStatus>) => hintsFor(deviceStatus(change)).join('\n');
-
-  test('has nothing to say of a device at rest with an immediate source', () => {
-    expect(hints({})).toBe('');
-  });
-
-  test('says what is wrong, and only then', () => {
-    expect(hints({ publicKey: null })).toContain('no private key');
-    expect(hints({ held: true })).toContain('set a new private key');
-    expect(hints({ protection: 'none' })).toContain('nothing tells of a fork');
-    expect(hints({ protection: 'delayed' })).toContain('HoldBackMs');
-    expect(hints({ protection: 'delayed', holdBackMs: 300 })).toBe('');
-    expect(hints({ protection: 'delayed', holdBackMs: 1 })).toContain('1 ms is less than has been measured');
-    expect(hints({ clockBehindMs: 3_599_600 })).toContain('left the clock 3600 s behind');
-    const keyMemory = { bytes: 4_096, lockedBytes: 0, refused: 'mlock: ENOMEM' };
-    expect(hints({ keyMemory })).toContain('kept out of swap and core dumps: mlock: ENOMEM');
-    expect(hints({ waitingForFreshness: 1 })).toContain('handshakes wait');
-    expect(hints({ lastTripwire: { peer: keyText(9), at: 1 } })).toContain(keyText(9));
-    const broken = {
-      name: 'file:/x',
-      timing: 'delayed',
-      uniqueness: 'unique',
-      readable: false,
-      reason: 'gone',
-    } as const;
-    expect(hints({ sources: [broken] })).toContain('file:/x does not work: gone');
-  });
-
-  test('suspects the clock when calls after a fork stay without an answer', () => {
-    const handshakes = { completed: 5, initiatedSinceFork: 3, completedSinceFork: 0 };
-    expect(hints({ forks: 1, handshakes })).toContain('clock');
-    expect(hints({ forks: 0, handshakes })).toBe('');
-    expect(hints({ forks: 1, handshakes: { ...handshakes, completedSinceFork: 1 } })).toBe('');
-    expect(hints({ forks: 1, handshakes: { ...handshakes, initiatedSinceFork: 2 } })).toBe('');
   });
 });

@@ -22,6 +22,8 @@ export function peerStatus(change: Partial<PeerStatus> = {}): PeerStatus {
     txBytes: 0,
     hasSession: false,
     sessionEpoch: null,
+    unanswered: 0,
+    moves: 0,
     ...change,
   };
 }
@@ -33,6 +35,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     uptimeMs: 1_000,
     publicKey: keyText(1),
     mtu: 1420,
+    linkState: 'up',
     listenPort: 51820,
     webSockets: [],
     protection: 'immediate',
@@ -49,6 +52,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     handshakes: { completed: 0, initiatedSinceFork: 0, completedSinceFork: 0 },
     drops: noDrops(),
     transportDrops: noTransportDrops(),
+    lastUdpError: null,
     interfaceDrops: { unsplittable: 0, undeliverable: 0 },
     nonceHeadroom: null,
     clonedPeers: 0,

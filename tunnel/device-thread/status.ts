@@ -4,23 +4,52 @@
 import type { ForkPolicy } from '../../sessions/events.js';
 import type { VmGenId } from '../../vmgenid/driver.js';
 import { encodeKey } from '../keys.js';
-import type { LoopReport } from '../linux/device-loop.js';
-import { type DeviceStatus, type TripwireStatus, hintsFor } from '../status.js';
+import type { LoopReport, PeerReport } from '../linux/device-loop.js';
+import { type DeviceStatus, MAX_MOVES, type PeerStatus, type TripwireStatus } from '../status.js';
+import { hintsFor } from '../status-hints.js';
 import { type TransportCounters, newCounters } from '../transport.js';
 import type { ThreadDeviceEvent } from './messages.js';
+
+const RECENT_MS = 60_000;
 
 /** What a device's events add up to. */
 export class EventTally {
   #initiatedSinceFork = 0;
   #completedSinceFork = 0;
   #lastTripwire: TripwireStatus | null = null;
+  /** By public key: initiations since the last handshake that was completed. */
+  readonly #unanswered = new Map<string, number>();
+  /** By public key: when the peer last moved to another address, MAX_MOVES times at most. */
+  readonly #moves = new Map<string, number[]>();
 
   count(event: ThreadDeviceEvent, wallClock: () => number): void {
     if (event.type === 'vmFork') this.#initiatedSinceFork = this.#completedSinceFork = 0;
-    else if (event.type === 'handshakeInitiated') this.#initiatedSinceFork++;
-    else if (event.type === 'handshakeComplete') this.#completedSinceFork++;
-    else if (event.type === 'peerCloned')
+    else if (event.type === 'handshakeInitiated') {
+      this.#initiatedSinceFork++;
+      const peer = encodeKey(event.peer);
+      this.#unanswered.set(peer, (this.#unanswered.get(peer) ?? 0) + 1);
+    } else if (event.type === 'handshakeComplete') {
+      this.#completedSinceFork++;
+      this.#unanswered.delete(encodeKey(event.peer));
+    } else if (event.type === 'roamed') {
+      const peer = encodeKey(event.peer);
+      this.#moves.set(peer, [...(this.#moves.get(peer) ?? []), wallClock()].slice(-MAX_MOVES));
+    } else if (event.type === 'peerCloned') {
       this.#lastTripwire = { peer: encodeKey(event.peer), at: wallClock() };
+    }
+  }
+
+  /** What was heard of each of these peers, beside what the thread says. Of others nothing is kept from here on. */
+  complete(peers: readonly PeerReport[], now: number): PeerStatus[] {
+    const present = new Set(peers.map(({ publicKey }) => publicKey));
+    for (const known of [this.#unanswered, this.#moves]) {
+      for (const peer of known.keys()) if (!present.has(peer)) known.delete(peer);
+    }
+    return peers.map(peer => ({
+      ...peer,
+      unanswered: this.#unanswered.get(peer.publicKey) ?? 0,
+      moves: this.#moves.get(peer.publicKey)?.filter(at => now - at < RECENT_MS).length ?? 0,
+    }));
   }
 
   get handshakes() {
@@ -38,6 +67,8 @@ export interface StatusParts {
   readonly tally: EventTally;
   readonly version: string;
   readonly uptimeMs: number;
+  /** Milliseconds since 1970. */
+  readonly wallClock: number;
   readonly forkPolicy: ForkPolicy;
   readonly strict: boolean;
   readonly holdBackMs: number;
@@ -66,6 +97,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     uptimeMs: parts.uptimeMs,
     publicKey: report.publicKey,
     mtu: report.mtu,
+    linkState: report.linkState,
     listenPort: report.listenPort,
     webSockets: parts.webSockets,
     protection: report.protection,
@@ -82,6 +114,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     handshakes: { completed: device.handshakesCompleted, ...tally.handshakes },
     drops: device.drops,
     transportDrops: dropped,
+    lastUdpError: report.lastUdpError ?? null,
     interfaceDrops: { unsplittable: loop.unsplittable, undeliverable: loop.undeliverable },
     nonceHeadroom: report.nonceHeadroom,
     clonedPeers: device.clonedPeers,
@@ -90,7 +123,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     offloads: report.offloads,
     waitingForFreshness: device.waitingForFreshness,
     held: device.held,
-    peers: report.peers,
+    peers: tally.complete(report.peers, parts.wallClock),
   };
   return { ...status, hints: hintsFor(status) };
 }

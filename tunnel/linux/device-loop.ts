@@ -70,6 +70,9 @@ export interface LoopCounters extends TunCounters {
   turns: number;
 }
 
+/** What the main thread hears of by itself is not told again. */
+export type PeerReport = Omit<PeerStatus, 'unanswered' | 'moves'>;
+
 export interface LoopReport {
   readonly name: string;
   readonly mtu: number;
@@ -87,7 +90,7 @@ export interface LoopReport {
   readonly offloads: readonly string[];
   readonly nonceHeadroom: string | null;
   readonly device: DeviceStats;
-  readonly peers: readonly PeerStatus[];
+  readonly peers: readonly PeerReport[];
   readonly udp: Readonly<LinuxUdpCounters> | undefined;
   readonly lastUdpError: string | undefined;
   readonly loop: Readonly<LoopCounters>;
@@ -524,7 +527,7 @@ export class DeviceLoop {
   }
 }
 
-function peerStatus(peer: PeerInfo): PeerStatus {
+function peerStatus(peer: PeerInfo): PeerReport {
   const { publicKey, endpoint, lastHandshakeAt, rxBytes, txBytes, hasSession, sessionEpoch } = peer;
   return {
     publicKey: encodeKey(publicKey),

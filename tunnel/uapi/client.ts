@@ -1,5 +1,5 @@
 // The UAPI's client: what `wireonce status` asks a running daemon with, and the tests ask ours.
-// Promises: speaks to any WireGuard that has a UAPI; each call has its own connection and its own time limit.
+// Promises: speaks to any WireGuard that has a UAPI; each call has its own connection, and waits for no daemon that says nothing.
 // Read on: wireguard-tools src/ipc-uapi.h.
 
 import { connect, type Socket } from 'node:net';
@@ -25,7 +25,7 @@ const NS_PER_MS = 1_000_000;
 const MAX_STATUS_BYTES = 64 * 1024 * 1024;
 
 export interface UapiClientOptions {
-  /** For a whole call, in milliseconds. Default 30 seconds. */
+  /** The longest silence of the daemon within a call, in milliseconds. Default 30 seconds. */
   readonly timeoutMs?: number;
 }
 
@@ -41,7 +41,7 @@ export class UapiClient {
 
   /**
    * The state of the device. Throws `UapiError` with the number of a refusal, `ERR_UAPI_CONNECT` or
-   * `ERR_UAPI_ANSWER`.
+   * `ERR_UAPI_ANSWER`, `ERR_UAPI_SILENCE`.
    */
   async get(): Promise<UapiState> {
     const reader = new StateReader();
@@ -112,8 +112,13 @@ export class UapiClient {
     return new Promise((resolve, reject) => {
       const fail = (problem: string, cause?: unknown) =>
         reject(new TunnelError('ERR_UAPI_ANSWER', `${problem} at ${this.#path}`, { cause }));
-      const timer = setTimeout(() => fail(`no whole answer within ${this.#timeoutMs} ms`), this.#timeoutMs);
+      const silence = () =>
+        reject(
+          new TunnelError('ERR_UAPI_SILENCE', `no answer within ${this.#timeoutMs} ms at ${this.#path}`),
+        );
+      const timer = setTimeout(silence, this.#timeoutMs);
       socket.on('data', (chunk: Buffer) => {
+        timer.refresh();
         try {
           const errno = answer.push(chunk);
           if (errno !== undefined) resolve(errno);

@@ -4,7 +4,7 @@ import { EventTally, composeStatus } from '../../../tunnel/device-thread/status.
 import { encodeKey } from '../../../tunnel/keys.js';
 import type { LoopReport } from '../../../tunnel/linux/device-loop.js';
 import { LinuxUdpEndpoint } from '../../../tunnel/linux/udp-endpoint.js';
-import { parseStatus } from '../../../tunnel/status.js';
+import { MAX_MOVES, parseStatus } from '../../../tunnel/status.js';
 import { newCounters } from '../../../tunnel/transport.js';
 
 const peer = new Uint8Array(32).fill(3);
@@ -65,6 +65,7 @@ const parts = {
   vmgenid: { sources: [] },
   version: '1.2.3',
   uptimeMs: 10,
+  wallClock: 1_000_000,
   forkPolicy: 'wipe' as const,
   strict: true,
   holdBackMs: 0,
@@ -102,6 +103,33 @@ describe('the status of a device thread', () => {
     expect(silent.hints.join()).toContain('clock may be behind');
     tell({ type: 'handshakeComplete', peer, role: 'responder' });
     expect(composeStatus({ ...parts, tally, relayCounters: [] }).hints).toEqual([]);
+  });
+
+  it('counts by peer what was not answered and how often it moved, and forgets those that are gone', () => {
+    const tally = new EventTally();
+    const listed = {
+      publicKey: encodeKey(peer),
+      endpoint: null,
+      lastHandshakeAt: 0,
+      rxBytes: 0,
+      txBytes: 0,
+      hasSession: false,
+      sessionEpoch: null,
+    };
+    const seen = (peers = [listed]) =>
+      composeStatus({ ...parts, report: { ...report, peers }, tally, relayCounters: [] }).peers;
+    const moved = (at: number) => tally.count({ type: 'roamed', peer, endpoint: 'x' }, () => at);
+    for (let attempt = 1; attempt <= 4; attempt++)
+      tally.count({ type: 'handshakeInitiated', peer, attempt }, () => 0);
+    moved(parts.wallClock - 60_000);
+    for (let i = 0; i < 3; i++) moved(parts.wallClock - i);
+    expect(seen()).toEqual([{ ...listed, unanswered: 4, moves: 3 }]);
+    for (let i = 0; i < 100; i++) moved(parts.wallClock);
+    expect(seen()[0].moves).toBe(MAX_MOVES);
+    tally.count({ type: 'handshakeComplete', peer, role: 'responder' }, () => 0);
+    expect(seen()[0].unanswered).toBe(0);
+    expect(seen([])).toEqual([]);
+    expect(seen()).toEqual([{ ...listed, unanswered: 0, moves: 0 }]);
   });
 
   it('remembers the last peer that was found cloned', () => {

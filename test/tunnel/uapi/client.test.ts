@@ -140,10 +140,10 @@ test.each([
   await expect(new UapiClient(path).get()).rejects.toMatchObject({ code: 'ERR_UAPI_ANSWER' });
 });
 
-test('an answer that does not come is ERR_UAPI_ANSWER after the time limit', async () => {
+test('an answer that does not come is ERR_UAPI_SILENCE after the time limit', async () => {
   await pretend('listen_port=1\n', false);
   const client = new UapiClient(path, { timeoutMs: 50 });
-  await expect(client.get()).rejects.toMatchObject({ code: 'ERR_UAPI_ANSWER' });
+  await expect(client.get()).rejects.toMatchObject({ code: 'ERR_UAPI_SILENCE' });
 });
 
 test('nobody there is ERR_UAPI_CONNECT', async () => {
