@@ -26,10 +26,11 @@ import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './link-monitor.js';
 import { Lookout } from './lookout.js';
 import { type EventFd, Poller } from './poller.js';
 import { SleepDetector } from './sleep-detector.js';
+import { packetMemory, sumWithin } from './offload/packet-memory.js';
 import { type PacketTaker, type TunCounters, TunIo } from './tun-io.js';
 import { type LinuxTun, tunOutcome } from './tun.js';
 import { UdpOutbox } from './udp-outbox.js';
-import type { LinuxUdpCounters, LinuxUdpSocket } from './udp.js';
+import { type LinuxUdpCounters, type LinuxUdpSocket, RECEIVE_BYTES } from './udp.js';
 import { LinuxUdpEndpoint } from './udp-endpoint.js';
 
 export interface DeviceLoopOptions {
@@ -139,7 +140,11 @@ export class DeviceLoop {
     const { libc, tun, wake, guard, crng, suite, clock } = options;
     this.#options = options;
     this.#tun = tun;
-    this.#tunIo = new TunIo({ tun, onGone: () => this.#doubtLink() });
+    // What is received is opened where it lies, and summed there when packets are joined.
+    const received = packetMemory(RECEIVE_BYTES);
+    const receiveMemory = { bytes: received.bytes, address: libc.addressOf(received.bytes) };
+    const sum = sumWithin(received, receiveMemory.address);
+    this.#tunIo = new TunIo({ tun, sum, onGone: () => this.#doubtLink() });
     const pool = new DatagramPool(libc);
     this.#keyMemory = new LockedKeyMemory(libc);
     this.#sleep = new SleepDetector(libc);
@@ -171,7 +176,11 @@ export class DeviceLoop {
       ...(options.tripwire !== undefined && { tripwire: options.tripwire }),
       onEvent: options.onDeviceEvent,
     });
-    this.#configuration = new DeviceConfiguration(this.device, libc, { pool, offloads: options.offloads });
+    this.#configuration = new DeviceConfiguration(this.device, libc, {
+      pool,
+      receiveMemory,
+      offloads: options.offloads,
+    });
     this.#alarmPlace = this.#poller.add(this.#alarm.fd);
     this.#wakePlace = this.#poller.add(wake.fd);
     this.#tunPlace = this.#poller.add(tun.fd);

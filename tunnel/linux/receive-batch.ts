@@ -65,6 +65,9 @@ const MIN_MESSAGES = 4;
 /** Room for the address that a datagram came to, and for the size of the segments that were put together. */
 const CONTROL_BYTES = 128;
 
+/** Where datagrams are received to: bytes that never move, and their address. */
+export type ReceiveMemory = Pick<NativeMemory, 'bytes' | 'address'>;
+
 /** What one recvmmsg brought. All of it is good until the next `receive`. */
 export class ReceiveBatch {
   readonly #libc: Libc;
@@ -88,12 +91,13 @@ export class ReceiveBatch {
   /** The headers that the kernel wrote to last time. */
   #used: number;
 
-  constructor(libc: Libc, count: number, slotBytes: number = SLOT_BYTES) {
+  /** `slots`: `count * slotBytes` bytes or more, for nobody else while datagrams in them are in use. Default: new memory. */
+  constructor(libc: Libc, count: number, slotBytes: number = SLOT_BYTES, slots?: ReceiveMemory) {
     const names = count * MMSGHDR_BYTES;
     const controls = names + count * NAME_BYTES;
     const iovecs = controls + count * CONTROL_BYTES;
     const headers = libc.alloc(iovecs + count * IOVEC_BYTES);
-    const slots = libc.alloc(count * slotBytes);
+    const { bytes, address } = slots ?? libc.alloc(count * slotBytes);
     for (let i = 0; i < count; i++) {
       const header = i * MMSGHDR_BYTES;
       const iovec = iovecs + i * IOVEC_BYTES;
@@ -101,7 +105,7 @@ export class ReceiveBatch {
       headers.setU64(header + 16, headers.address + iovec);
       headers.setU64(header + 24, 1);
       headers.setU64(header + 32, headers.address + controls + i * CONTROL_BYTES);
-      headers.setU64(iovec, slots.address + i * slotBytes);
+      headers.setU64(iovec, address + i * slotBytes);
       headers.setU64(iovec + 8, slotBytes);
     }
     this.#libc = libc;
@@ -110,8 +114,8 @@ export class ReceiveBatch {
     this.#headers = headers;
     this.#names = names / WORD;
     this.#controls = controls / WORD;
-    this.#slotsAddress = slots.address;
-    this.#views = new ViewCache(slots.bytes, VIEWS);
+    this.#slotsAddress = address;
+    this.#views = new ViewCache(bytes, VIEWS);
     this.#wanted = count;
     this.#used = count;
   }

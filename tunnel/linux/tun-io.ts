@@ -4,7 +4,7 @@
 // Read on: offload/segmenter.ts, offload/coalescer.ts.
 
 import { Coalescer, type Joins, type TunWrite } from './offload/coalescer.js';
-import { packetMemory } from './offload/packet-memory.js';
+import { type PacketSum, packetMemory, sumAnywhere } from './offload/packet-memory.js';
 import { Segmenter } from './offload/segmenter.js';
 import { type LinuxTun, tunOutcome } from './tun.js';
 import { ViewCache } from './view-cache.js';
@@ -18,6 +18,8 @@ const SLOT_BYTES = 2_176;
 /** What comes behind them has room for the longest read too. */
 const MAX_READS = 24;
 const JOINED_TRIALS = 4;
+/** Slots, and behind the last of them the longest read. */
+const MEMORY_BYTES = READ_AT + (MAX_READS - 1) * SLOT_BYTES + MAX_READ_BYTES;
 
 export interface TunCounters {
   /** Packets read from the interface, and written to it. */
@@ -45,6 +47,8 @@ export interface PacketTaker {
 
 export interface TunIoOptions {
   readonly tun: PacketDevice;
+  /** Sums the packets that are to be written. Default: `sumAnywhere`. */
+  readonly sum?: PacketSum;
   /** A write found the interface gone. */
   readonly onGone: () => void;
 }
@@ -73,10 +77,10 @@ export class TunIo {
   readonly #patience = { tcp: JOINED_TRIALS, udp: JOINED_TRIALS };
 
   constructor(options: TunIoOptions) {
-    const { tun } = options;
+    const { tun, sum = sumAnywhere } = options;
     this.#options = options;
     this.#tun = tun;
-    const memory = packetMemory();
+    const memory = packetMemory(MEMORY_BYTES);
     this.#buffer = memory.bytes;
     this.#views = new ViewCache(memory.bytes);
     // A kernel that gives us datagrams to split takes joined ones, and no other does.
@@ -85,6 +89,7 @@ export class TunIo {
     this.#segmenter = new Segmenter(memory);
     this.#coalescer = new Coalescer({
       joins: this.#joins,
+      sum,
       write: write => this.#writeJoined(write),
     });
   }

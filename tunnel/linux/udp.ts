@@ -46,13 +46,15 @@ import {
   checked,
 } from './libc.js';
 import { DatagramPool, type DatagramSlot } from './datagram-pool.js';
-import { ReceiveBatch } from './receive-batch.js';
+import { ReceiveBatch, type ReceiveMemory, SLOT_BYTES } from './receive-batch.js';
 import { SendBatch } from './send-batch.js';
 import { type LinuxUdpEndpoint, swapPort } from './udp-endpoint.js';
 
 /** What wireguard-go asks for, in bytes. Root gets it, others as much as the system allows. */
 const SOCKET_BUFFER_BYTES = 7 * 1024 * 1024;
 const BATCH = 32;
+/** Of the memory that a socket with the default batch receives to. */
+export const RECEIVE_BYTES = BATCH * SLOT_BYTES;
 const BIND_ATTEMPTS = 16;
 /** Errors that wait on a socket are taken one a call; a flood of them must not hold the loop. */
 const MAX_WAITING_ERRORS = 64;
@@ -73,6 +75,8 @@ export interface LinuxUdpOptions {
   readonly batch?: number;
   /** Where datagrams to be sent lie. Default: a pool of this socket's own. */
   readonly pool?: DatagramPool;
+  /** Where datagrams are received to; for sockets that follow each other, with the default batch. Default: memory of its own. */
+  readonly receiveMemory?: ReceiveMemory;
   /** Let the kernel split and join datagrams where it can. Default true. */
   readonly offloads?: boolean;
 }
@@ -143,7 +147,7 @@ export class LinuxUdpSocket {
     this.#libc = libc;
     this.#mark = mark;
     this.#pool = options.pool ?? new DatagramPool(libc);
-    this.#in = new ReceiveBatch(libc, batch);
+    this.#in = new ReceiveBatch(libc, batch, SLOT_BYTES, options.receiveMemory);
     const family = (fd: number, maxBytes: number): Family => {
       const segments = offloads && libc.getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT) >= 0;
       const joins = offloads && libc.setsockopt(fd, IPPROTO_UDP, UDP_GRO, 1) >= 0;

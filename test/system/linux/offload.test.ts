@@ -133,6 +133,42 @@ class Inside {
   }
 }
 
+describe('a kernel that is handed a damaged packet among sound ones', () => {
+  it.each([4, 6] as const)('refuses that one and takes the others: IPv%i', async version => {
+    const space = namespace();
+    const device = tunIn(space, ['10.78.0.1/24', 'fd78::1/64'], true);
+    const io = ioOf(device);
+    const server = new Inside(
+      space,
+      `const socket = require('node:dgram').createSocket('udp6');
+       const got = [];
+       socket.on('message', message => got.push(message[0]) === 8 && (console.log(got.join()), process.exit(0)));
+       socket.bind(7000, () => console.log('ready'));`,
+    );
+    await until('the receiver is ready', () => server.output.includes('ready'));
+    const flow: Flow = {
+      version,
+      protocol: 'udp',
+      source: bytesOf(version === 4 ? '10.78.0.2' : 'fd78::2'),
+      destination: bytesOf(version === 4 ? '10.78.0.1' : 'fd78::1'),
+      sourcePort: 1_234,
+      destinationPort: 7_000,
+    };
+    for (let i = 0; i < 9; i++) {
+      const made = packet({ flow, payload: new Uint8Array(800).fill(i), id: i });
+      if (i === 4) made[made.length - 1] ^= 0x11;
+      writeCopy(io, made);
+    }
+    io.flush();
+    kept.length = 0;
+    // The damaged one begins a run that nothing is joined to.
+    expect(io.counters).toMatchObject({ packetsOut: 9, writes: 3 });
+    expect((await server.done).trim().split('\n')).toEqual(['ready', '0,1,2,3,5,6,7,8']);
+    const counters = ip('netns', 'exec', space, 'nstat', '-asz', 'UdpInCsumErrors', 'Udp6InCsumErrors');
+    expect(counters).toMatch(new RegExp(`^Udp${version === 4 ? '' : '6'}InCsumErrors +1 `, 'm'));
+  });
+});
+
 describe('a wire of packets between two kernels', () => {
   it.each([
     { from: true, to: true, address: '10.78.0.2' },

@@ -4,9 +4,10 @@
 // Read on: Linux net/ipv4/tcp_offload.c tcp_gro_receive, udp_offload.c udp_gro_receive_segment.
 
 /*
- * Checksums of TCP and UDP are not verified before packets are joined, though a joined packet gets a new one. Linux
- * does the same for its own WireGuard (drivers/net/wireguard/receive.c, CHECKSUM_UNNECESSARY): the Poly1305 tag has
- * just shown that the packet is as its sender sealed it. Packets that stay alone keep theirs, and the kernel looks.
+ * A joined packet gets new checksums, so those of its parts are verified first: what was damaged behind the peer that
+ * sealed it stays alone, keeps its wrong checksum, and is refused by whoever it is for. The tag does not show that: it
+ * says that a packet is as the peer had it, who may have forwarded it without a look. (Linux joins such packets for its own
+ * WireGuard: drivers/net/wireguard/receive.c, CHECKSUM_UNNECESSARY; wireguard-go, tun/offload_linux.go, verifies.)
  */
 
 import { fold, putIpv4Checksum, putWord, sumWords, swap16, wordAt } from './checksum.js';
@@ -50,6 +51,7 @@ import {
   u16be,
   u32be,
 } from './ip-fields.js';
+import type { PacketSum } from './packet-memory.js';
 import {
   VNET_GSO_ECN,
   VNET_GSO_NONE,
@@ -69,6 +71,8 @@ const MAX_OPEN = 16;
 const TCP_ALONE = TCP_SYN | TCP_RST | TCP_URG;
 const TCP_ENDS = TCP_FIN | TCP_PSH;
 const EMPTY = new Uint8Array(0);
+/** What words with the right checksum among them add up to. */
+const ALL_ONES = 0xffff;
 
 /** One write to the TUN device. All of it is good until the callback that got it returns. */
 export interface TunWrite {
@@ -102,6 +106,8 @@ class Run implements TunWrite {
   ports = 0;
   segmentBytes = 0;
   nextSequence = 0;
+  /** The sum of the pseudo-header but for the length; known once there are two packets. */
+  pseudo = 0;
   firstId = 0;
   /** How the IPv4 ID goes on from packet to packet, 0 or 1, once there are two of them. */
   idStep = 0;
@@ -118,6 +124,7 @@ export interface Joins {
 export interface CoalescerOptions {
   /** May change between two packets. */
   readonly joins: Readonly<Joins>;
+  readonly sum: PacketSum;
   readonly write: (write: TunWrite) => void;
 }
 
@@ -161,7 +168,12 @@ export class Coalescer {
     const place = this.#find(bytes, at);
     if (place >= 0) {
       const run = this.#open[place];
-      if (this.#joinable && this.#continues(run, bytes, at, length)) {
+      if (
+        this.#joinable &&
+        this.#continues(run, bytes, at, length) &&
+        this.#isFirstIntact(run) &&
+        this.#isIntact(run, bytes, at, length, address)
+      ) {
         this.#join(run, length, address);
         if (this.#ends(run, length)) this.#close(place);
         return;
@@ -313,6 +325,25 @@ export class Coalescer {
     );
   }
 
+  /** Whether the first packet has the checksums that it should: looked at when a second one comes. */
+  #isFirstIntact(run: Run): boolean {
+    if (run.count > 1) return true;
+    const { first, at, isIpv4, isTcp } = run;
+    const source = at + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
+    const protocol = swap16(isTcp ? PROTOCOL_TCP : PROTOCOL_UDP);
+    run.pseudo = sumWords(first, source, source + (isIpv4 ? 8 : 32), protocol);
+    return this.#isIntact(run, first, at, run.lengths[0], run.addresses[0]);
+  }
+
+  /** Whether a packet of the run's flow has the checksums that it should. */
+  #isIntact(run: Run, bytes: Uint8Array, at: number, length: number, address: number): boolean {
+    const { sum } = this.#options;
+    const { transport } = run;
+    if (run.isIpv4 && sum(bytes, at, at + transport, address) !== ALL_ONES) return false;
+    const pseudo = run.pseudo + swap16(length - transport);
+    return fold(pseudo + sum(bytes, at + transport, at + length, address + transport)) === ALL_ONES;
+  }
+
   #join(run: Run, length: number, address: number): void {
     const payload = length - run.headersLength;
     run.addresses[run.count] = address;
@@ -407,7 +438,7 @@ function continuesIpv6(run: Run, bytes: Uint8Array, at: number): boolean {
 }
 
 function patchHeaders(run: Run): void {
-  const { first, at, transport, length, isIpv4, isTcp } = run;
+  const { first, at, transport, length, isIpv4, isTcp, pseudo } = run;
   const transportLength = length - transport;
   const header = at + transport;
   if (isIpv4) {
@@ -416,8 +447,6 @@ function patchHeaders(run: Run): void {
   } else putU16be(first, at + IPV6_PAYLOAD_LENGTH, transportLength);
   if (isTcp) first[header + TCP_FLAGS] |= run.endFlags;
   else putU16be(first, header + UDP_LENGTH, transportLength);
-  const source = at + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
-  const fixed = swap16(isTcp ? PROTOCOL_TCP : PROTOCOL_UDP) + swap16(transportLength);
-  const pseudo = sumWords(first, source, source + (isIpv4 ? 8 : 32), fixed);
-  putWord(first, header + (isTcp ? TCP_CHECKSUM : UDP_CHECKSUM), fold(pseudo));
+  const field = header + (isTcp ? TCP_CHECKSUM : UDP_CHECKSUM);
+  putWord(first, field, fold(pseudo + swap16(transportLength)));
 }

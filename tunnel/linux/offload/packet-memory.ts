@@ -23,7 +23,7 @@ const PAGE_BYTES = 65_536;
  * read into that. This is the module, as `wat2wasm` of wabt reads it:
  *
  *   (module
- *     (import "" "memory" (memory 2 2))
+ *     (import "" "memory" (memory 1))
  *     (func (export "sum") (param $at i32) (param $length i32) (result i32)
  *       (local $sum v128) (local $other v128) (local $end i32) (local $rest i32)
  *       (local.set $end (i32.add (local.get $at) (i32.and (local.get $length) (i32.const -32))))
@@ -49,31 +49,31 @@ const PAGE_BYTES = 65_536;
  *       (local.get $rest)))
  */
 const MODULE =
-  'AGFzbQEAAAABBwFgAn9/AX8CDQEABm1lbW9yeQIBAgIDAgEABwcBA3N1bQAACpUBAZIBAgJ7An8gACABQWBxaiEEAkADQCAAIARGDQEgAiAA/QAE' +
-  'AP1//a4BIQIgAyAA/QAEEP1//a4BIQMgAEEgaiEADAALCyACIAP9rgEhAiAC/RsAIAL9GwFqIAL9GwIgAv0bA2pqIQUgACABQR5xaiEEAkADQCAAIARG' +
-  'DQEgBSAALwEAaiEFIABBAmohAAwACwsgBQs=';
+  'AGFzbQEAAAABBwFgAn9/AX8CDAEABm1lbW9yeQIAAQMCAQAHBwEDc3VtAAAKlQEBkgECAnsCfyAAIAFBYHFqIQQCQANAIAAgBEYNASACIAD9AAQA/X/9rg' +
+  'EhAiADIAD9AAQQ/X/9rgEhAyAAQSBqIQAMAAsLIAIgA/2uASECIAL9GwAgAv0bAWogAv0bAiAC/RsDamohBSAAIAFBHnFqIQQCQANAIAAgBEYNASAFIAAv' +
+  'AQBqIQUgAEECaiEADAALCyAFCw==';
 
 export interface PacketMemory {
-  /** 128 KiB. */
   readonly bytes: Uint8Array;
   /** As `sumWords` over these bytes. */
   sum(start: number, end: number): number;
 }
 
-/** Summed by vectors if this engine knows them, else by JavaScript. */
-export function packetMemory(): PacketMemory {
-  return vectorMemory() ?? plainMemory();
+/** Room for `byteLength` bytes or more, summed by vectors if this engine knows them, else by JavaScript. */
+export function packetMemory(byteLength: number): PacketMemory {
+  return vectorMemory(byteLength) ?? plainMemory(new Uint8Array(byteLength));
 }
 
 /** Memory summed by JavaScript. */
-export function plainMemory(bytes: Uint8Array = new Uint8Array(2 * PAGE_BYTES)): PacketMemory {
+export function plainMemory(bytes: Uint8Array): PacketMemory {
   return { bytes, sum: (start, end) => sumWords(bytes, start, end) };
 }
 
-/** Memory summed by vectors; `undefined` where the engine has none. */
-export function vectorMemory(): PacketMemory | undefined {
+/** Memory summed by vectors, whole pages of it; `undefined` where the engine has none. */
+export function vectorMemory(byteLength: number): PacketMemory | undefined {
   try {
-    const memory = new WebAssembly.Memory({ initial: 2, maximum: 2 });
+    const pages = Math.ceil(byteLength / PAGE_BYTES);
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const module = new WebAssembly.Module(Buffer.from(MODULE, 'base64'));
     const { exports } = new WebAssembly.Instance(module, { '': { memory } });
     const sumOfWords = exports['sum'] as (at: number, length: number) => number;
@@ -89,4 +89,20 @@ export function vectorMemory(): PacketMemory | undefined {
     // Started with --jitless, or on a processor without vectors.
     return undefined;
   }
+}
+
+/** The sum, as of `sumWords`, of `bytes[start, end)`, the first of which lies at `address`; 0 if that is not known. */
+export type PacketSum = (bytes: Uint8Array, start: number, end: number, address: number) => number;
+
+/** For packets that lie anywhere. */
+export const sumAnywhere: PacketSum = (bytes, start, end) => sumWords(bytes, start, end);
+
+/** Sums what lies in `memory`, which begins at `memoryAddress`, as that does, and everything else by JavaScript. */
+export function sumWithin(memory: PacketMemory, memoryAddress: number): PacketSum {
+  const { length } = memory.bytes;
+  return (bytes, start, end, address) => {
+    const at = address - memoryAddress;
+    const to = at + end - start;
+    return at >= 0 && to <= length ? memory.sum(at, to) : sumWords(bytes, start, end);
+  };
 }

@@ -8,7 +8,7 @@ import {
   swap16,
   wordAt,
 } from '../../../../tunnel/linux/offload/checksum.js';
-import { packetMemory, vectorMemory } from '../../../../tunnel/linux/offload/packet-memory.js';
+import { packetMemory, sumWithin, vectorMemory } from '../../../../tunnel/linux/offload/packet-memory.js';
 import { slowChecksum } from './packets.js';
 
 /** 0 and 0xffff are one number there. */
@@ -73,7 +73,7 @@ describe('the internet checksum', () => {
 
 describe('the sum by vectors', () => {
   it('is that of the words, wherever they lie', () => {
-    const memory = vectorMemory()!;
+    const memory = vectorMemory(131_072)!;
     const { bytes } = memory;
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(70), fc.nat(200), (content, start, skip) => {
@@ -88,7 +88,7 @@ describe('the sum by vectors', () => {
   });
 
   it('holds for the longest packets of the highest bytes', () => {
-    const memory = vectorMemory()!;
+    const memory = vectorMemory(131_072)!;
     const random = memory.bytes.map((_, i) => Math.imul(i, 0x9e37_79b1) >>> 24);
     for (const content of [memory.bytes.slice().fill(0xff), random]) {
       memory.bytes.set(content);
@@ -100,11 +100,31 @@ describe('the sum by vectors', () => {
     }
   });
 
+  it('is taken of packets that lie in its memory, wherever else they lie JavaScript sums them', () => {
+    const memory = vectorMemory(65_536)!;
+    const sums: number[] = [];
+    const watched = {
+      bytes: memory.bytes,
+      sum: (start: number, end: number) => sums.push(start, end) && memory.sum(start, end),
+    };
+    const sum = sumWithin(watched, 1_000_000);
+    memory.bytes.set([1, 2, 3, 4], 65_530);
+    const inside = memory.bytes.subarray(65_530, 65_534);
+    expect(sum(inside, 0, 4, 1_065_530)).toBe(0x0604);
+    expect(sums).toEqual([65_530, 65_534]);
+    const elsewhere = Uint8Array.of(0, 1, 2, 3, 4);
+    // Not known, before, over the end, behind.
+    for (const address of [0, 999_999, 1_065_533, 1_065_536]) {
+      expect(sum(elsewhere, 1, 5, address)).toBe(0x0604);
+    }
+    expect(sums).toHaveLength(2);
+  });
+
   it('is left to JavaScript where the engine has no WebAssembly', () => {
     vi.stubGlobal('WebAssembly', undefined);
     try {
-      expect(vectorMemory()).toBeUndefined();
-      const memory = packetMemory();
+      expect(vectorMemory(1)).toBeUndefined();
+      const memory = packetMemory(10);
       memory.bytes.set([1, 2, 3]);
       expect(memory.sum(0, 3)).toBe(sumWords(Uint8Array.of(1, 2, 3), 0, 3));
     } finally {

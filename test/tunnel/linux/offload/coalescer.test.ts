@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Coalescer, MAX_JOINED } from '../../../../tunnel/linux/offload/coalescer.js';
-import { plainMemory } from '../../../../tunnel/linux/offload/packet-memory.js';
+import { type PacketSum, plainMemory, sumAnywhere } from '../../../../tunnel/linux/offload/packet-memory.js';
 import { Segmenter } from '../../../../tunnel/linux/offload/segmenter.js';
 import {
   ACK,
@@ -21,7 +21,7 @@ import {
 const PACKET_AT = 7;
 
 /** What is written, each write as the kernel would read it. */
-function join(packets: readonly Uint8Array[], udp = true): Uint8Array[] {
+function join(packets: readonly Uint8Array[], udp = true, sum: PacketSum = sumAnywhere): Uint8Array[] {
   const writes: Uint8Array[] = [];
   // Not at the start of their memory, as in a datagram.
   const lying = packets.map(each =>
@@ -30,6 +30,7 @@ function join(packets: readonly Uint8Array[], udp = true): Uint8Array[] {
   const taken = lying.map((memory, i) => memory.subarray(PACKET_AT, PACKET_AT + packets[i].length));
   const coalescer = new Coalescer({
     joins: { tcp: true, udp },
+    sum,
     write: ({ vnetHeader, addresses, lengths, count, headersLength }) => {
       const parts = addresses.slice(0, count).map(address => taken[address]);
       for (let i = 0; i < count; i++) expect(lengths[i]).toBe(packets[addresses[i]].length);
@@ -308,6 +309,73 @@ describe('the coalescer', () => {
     expect(writes.map(write => write.length)).toEqual([10 + 240, 10 + 78, 10 + 140]);
   });
 
+  /** Turned over in a packet, so that a checksum over it is wrong; of IPv4 also the header's own, if `inIp`. */
+  function damaged(bytes: Uint8Array, inIp = false): Uint8Array {
+    const copy = bytes.slice();
+    // The IPv4 header's checksum itself, or the last byte of the payload.
+    copy[inIp ? 10 : copy.length - 1] ^= 0x11;
+    return copy;
+  }
+  const hex = (packets: readonly Uint8Array[]) => packets.map(each => Buffer.from(each).toString('hex'));
+
+  it('leaves a damaged packet alone and as it came, wherever in a run it comes, and joins the others', () => {
+    for (const version of [4, 6] as const) {
+      for (const protocol of ['tcp', 'udp'] as const) {
+        for (const inIp of version === 4 ? [false, true] : [false]) {
+          const sound = stream({ flow: flow(version, protocol) }, [100, 100, 100, 100]);
+          for (let bad = 0; bad < sound.length; bad++) {
+            const packets = sound.map((each, i) => (i === bad ? damaged(each, inIp) : each));
+            const writes = join(packets);
+            const alone = writes.filter(write => write.length === 10 + packets[0].length);
+            expect(hex(alone.map(write => write.slice(10)))).toContain(hex([packets[bad]])[0]);
+            // Single writes claim nothing of a checksum, and what was joined is what was sound, in its order.
+            for (const write of alone) expect([write[0], write[1]]).toEqual([0, 0]);
+            expect(writes.length).toBe([2, 3, 3, 2][bad]);
+            expect(writes.flatMap(write => (write[1] === 0 ? [write.slice(10)] : split(write)))).toEqual(
+              packets,
+            );
+          }
+        }
+      }
+    }
+  });
+
+  it('lets no damage become invisible, whatever packets are damaged; to a blind sum it does', () => {
+    /** Packets that come out other than they went in. */
+    const laundered = (traffic: readonly Uint8Array[], bad: ReadonlySet<number>, sum?: PacketSum): number => {
+      const packets = traffic.map((each, i) => (bad.has(i) ? damaged(each) : each));
+      const known = new Set(packets.map(withoutId));
+      const out = join(packets, true, sum).flatMap(write =>
+        write[1] === 0 ? [write.slice(10)] : split(write),
+      );
+      expect(out).toHaveLength(packets.length);
+      return out.filter(each => !known.has(withoutId(each))).length;
+    };
+    let control = 0;
+    fc.assert(
+      fc.property(
+        families,
+        fc.array(fc.nat(15), { minLength: 1, maxLength: 4 }),
+        ({ version, protocol }, places) => {
+          const traffic = stream(
+            { flow: flow(version, protocol) },
+            Array.from({ length: 16 }, () => 60),
+          );
+          const bad = new Set(places);
+          expect(laundered(traffic, bad)).toBe(0);
+          // A look that goes past the damage: each packet is judged by its sound twin.
+          const blind: PacketSum = (_, start, end, address) => {
+            const from = start - PACKET_AT;
+            return sumAnywhere(traffic[address - from], from, end - PACKET_AT, 0);
+          };
+          control += laundered(traffic, bad, blind);
+        },
+      ),
+      { numRuns: 100 },
+    );
+    expect(control).toBeGreaterThan(0);
+  });
+
   it('joins flows that come in turns', () => {
     const flows = [1, 2, 3].map(port => stream({ flow: flow(6, 'tcp', port) }, [100, 100, 100, 100]));
     const turns = [0, 1, 2, 3].flatMap(i => flows.map(each => each[i]));
@@ -326,6 +394,7 @@ describe('the coalescer', () => {
     const written: number[] = [];
     const coalescer = new Coalescer({
       joins: { tcp: false, udp: false },
+      sum: sumAnywhere,
       write: ({ addresses }) => {
         if (written.push(addresses[0]) === 1) throw new Error('not today');
       },

@@ -23,8 +23,9 @@ import {
 const NEEDS_CHECKSUM = 1;
 const TYPES = { tcp: { 4: 1, 6: 4 }, udp: { 4: 5, 6: 5 } };
 
-const vectors = vectorMemory()!;
-const plain = plainMemory();
+const MEMORY_BYTES = 131_072;
+const vectors = vectorMemory(MEMORY_BYTES)!;
+const plain = plainMemory(new Uint8Array(MEMORY_BYTES));
 
 /** What the segmenter makes of a read that lies at `at` in its memory; `undefined` when it takes it for none. */
 function split(header: Uint8Array, whole: Uint8Array, at = 6): Uint8Array[] | undefined {
