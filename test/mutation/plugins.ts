@@ -1,0 +1,48 @@
+// Two plugins of Stryker: a reporter that writes each result at once, and what is left unmutated.
+// Promises: what was tested until a run was stopped is on record, line by line.
+// Read on: run.ts, which reads the lines.
+
+import { appendFileSync } from 'node:fs';
+import type { Result } from './run.js';
+
+class LineReporter {
+  onMutationTestingPlanReady({ mutantPlans }: { readonly mutantPlans: readonly unknown[] }): void {
+    this.#write({ planned: mutantPlans.length });
+  }
+
+  onMutantTested({ fileName, status, location, replacement }: Result): void {
+    this.#write({ fileName, status, location, replacement });
+  }
+
+  #write(line: unknown): void {
+    appendFileSync(process.env['MUTATION_RESULTS'] as string, `${JSON.stringify(line)}\n`);
+  }
+}
+
+/** As far as it is needed here: where Babel stands in the syntax tree. */
+interface NodePath {
+  readonly node: unknown;
+  readonly parentPath: NodePath | null;
+  isNewExpression(): boolean;
+  isThrowStatement(): boolean;
+}
+
+/** What an error says is prose: its code is held by tests, its words by nobody. */
+function isProse(path: NodePath): boolean {
+  const parent = path.parentPath;
+  if (!parent?.isNewExpression() || !parent.node || !(parent.parentPath?.isThrowStatement() ?? false))
+    return false;
+  const { arguments: given } = parent.node as { arguments: unknown[] };
+  return given.indexOf(path.node) > 0;
+}
+
+export const strykerPlugins = [
+  { kind: 'Reporter', name: 'lines', injectableClass: LineReporter },
+  {
+    kind: 'Ignore',
+    name: 'prose',
+    value: {
+      shouldIgnore: (path: NodePath) => (isProse(path) ? 'the words of an error' : undefined),
+    },
+  },
+];
