@@ -8,7 +8,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { Broker, type BrokerEvent, type VmGenId } from '../vmgenid/index.js';
 import type { CliIo, Finish } from './io.js';
 import { seconds } from './option-values.js';
-import { sourceOptions } from './vmgenid-sources.js';
+import { sourceOptions, withHookToken } from './vmgenid-sources.js';
 import { type Print, type WatchOptions, watchForks } from './vmgenid-watch.js';
 
 export interface ServeOptions extends WatchOptions {
@@ -43,7 +43,7 @@ export function registerServe(group: Command, io: CliIo, finish: Finish): void {
       seconds(0.01, 86_400),
       DEFAULT_ACK_TIMEOUT_S,
     )
-    .action(async options => finish(await vmgenidServe(io, options)));
+    .action(async options => finish(await vmgenidServe(io, withHookToken(options, io))));
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { type SourceCandidate, type SourceSelection, detectSources } from '../vmgenid/index.js';
+import type { CliIo } from './io.js';
 
 export interface VmgenidOptions extends SourceSelection {
   readonly json?: boolean;
@@ -26,6 +27,14 @@ export function sourceOptions(command: Command): Command {
     .option('--kmsg <path>', 'this kernel log (default: /dev/kmsg where the kernel watches a generation ID)')
     .option('--no-kmsg', 'no kernel log')
     .option('--json', 'print JSON');
+}
+
+/** The options with the token of the hook, which no flag has: every user of a machine sees those. */
+export function withHookToken<T extends VmgenidOptions>(options: T, { env }: Pick<CliIo, 'env'>): T {
+  const token = env['WIREONCE_HOOK_TOKEN'];
+  return typeof options.hook === 'string' && token
+    ? { ...options, hook: { listen: options.hook, token } }
+    : options;
 }
 
 export function listSources(options: SourceSelection): ListedSource[] {

@@ -7,7 +7,13 @@ import type { Protection } from '../vmgenid/index.js';
 import { type CliIo, type Finish, printJson, printLine } from './io.js';
 import { describeProtection } from './protection.js';
 import { registerServe } from './vmgenid-serve.js';
-import { type ListedSource, type VmgenidOptions, listSources, sourceOptions } from './vmgenid-sources.js';
+import {
+  type ListedSource,
+  type VmgenidOptions,
+  listSources,
+  sourceOptions,
+  withHookToken,
+} from './vmgenid-sources.js';
 import { vmgenidWatch } from './vmgenid-watch.js';
 
 const MEANING: Readonly<Record<Protection, string>> = {
@@ -23,10 +29,10 @@ export function registerVmgenid(program: Command, io: CliIo, finish: Finish): vo
     .description('which generation of its virtual machine is this, and what tells of a new one');
   sourceOptions(group.command('status'))
     .description('print every source of fork notices, whether it works here, and the protection that results')
-    .action(options => finish(vmgenidStatus(io, options)));
+    .action(options => finish(vmgenidStatus(io, withHookToken(options, io))));
   sourceOptions(group.command('watch'))
     .description('print a line for each fork, until interrupted')
-    .action(async options => finish(await vmgenidWatch(io, options)));
+    .action(async options => finish(await vmgenidWatch(io, withHookToken(options, io))));
   registerServe(group, io, finish);
 }
 

@@ -1,15 +1,16 @@
 // A door for the hypervisor's agent: it announces a fork by one HTTP call, and may bring the new ID and a seed.
 // Promises: the answer 200 comes only when every session of the old epoch is wiped and all subscribers are done.
-// Read on: sources/hook-call.ts for the body; docs for how to call it from an agent.
+// Read on: hook-door.ts for who gets in, hook-call.ts for the body; docs/configuration.md for how to call it.
 
 import { timingSafeEqual } from 'node:crypto';
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
+import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import { isIP } from 'node:net';
 import { VmGenIdError } from '../errors.js';
 import { NO_EPOCH } from '../generation.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 import { SOCKET_PATH_MAX, type SocketFile, listenAt } from '../socket-file.js';
 import { type HookCall, parseHookCall } from './hook-call.js';
+import { HEADERS_MAX, HookDoor, plainAnswer } from './hook-door.js';
 
 export interface HookSourceOptions {
   /**
@@ -29,9 +30,13 @@ export interface HookSourceOptions {
 }
 
 export const HOOK_BODY_MAX = 4_096;
-const HEADERS_MAX = 8_192;
-const CONNECTIONS_MAX = 32;
 const TOKEN_LENGTH_MIN = 16;
+/** Calls that wait for subscribers at a time. Whoever comes after them is heard, and does not wait. */
+const SETTLING_MAX = 64;
+/** Connections that wait in the kernel: more are absorbed at once, and each waits longer, behind those before it. */
+const BACKLOG = 1_024;
+/** So long nothing is let out when no connection could be taken. Milliseconds. */
+const ACCEPT_RETRY_MS = 1_000;
 
 type Address = { path: string } | { host: string; port: number };
 type Answer = { status: number; body: object; headers?: Record<string, string> };
@@ -52,7 +57,9 @@ export class HookSource implements GenerationSource {
   readonly #token: Buffer | undefined;
   readonly #requestTimeoutMs: number;
   readonly #settleTimeoutMs: number;
-  #server: Server | undefined;
+  #door: HookDoor | undefined;
+  #settling = 0;
+  #retry: NodeJS.Timeout | undefined;
   #file: SocketFile | undefined;
   #listener: SourceListener | undefined;
 
@@ -79,7 +86,7 @@ export class HookSource implements GenerationSource {
 
   /** Where it listens: the socket's path, or `host:port` with the port that the system chose. */
   get address(): string | undefined {
-    const bound = this.#server?.address();
+    const bound = this.#door?.server.address();
     if (!bound) return undefined;
     if (typeof bound === 'string') return this.#file?.path;
     return bound.family === 'IPv6' ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`;
@@ -88,47 +95,46 @@ export class HookSource implements GenerationSource {
   /** Throws `ERR_HOOK_LISTEN` where it cannot listen: address in use, no permission, no such folder. */
   async start(listener: SourceListener): Promise<void> {
     this.#listener = listener;
-    const server = createServer(
-      {
-        requestTimeout: this.#requestTimeoutMs,
-        headersTimeout: this.#requestTimeoutMs,
-        connectionsCheckingInterval: Math.max(10, Math.min(1_000, this.#requestTimeoutMs >> 2)),
-        maxHeaderSize: HEADERS_MAX,
-      },
+    // It listens nowhere: it is given the connections that the door has let in, and counts no time.
+    const http = createServer(
+      { requestTimeout: 0, headersTimeout: 0, maxHeaderSize: HEADERS_MAX },
       (request, response) => void this.#serve(request, response),
     );
-    server.maxConnections = CONNECTIONS_MAX;
-    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      const [status, reason] = clientError(error);
-      const body = JSON.stringify({ error: reason });
-      if (socket.writable) {
-        socket.end(
-          `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
-            `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-        );
-      }
+    http.maxRequestsPerSocket = 1;
+    http.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (socket.writable) socket.end(plainAnswer(...clientError(error)));
     });
-    this.#server = server;
-    await this.#listen(server);
-    server.on('error', error =>
-      listener.failed(new VmGenIdError('ERR_HOOK_LISTEN', `${this.name}: ${error.message}`)),
-    );
-    server.unref();
+    const door = new HookDoor({
+      admits: head => this.#authorized(AUTHORIZATION.exec(head)?.[1]),
+      headIsProof: this.#token !== undefined,
+      enter: socket => http.emit('connection', socket),
+      refusal: plainAnswer('401 Unauthorized', UNAUTHORIZED, 'WWW-Authenticate: Bearer\r\n'),
+      timeoutMs: this.#requestTimeoutMs,
+    });
+    this.#door = door;
+    await this.#listen(door.server);
+    door.server.on('error', error => this.#cannotAccept(error));
+    door.server.unref();
   }
 
   async close(): Promise<void> {
-    const server = this.#server;
-    this.#server = undefined;
+    const door = this.#door;
+    this.#door = undefined;
     this.#listener = undefined;
-    if (!server?.listening) return;
-    await this.#file?.remove();
-    await new Promise<void>(resolve => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    });
+    clearTimeout(this.#retry);
+    if (door?.server.listening) await this.#file?.remove();
+    await door?.close();
   }
 
-  async #listen(server: Server): Promise<void> {
+  // No descriptor is left, as a rule. Strangers give theirs back; a call that came in just now was not heard.
+  #cannotAccept(error: Error): void {
+    this.#door?.clear();
+    this.#listener?.failed(new VmGenIdError('ERR_HOOK_LISTEN', `${this.name}: ${error.message}`));
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#listener?.recovered(), ACCEPT_RETRY_MS).unref();
+  }
+
+  async #listen(server: HookDoor['server']): Promise<void> {
     const address = this.#address;
     try {
       if ('path' in address) {
@@ -137,7 +143,7 @@ export class HookSource implements GenerationSource {
       }
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
-        server.listen(address.port, address.host, () => {
+        server.listen({ ...address, backlog: BACKLOG }, () => {
           server.off('error', reject);
           resolve();
         });
@@ -174,7 +180,7 @@ export class HookSource implements GenerationSource {
     // A web page can make its reader's browser post to a loopback port. A browser then names the page's origin.
     if (headers.origin !== undefined) return no(403, 'Origin: calls from web pages are refused');
     if (!this.#authorized(headers.authorization)) {
-      return no(401, 'Authorization: Bearer token missing or wrong', { 'www-authenticate': 'Bearer' });
+      return no(401, UNAUTHORIZED, { 'www-authenticate': 'Bearer' });
     }
     if (url !== '/fork') return no(404, 'path: only /fork is served');
     if (method !== 'POST' && method !== 'GET') {
@@ -196,6 +202,7 @@ export class HookSource implements GenerationSource {
     if (request.method === 'GET') return this.#standing() ?? CLOSED;
     const body = await readBody(request);
     if (!body) return TOO_LARGE;
+    this.#door?.heard(request.socket);
     let call: HookCall;
     try {
       call = parseHookCall(body);
@@ -214,8 +221,18 @@ export class HookSource implements GenerationSource {
     }
     const epoch = listener.announce(announcement);
     if (epoch === NO_EPOCH) return CLOSED;
-    if (await within(this.#settleTimeoutMs, listener.settled())) return this.#standing() ?? CLOSED;
+    if (await this.#settled(listener)) return this.#standing() ?? CLOSED;
     return { status: 504, body: { error: 'subscribers have not finished; sessions are wiped', epoch } };
+  }
+
+  async #settled(listener: SourceListener): Promise<boolean> {
+    if (this.#settling >= SETTLING_MAX) return false;
+    this.#settling++;
+    try {
+      return await within(this.#settleTimeoutMs, listener.settled());
+    } finally {
+      this.#settling--;
+    }
   }
 
   #standing(): Answer | undefined {
@@ -224,6 +241,9 @@ export class HookSource implements GenerationSource {
   }
 }
 
+/** In the first lines of a call. */
+const AUTHORIZATION = /^authorization:[ \t]*(.*?)[ \t]*$/im;
+const UNAUTHORIZED = 'Authorization: Bearer token missing or wrong';
 const CLOSED: Answer = { status: 503, body: { error: 'closed' } };
 const TOO_LARGE: Answer = { status: 413, body: { error: `body: more than ${HOOK_BODY_MAX} bytes` } };
 
@@ -255,14 +275,9 @@ async function within(ms: number, work: Promise<void>): Promise<boolean> {
 }
 
 function clientError(error: NodeJS.ErrnoException): [status: string, reason: string] {
-  switch (error.code) {
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return ['408 Request Timeout', 'the call took too long'];
-    case 'HPE_HEADER_OVERFLOW':
-      return ['431 Request Header Fields Too Large', `headers: more than ${HEADERS_MAX} bytes`];
-    default:
-      return ['400 Bad Request', 'not an HTTP request'];
-  }
+  return error.code === 'HPE_HEADER_OVERFLOW'
+    ? ['431 Request Header Fields Too Large', `headers: more than ${HEADERS_MAX} bytes`]
+    : ['400 Bad Request', 'not an HTTP request'];
 }
 
 function parseAddress(listen: string): Address {
