@@ -1,5 +1,5 @@
 // The broker: tells every other program on this machine of forks, by a page of memory, a socket and a command.
-// Promises: the page moves before anybody else is told; a fork counts as settled when all that asked to be waited for
+// Promises: the page moves before anybody else is told, and is touched last: a start that fails changes nothing; a fork counts as settled when all that asked to be waited for
 // have answered, or have had their time; nobody who listens can hold it up for longer.
 // Read on: docs/configuration.md "The broker"; the SysGenID proposal for Linux, whose place this takes.
 
@@ -9,6 +9,7 @@ import type { VmFork } from '../notifier.js';
 import { runCommand } from './command.js';
 import { CounterPage, type PageHistory } from './counter-page.js';
 import type { BrokerLine } from './lines.js';
+import { PageLock } from './page-lock.js';
 import { BrokerSocket } from './socket.js';
 
 export interface BrokerOptions {
@@ -53,6 +54,7 @@ export class Broker {
   readonly #ackTimeoutMs: number;
   readonly #unregister: (() => void)[] = [];
   readonly #running = new Set<Promise<unknown>>();
+  #lock: PageLock | undefined;
   #page: CounterPage | undefined;
   #socket: BrokerSocket | undefined;
   /** The latest epoch since whose beginning the kernel has reseeded. */
@@ -67,7 +69,7 @@ export class Broker {
 
   /**
    * Tells of every fork from now on, and by the page of one that happened since the last broker ended. Throws
-   * `ERR_BROKER_FILE`, `ERR_BROKER_LISTEN`.
+   * `ERR_BROKER_FILE`, `ERR_BROKER_IN_USE`, `ERR_BROKER_LISTEN`; then nothing has changed.
    */
   static async open(options: BrokerOptions): Promise<Broker> {
     const broker = new Broker(options);
@@ -97,6 +99,7 @@ export class Broker {
     await this.#socket?.close();
     await Promise.allSettled(this.#running);
     this.#page?.close();
+    this.#lock?.release();
   }
 
   async #open(): Promise<void> {
@@ -110,22 +113,29 @@ export class Broker {
       vmgenid.register('application', fork => this.#tell(fork), { name: 'broker' }),
       vmgenid.onEvidence(() => vmgenid.evidence.kernelReseeded && this.#tellReseeded()),
     );
-    if (counterFile !== undefined) {
-      this.#page = new CounterPage(counterFile, vmgenid.evidence.vmGenId);
-      const { history, counter } = this.#page;
-      if (history === 'new' || history === 'same') this.#page.reseeded();
-      else this.#awaitReseed();
-      this.#emit({ type: 'page', history, counter });
+    if (counterFile !== undefined) this.#lock = new PageLock(counterFile);
+    if (socket !== undefined) {
+      this.#socket = await BrokerSocket.listen({
+        path: socket,
+        mode: socketMode,
+        ackTimeoutMs: this.#ackTimeoutMs,
+        epoch: () => vmgenid.epoch,
+        greet: () => ({ event: 'hello', version: 1, epoch: vmgenid.epoch, counter: this.counter ?? null }),
+        onTrouble: reason => this.#emit({ type: 'clientTrouble', reason }),
+      });
     }
-    if (socket === undefined) return;
-    this.#socket = await BrokerSocket.listen({
-      path: socket,
-      mode: socketMode,
-      ackTimeoutMs: this.#ackTimeoutMs,
-      epoch: () => vmgenid.epoch,
-      greet: () => ({ event: 'hello', version: 1, epoch: vmgenid.epoch, counter: this.counter ?? null }),
-      onTrouble: reason => this.#emit({ type: 'clientTrouble', reason }),
-    });
+    // From here on nothing else can fail, and nobody is in between.
+    if (counterFile !== undefined) this.#openPage(counterFile);
+    this.#socket?.welcome();
+  }
+
+  #openPage(path: string): void {
+    this.#page = new CounterPage(path, this.#options.vmgenid.evidence.vmGenId);
+    const { history, counter } = this.#page;
+    if (history === 'new') this.#page.reseeded();
+    // The broker before may have ended before the kernel had reseeded.
+    if (!this.#page.isReseeded) this.#awaitReseed();
+    this.#emit({ type: 'page', history, counter });
   }
 
   // The chain waits for what this returns: whoever asks the driver to settle waits for our subscribers too.

@@ -46,7 +46,7 @@ export class BrokerClient {
     const { destroyed, writable } = this.#socket;
     if (destroyed || !writable) return;
     this.#socket.write(`${this.#json ? JSON.stringify(line) : formatLine(line)}\n`);
-    if (this.#socket.writableLength > UNREAD_MAX) this.#sendAway('does not read');
+    if (this.#socket.writableLength > UNREAD_MAX) this.sendAway('does not read');
   }
 
   close(): void {
@@ -58,10 +58,10 @@ export class BrokerClient {
     for (let end = this.#rest.indexOf('\n'); end !== -1; end = this.#rest.indexOf('\n')) {
       const line = this.#rest.slice(0, end);
       this.#rest = this.#rest.slice(end + 1);
-      if (!this.#isPatient()) return this.#sendAway('too many commands');
+      if (!this.#isPatient()) return this.sendAway('too many commands');
       if (!this.#obey(line.replace(/\r$/, ''))) return;
     }
-    if (this.#rest.length > LINE_MAX) this.#sendAway('a line without an end');
+    if (this.#rest.length > LINE_MAX) this.sendAway('a line without an end');
   }
 
   /** False when the client was sent away. */
@@ -88,7 +88,7 @@ export class BrokerClient {
         this.#json = command.do === 'json';
         return true;
       default:
-        this.#sendAway('not a command: subscribe, ack EPOCH, json and text are');
+        this.sendAway('not a command: subscribe, ack EPOCH, json and text are');
         return false;
     }
   }
@@ -100,7 +100,8 @@ export class BrokerClient {
     return ++this.#commands <= COMMANDS_PER_SECOND;
   }
 
-  #sendAway(reason: string): void {
+  /** It is told why, and gone soon. */
+  sendAway(reason: string): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#rest = '';

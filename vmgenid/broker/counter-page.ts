@@ -1,9 +1,18 @@
 // One page of memory in a file, for every program that wants to know whether its machine was forked: map it, or read it.
-// Promises: the counter changes with every fork and is never half written; a fork that fell into a time when nobody
-// wrote the page shows when somebody does again.
-// Read on: the SysGenID proposal for Linux (2021), whose /dev/sysgenid had a u32 counter at offset 0 of one page.
+// Promises: the counter changes with every fork, never goes back, and is never half written; a fork that fell into a time
+// when nobody wrote the page shows when somebody does again.
+// Read on: page-lock.ts for who may write it; the SysGenID proposal for Linux (2021), whose /dev/sysgenid had a u32 counter at offset 0 of one page.
 
-import { closeSync, constants, fchmodSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
 import { blake2s } from '@noble/hashes/blake2.js';
 import { VmGenIdError } from '../errors.js';
 
@@ -33,7 +42,7 @@ export class CounterPage {
   readonly path: string;
   readonly history: PageHistory;
   readonly #fd: number;
-  readonly #word = new DataView(new ArrayBuffer(4));
+  readonly #word = Buffer.alloc(4);
   #counter: number;
   #closed = false;
 
@@ -77,9 +86,17 @@ export class CounterPage {
     return this.#counter;
   }
 
-  /** A fork: moves the counter on. */
+  /** Whether `/dev/urandom` was this clone's own when the page was last written. */
+  get isReseeded(): boolean {
+    return this.#read(RESEEDED_AT) === this.#counter;
+  }
+
+  /** A fork: moves the counter on, from where it stands or from where we left it, whichever is later. */
   bump(vmGenId: Uint8Array | undefined): void {
-    this.#counter = (this.#counter + 1) >>> 0;
+    const there = this.#read(COUNTER_AT);
+    // They count modulo 2^32: later is what is less than half of that ahead.
+    const latest = ((there - this.#counter) | 0) > 0 ? there : this.#counter;
+    this.#counter = (latest + 1) >>> 0;
     // The counter first: whoever dies in between finds the old ID when it comes back, and moves the counter once more.
     this.#write(COUNTER_AT, this.#counter);
     this.#writeId(vmGenId);
@@ -100,8 +117,16 @@ export class CounterPage {
   // One aligned word in one write, into the page that mappers see. Were it ever seen half written, it would differ from
   // the old value all the same, which is all that a reader looks at.
   #write(at: number, value: number): void {
-    this.#word.setUint32(0, value, true);
+    this.#word.writeUInt32LE(value);
     writeSync(this.#fd, this.#word, 0, 4, at);
+  }
+
+  // What is missing of a page that somebody has cut off reads as zeros, and is there again.
+  #read(at: number): number {
+    const { size } = fstatSync(this.#fd);
+    if (size < PAGE_BYTES) ftruncateSync(this.#fd, PAGE_BYTES);
+    readSync(this.#fd, this.#word, 0, 4, at);
+    return this.#word.readUInt32LE();
   }
 
   #writeId(vmGenId: Uint8Array | undefined): void {

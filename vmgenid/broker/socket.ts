@@ -1,7 +1,7 @@
 // The broker's socket: who listens, who wants to be waited for, and when a fork is settled.
 // Promises: no client, slow or hostile, holds up another, or a fork for longer than its time.
 
-import { type Server, createServer } from 'node:net';
+import { type Server, type Socket, createServer } from 'node:net';
 import { VmGenIdError } from '../errors.js';
 import { type SocketFile, listenAt } from '../socket-file.js';
 import { BrokerClient, type BrokerClientOwner } from './client.js';
@@ -37,7 +37,9 @@ interface Round {
 
 export class BrokerSocket {
   readonly #options: BrokerSocketOptions;
+  readonly #owner: BrokerClientOwner;
   readonly #server: Server;
+  #waiting: Socket[] | undefined = [];
   #file: SocketFile | undefined;
   readonly #clients = new Set<BrokerClient>();
   readonly #rounds = new Set<Round>();
@@ -51,19 +53,15 @@ export class BrokerSocket {
       acknowledged: client => this.#acknowledged(client),
       closed: (client, reason) => this.#closed(client, reason),
     };
-    this.#server = createServer(socket => {
-      if (this.#clients.size >= MAX_CLIENTS) {
-        options.onTrouble(`more than ${MAX_CLIENTS} clients: one was refused`);
-        socket.destroy();
-        return;
-      }
-      const client = new BrokerClient(socket, owner);
-      this.#clients.add(client);
-      client.tell(options.greet());
+    this.#owner = owner;
+    // Not read, nor told anything, before `welcome`.
+    this.#server = createServer({ pauseOnConnect: true }, socket => {
+      if (this.#waiting) this.#waiting.push(socket);
+      else this.#admit(socket);
     });
   }
 
-  /** Throws `ERR_BROKER_LISTEN`: address in use, no permission, no such folder. */
+  /** Takes the name; who connects waits for `welcome`. Throws `ERR_BROKER_LISTEN`: address in use, no permission, no such folder. */
   static async listen(options: BrokerSocketOptions): Promise<BrokerSocket> {
     const { path, mode } = options;
     const socket = new BrokerSocket(options);
@@ -76,6 +74,13 @@ export class BrokerSocket {
     }
     socket.#server.on('error', error => options.onTrouble(error.message));
     return socket;
+  }
+
+  /** From now on whoever connects is greeted, and so are those who have connected already. */
+  welcome(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const socket of waiting) this.#admit(socket);
   }
 
   get clients(): number {
@@ -111,8 +116,30 @@ export class BrokerSocket {
     await this.#file?.remove();
     const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
     for (const client of this.#clients) client.close();
+    for (const socket of this.#waiting ?? []) socket.destroy();
     await closed;
     for (const round of this.#rounds) round.end();
+  }
+
+  #admit(socket: Socket): void {
+    if (this.#clients.size >= MAX_CLIENTS && !this.#makeRoom()) {
+      this.#options.onTrouble(`more than ${MAX_CLIENTS} subscribers: a client was refused`);
+      socket.destroy();
+      return;
+    }
+    const client = new BrokerClient(socket, this.#owner);
+    this.#clients.add(client);
+    client.tell(this.#options.greet());
+    socket.resume();
+  }
+
+  /** The one that has listened longest without having subscribed gives way. */
+  #makeRoom(): boolean {
+    const idle = [...this.#clients].find(({ subscribed }) => !subscribed);
+    if (!idle) return false;
+    this.#clients.delete(idle);
+    idle.sendAway('a newcomer takes its place, as it has not subscribed');
+    return true;
   }
 
   #acknowledged(client: BrokerClient): void {

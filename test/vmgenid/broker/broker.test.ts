@@ -1,6 +1,6 @@
 // The broker: who is told of a fork, in which order, and for how long a fork waits for whom.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -98,9 +98,9 @@ describe('the page', () => {
 
   it('tells of a fork that fell between two brokers', async () => {
     await (await start({ counterFile: path.page })).broker.close();
-    expect((await start({ counterFile: path.page })).events).toEqual([
-      { type: 'page', history: 'same', counter: 0 },
-    ]);
+    const same = await start({ counterFile: path.page });
+    expect(same.events).toEqual([{ type: 'page', history: 'same', counter: 0 }]);
+    await same.broker.close();
     const forked = new Machine(2);
     await forked.open({ counterFile: path.page });
     expect(forked.events).toEqual([{ type: 'page', history: 'forked', counter: 1 }]);
@@ -113,6 +113,17 @@ describe('the page', () => {
     expect([counter(), reseededAt()]).toEqual([1, 0]);
     machine.kernel.announce({ kernelReseeded: true });
     // A line that was found right after the fork may be older than the snapshot; one that comes later is not.
+    expect([counter(), reseededAt()]).toEqual([1, 1]);
+  });
+
+  it('does not say so of a fork whose broker died before the kernel had reseeded', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const first = await start({ counterFile: path.page });
+    first.fork(2);
+    await first.broker.close();
+    await new Machine(2).open({ counterFile: path.page });
+    expect([counter(), reseededAt()]).toEqual([1, 0]);
+    vi.advanceTimersByTime(KERNEL_RESEED_MS);
     expect([counter(), reseededAt()]).toEqual([1, 1]);
   });
 
@@ -317,13 +328,82 @@ describe('a client that does harm', () => {
     expect(machine.settlements().every(({ missed }) => missed === 1)).toBe(true);
   });
 
-  it('and takes every place has taken those of the socket alone: the page goes on', async () => {
+  it('and takes places without a wish to be waited for gives way, the oldest first, to whoever comes', async () => {
     const machine = await start();
-    const crowd = await Promise.all(Array.from({ length: 256 }, () => client()));
+    const first = await subscriber();
+    const crowd = await Promise.all(Array.from({ length: 255 }, () => client()));
+    const newcomer = await subscriber();
+    await crowd[0].line(/^error a newcomer takes its place/);
+    machine.fork(2);
+    for (const served of [first, newcomer, crowd[254]]) await served.line(/^fork 2/);
+    expect(machine.broker.clients).toBe(256);
+  });
+
+  it('and takes every place by subscribing has taken those of the socket alone: the page goes on', async () => {
+    const machine = await start();
+    const crowd = await Promise.all(Array.from({ length: 256 }, () => subscriber()));
     await expect(BrokerTestClient.connect(path.socket)).rejects.toThrow('closed after');
     machine.fork(2);
     await crowd[255].line(/^fork 2/);
     expect(counter()).toBe(1);
+  });
+});
+
+describe('a second broker on the same page', () => {
+  const refusal = expect.objectContaining({
+    code: 'ERR_BROKER_IN_USE',
+    message: expect.stringMatching(/another broker writes it; end that one first/),
+  });
+
+  it.each([
+    ['the same socket', () => path.socket],
+    ['a socket of its own', () => `${path.socket}.2`],
+    ['no socket', () => undefined],
+  ])('with %s is refused, and changes nothing', async (_, socketOf) => {
+    const machine = await start();
+    const before = [readFileSync(path.page), readdirSync(folder)];
+    const socket = socketOf();
+    // It knows of no generation: to be safe it would move the page.
+    const second = { vmgenid: new VmGenId([]), counterFile: path.page, ...(socket && { socket }) };
+    await expect(Broker.open(second)).rejects.toEqual(refusal);
+    expect([readFileSync(path.page), readdirSync(folder)]).toEqual(before);
+    machine.fork(2);
+    expect(counter()).toBe(1);
+    await machine.broker.close();
+    expect(readdirSync(folder)).toEqual(['vmgenid']);
+    await (await Broker.open({ ...second, socket: path.socket })).close();
+    expect(counter()).toBe(2);
+  });
+
+  it('that fails for another reason changes nothing either', async () => {
+    await (await start({ counterFile: path.page })).broker.close();
+    writeFileSync(path.out, '');
+    const before = [readFileSync(path.page), readdirSync(folder)];
+    const second = { vmgenid: new VmGenId([]), counterFile: path.page, socket: path.out };
+    await expect(Broker.open(second)).rejects.toMatchObject({ code: 'ERR_BROKER_LISTEN' });
+    expect([readFileSync(path.page), readdirSync(folder)]).toEqual(before);
+    // Nor does it leave a page where there was none.
+    const none = { ...second, counterFile: `${path.page}.2` };
+    await expect(Broker.open(none)).rejects.toMatchObject({ code: 'ERR_BROKER_LISTEN' });
+    expect(readdirSync(folder)).toEqual(before[1]);
+  });
+
+  it('control: without the lock both would serve, and the page would move for a start', async () => {
+    vi.resetModules();
+    vi.doMock('../../../vmgenid/broker/page-lock.js', () => ({
+      PageLock: class {
+        release(): void {}
+      },
+    }));
+    try {
+      const { Broker: Careless } = await import('../../../vmgenid/broker/broker.js');
+      await start({ counterFile: path.page });
+      const second = await Careless.open({ vmgenid: new VmGenId([]), counterFile: path.page });
+      closers.push(() => second.close());
+      expect(counter()).toBe(1);
+    } finally {
+      vi.doUnmock('../../../vmgenid/broker/page-lock.js');
+    }
   });
 });
 

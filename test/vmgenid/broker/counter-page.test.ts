@@ -10,7 +10,9 @@ import {
   readSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -117,6 +119,42 @@ describe('for its readers', () => {
     writeFileSync(path, page);
     session(ONE, open => open.bump(TWO));
     expect(words().counter).toBe(0);
+  });
+});
+
+describe('a page that somebody else has written meanwhile', () => {
+  const write = (counter: number) => {
+    const page = readFileSync(path);
+    page.writeUInt32LE(counter, 0);
+    const fd = openSync(path, 'r+');
+    writeSync(fd, page, 0, page.length, 0);
+    closeSync(fd);
+  };
+
+  it.each([
+    ['further on', 5, 9, 10],
+    ['further on by one, which is what the fork would make it', 5, 6, 7],
+    ['further on, over the largest value', 0xffff_fffe, 1, 2],
+    ['back', 5, 3, 6],
+    ['back, over the largest value', 1, 0xffff_fff0, 2],
+  ])('%s: a fork shows all the same, and no number comes again', (_, ours, theirs, next) => {
+    session(ONE);
+    write(ours);
+    session(ONE, page => {
+      write(theirs);
+      page.bump(TWO);
+      expect([words().counter, page.counter]).toEqual([next, next]);
+    });
+  });
+
+  it('cut off is whole again with the next fork, and goes on', () => {
+    session(ONE, page => {
+      page.bump(TWO);
+      truncateSync(path, 2);
+      page.bump(ONE);
+      expect(words()).toMatchObject({ counter: 2, length: PAGE_BYTES });
+    });
+    expect(session(ONE)).toBe('same');
   });
 });
 
