@@ -15,7 +15,9 @@ import {
   readDaemonOptions,
 } from './daemon/options.js';
 import { requireNode } from './daemon/runtime.js';
-import { CliError } from './errors.js';
+import { startTrouble } from './daemon/start-trouble.js';
+import { CliError, exitCodeOf } from './errors.js';
+import { INTERFACE_NAME_RULE, isInterfaceName } from './interface-name.js';
 import type { CliIo, Finish } from './io.js';
 import { isNearMiss } from './near-miss.js';
 import { printWarning } from './trouble.js';
@@ -55,6 +57,10 @@ export async function daemon(io: CliIo, name: string, flags: DaemonFlags): Promi
   const ready = new ReadyPipe(io.env);
   try {
     requireNode();
+    if (!isInterfaceName(name)) {
+      const problem = `${JSON.stringify(name)} is no name for an interface`;
+      throw new CliError('ERR_CLI_USAGE', `${problem}: ${INTERFACE_NAME_RULE}`);
+    }
     const options = readDaemonOptions(io, name, flags);
     if (io.env['WG_UAPI_FD'] === undefined && (await isServed(socketPath(name)))) {
       throw new TunnelError('ERR_UAPI_IN_USE', `${name} is served already: something answers at its socket`);
@@ -73,7 +79,9 @@ export async function daemon(io: CliIo, name: string, flags: DaemonFlags): Promi
     await startInBackground({ args, env, keepOutput });
     return 0;
   } catch (error) {
-    ready.failed(error);
-    throw error;
+    const said = startTrouble(error, name);
+    // Whoever started us says it.
+    if (ready.failed(said)) return exitCodeOf(said);
+    throw said;
   }
 }

@@ -8,6 +8,7 @@ import { closeSync, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { CliError } from '../errors.js';
+import { inWords } from '../trouble.js';
 import { NODE_FLAGS } from '../signals.js';
 
 /** In the daemon's environment: the descriptor on which it says that it is ready, or why not. */
@@ -81,20 +82,23 @@ export class ReadyPipe {
     this.#say({ ready: true });
   }
 
-  failed(error: unknown): void {
-    const { message, hints = [] } = error as Partial<CliError> & Error;
-    this.#say({ error: message, hints });
+  /** Whether it waited. */
+  failed(error: unknown): boolean {
+    const { message, hints } = inWords(error);
+    return this.#say({ error: message, hints });
   }
 
-  #say(word: Word): void {
-    if (this.#fd === undefined) return;
+  #say(word: Word): boolean {
+    if (this.#fd === undefined) return false;
     const fd = this.#fd;
     this.#fd = undefined;
     try {
       writeSync(fd, JSON.stringify(word));
       closeSync(fd);
+      return true;
     } catch {
       // Whoever waited is gone.
+      return false;
     }
   }
 }

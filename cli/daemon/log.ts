@@ -35,9 +35,16 @@ export function createLogger({ interface: name, stream, env }: LoggerOptions): L
       base: { interface: name },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: label => ({ level: label }) },
+      serializers: { err: env['WIREONCE_DEBUG'] === '1' ? pino.stdSerializers.err : withoutStack },
     },
     { write: line => writeQuietly(stream, pretty ? pretty(line) : line) },
   );
+}
+
+/** Where in our sources it was thrown tells an operator nothing. */
+function withoutStack(error: unknown) {
+  const { name, code, message = String(error) } = Object(error) as Partial<NodeJS.ErrnoException>;
+  return { type: name, code, message };
 }
 
 /** A full disk or a closed terminal must not end a tunnel. */

@@ -1,0 +1,67 @@
+// What keeps an interface from being made, in sentences with the next step.
+// Promises: an error that is none of these is given back as it is.
+// Read on: Linux drivers/net/tun.c tun_set_iff() (who answers what); trouble.ts (all other errors).
+
+import { existsSync } from 'node:fs';
+import type { TunnelError } from '../../tunnel/errors.js';
+import { CliError } from '../errors.js';
+
+type Said = readonly [message: string, hint: string];
+
+const RIGHTS =
+  'it takes root or CAP_NET_ADMIN: try sudo; in a container, --cap-add NET_ADMIN --device /dev/net/tun';
+const NO_DEVICE: Said = [
+  'there is no TUN device: /dev/net/tun is missing',
+  'modprobe tun; in a container, --device /dev/net/tun',
+];
+const NO_DRIVER: Said = ['/dev/net/tun leads to no TUN driver', 'modprobe tun'];
+
+const OPEN: Readonly<Record<string, Said>> = {
+  EACCES: ['no permission to open /dev/net/tun', RIGHTS],
+  EPERM: ['no permission to open /dev/net/tun', RIGHTS],
+  ENOENT: NO_DEVICE,
+  ENOTDIR: NO_DEVICE,
+  ENODEV: NO_DRIVER,
+  ENXIO: NO_DRIVER,
+};
+
+/** `error`, or what it means for whoever wants the interface `name`. */
+export function startTrouble(error: unknown, name: string): unknown {
+  const said = sayOf(Object(error), name);
+  return said ? new CliError('ERR_CLI_DAEMON', said[0], { hints: [said[1]], cause: error }) : error;
+}
+
+function sayOf(
+  { code, call, errno = '', message = '' }: Partial<Omit<TunnelError, 'code'>> & { readonly code?: string },
+  name: string,
+): Said | undefined {
+  if (code === 'ERR_STRICT_PROTECTION')
+    return [message, 'wireonce vmgenid status lists what is missing, and why'];
+  if (code === 'ERR_NO_SYSTEM_CALLS') {
+    return process.platform === 'linux'
+      ? [message, 'install it beside wireonce: npm install koffi']
+      : [message, 'wireonce ping, and tunnels of the library, work here without an interface'];
+  }
+  if (call === 'open') return OPEN[errno];
+  if (call === 'ioctl TUNGETIFF')
+    return ['the descriptor in WG_TUN_FD is no TUN device', 'leave the variable out, and one is made'];
+  if (call !== 'ioctl TUNSETIFF') return undefined;
+  switch (errno) {
+    case 'EPERM':
+      return [`no permission to make the interface ${name}`, RIGHTS];
+    case 'EBUSY':
+      return [`${name} is in use by another program`, 'end that one, or choose another name'];
+    case 'ENOTTY':
+      return NO_DRIVER;
+    case 'EINVAL':
+    case 'EEXIST':
+      return existsSync(`/sys/class/net/${name}`)
+        ? [
+            `${name} is an interface already, and of another kind`,
+            `choose another name, or see what it is: ip -details link show ${name}`,
+          ]
+        : [`the kernel makes no interface ${name}`, 'choose another name'];
+    default:
+      return undefined;
+  }
+}
