@@ -48,7 +48,7 @@ export function registerServe(group: Command, io: CliIo, finish: Finish): void {
 
 /**
  * Serves until the signal and resolves with 0. Throws as `vmgenidWatch` does, and `ERR_BROKER_FILE`,
- * `ERR_BROKER_LISTEN`.
+ * `ERR_BROKER_IN_USE`, `ERR_BROKER_LISTEN`.
  */
 export function vmgenidServe(io: CliIo, options: ServeOptions = {}): Promise<number> {
   const { counterFile = DEFAULT_COUNTER_FILE, socket = DEFAULT_BROKER_SOCKET, socketMode, exec } = options;

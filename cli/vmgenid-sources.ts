@@ -1,7 +1,13 @@
 // The options by which every `wireonce vmgenid` command chooses its sources, and what they come to here.
 
 import type { Command } from 'commander';
-import { type SourceCandidate, type SourceSelection, detectSources } from '../vmgenid/index.js';
+import {
+  type SourceCandidate,
+  type SourceSelection,
+  type SourceStatus,
+  VmGenIdError,
+  detectSources,
+} from '../vmgenid/index.js';
 import type { CliIo } from './io.js';
 
 export interface VmgenidOptions extends SourceSelection {
@@ -35,6 +41,17 @@ export function withHookToken<T extends VmgenidOptions>(options: T, { env }: Pic
   return typeof options.hook === 'string' && token
     ? { ...options, hook: { listen: options.hook, token } }
     : options;
+}
+
+/**
+ * Throws `ERR_SOURCE_UNREADABLE` when a source does not work that was asked for (what was merely looked for and not found is
+ * not among `sources`): a program that ran on without it would not do what it was told to.
+ */
+export function requireAll(sources: readonly SourceStatus[]): void {
+  const broken = sources.filter(({ readable }) => !readable);
+  if (broken.length === 0) return;
+  const reasons = broken.map(({ name, reason }) => reason ?? `${name} does not work`);
+  throw new VmGenIdError('ERR_SOURCE_UNREADABLE', reasons.join('; '));
 }
 
 export function listSources(options: SourceSelection): ListedSource[] {

@@ -1,12 +1,12 @@
 // `wireonce vmgenid watch`, and the part of it that `serve` has too: sources opened, and a line for each event.
-// Promises: it says at once what it watches; without anything to watch it fails, with the reasons.
+// Promises: it says at once what it watches; without anything to watch, or without all that it was asked to, it fails.
 // Read on: vmgenid/driver.ts.
 
 import { type VmGenId, type VmGenIdEvent, formatGuid, openVmGenId } from '../vmgenid/index.js';
 import { Bell } from './bell.js';
 import { CliError } from './errors.js';
 import { type CliIo, printJson, printLine } from './io.js';
-import { type VmgenidOptions, listSources } from './vmgenid-sources.js';
+import { type VmgenidOptions, listSources, requireAll } from './vmgenid-sources.js';
 
 export interface WatchOptions extends VmgenidOptions {
   /** Stands in for the sources of this machine: opens a driver that reports to `onEvent`. */
@@ -16,8 +16,8 @@ export interface WatchOptions extends VmgenidOptions {
 const POLL_MS = 100;
 
 /**
- * Watches until the signal and resolves with 0. Throws `ERR_CLI_NOTHING_TO_WATCH` when no source works, and
- * `ERR_SOURCE_OPTION` for an option without sense.
+ * Watches until the signal and resolves with 0. Throws `ERR_CLI_NOTHING_TO_WATCH` when no source works,
+ * `ERR_SOURCE_UNREADABLE` when one that was asked for does not, and `ERR_SOURCE_OPTION` for an option without sense.
  */
 export async function vmgenidWatch(io: CliIo, options: WatchOptions = {}): Promise<number> {
   return watchForks(io, options, { pollMs: POLL_MS });
@@ -37,23 +37,19 @@ export async function watchForks(io: CliIo, options: WatchOptions, parts: WatchP
     if (options.json) printJson(io.stdout, { time, event, ...fields });
     else printLine(io.stdout, `${time} ${text}`);
   };
-  // What fails at the start is said in one piece, below.
+  // What fails at the start is said as an error.
   let started = false;
   const onEvent = (event: VmGenIdEvent) => started && report(event, print);
   const open = options.open ?? (onEvent => openVmGenId({ ...options, onEvent }));
   const vmgenid = await open(onEvent);
   try {
     const { sources, protection, epoch } = vmgenid;
-    const working = sources.filter(({ readable }) => readable);
-    if (working.length === 0) throw nothingToWatch(options, sources);
-    const names = working.map(({ name }) => name);
-    const failed = sources.flatMap(({ name, reason }) =>
-      reason === undefined ? [] : [{ source: name, reason }],
-    );
-    const fields = { sources: names, failed, protection, epoch };
+    requireAll(sources);
+    if (sources.length === 0) throw nothingToWatch(options);
+    const names = sources.map(({ name }) => name);
+    const fields = { sources: names, protection, epoch };
     print('watching', fields, `watching ${names.join(', ')}; protection: ${protection}, epoch ${epoch}`);
-    for (const { source, reason } of options.json ? [] : failed)
-      print('', {}, `not watching ${source}: ${reason}`);
+    warnOfOpenPort(io, options);
     started = true;
 
     const told = new Set<string>();
@@ -125,12 +121,15 @@ function reportEvidence({ evidence, epoch }: VmGenId, told: Set<string>, print: 
   }
 }
 
-function nothingToWatch(options: WatchOptions, sources: VmGenId['sources']): CliError {
-  const tried = sources.map(({ name, reason }) => `${name}: ${reason}`);
-  const others = options.open
-    ? []
-    : listSources(options).filter(({ available, used }) => !available && !used);
-  const hints = [...tried, ...others.map(({ name, reason }) => `${name}: ${reason}`)];
+function warnOfOpenPort(io: CliIo, { hook }: WatchOptions): void {
+  // With a token it is an object: `withHookToken`.
+  if (typeof hook !== 'string' || hook.startsWith('/')) return;
+  const who = 'every user of this machine may tell of forks';
+  printLine(io.stderr, `wireonce: warning: hook ${hook} has no token, and ${who}: set WIREONCE_HOOK_TOKEN`);
+}
+
+function nothingToWatch(options: WatchOptions): CliError {
+  const hints = options.open ? [] : listSources(options).map(({ name, reason }) => `${name}: ${reason}`);
   return new CliError('ERR_CLI_NOTHING_TO_WATCH', 'nothing to watch: no source of fork notices works here', {
     hints,
   });

@@ -9,11 +9,12 @@ import { DeviceThread } from '../../tunnel/device-thread.js';
 import { openCrng } from '../../tunnel/open-crng.js';
 import { resolveEndpoints } from '../../tunnel/resolve.js';
 import { UapiServer, socketPath } from '../../tunnel/uapi/index.js';
-import { type SourceSelection, openVmGenId, VmGenIdError } from '../../vmgenid/index.js';
+import { type SourceSelection, openVmGenId } from '../../vmgenid/index.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
 import { describeProtection } from '../protection.js';
 import { packageVersion } from '../version.js';
+import { requireAll } from '../vmgenid-sources.js';
 import { createLogger, type Logger } from './log.js';
 import {
   logCrngEvent,
@@ -95,10 +96,7 @@ async function start(
     onEvent: event => logVmGenIdEvent(logger, event),
   });
   closers.push(() => vmgenid.close());
-  // It would start, and send nothing until that source works, which a hook never would.
-  const broken = vmgenid.sources.find(({ readable }) => !readable);
-  if (broken)
-    throw new VmGenIdError('ERR_SOURCE_UNREADABLE', broken.reason ?? `${broken.name} does not work`);
+  requireAll(vmgenid.sources);
   const opened = await openCrng({ vmgenid, onEvent: event => logCrngEvent(logger, event) });
   closers.push(() => opened.close());
   if (opened.openssl.reason !== undefined) {

@@ -1,6 +1,8 @@
 // vmgenid status and watch: what they print is what the driver would do.
 
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -34,6 +36,15 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 function setGeneration(guid: string): void {
   writeFileSync(`${file}.new`, `${guid}\n`);
   renameSync(`${file}.new`, file);
+}
+
+/** One that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise(resolve => server.close(resolve));
+  return port;
 }
 
 async function status(argv: string[]) {
@@ -173,11 +184,61 @@ describe('vmgenid watch', () => {
 
   test('with nothing to watch it says why and exits with 1', async () => {
     const io = terminal();
-    const argv = ['vmgenid', 'watch', ...NO_MACHINE, '--file', `${file}.gone`];
-    expect(await runCli(argv, io)).toBe(1);
+    expect(await runCli(['vmgenid', 'watch', ...NO_MACHINE], io)).toBe(1);
     expect(io.out).toBe('');
-    expect(io.err).toMatch(/^wireonce: nothing to watch: .*\n {2}- file:\S+gone: .*ENOENT/);
+    expect(io.err).toMatch(/^wireonce: nothing to watch: .*\n {2}- acpi: switched off by an option\n/);
     expect(io.err).toContain('  - kmsg: switched off by an option\n');
+  });
+
+  test.each([
+    ['a file', () => ['--file', `${file}.gone`], /gone: ENOENT/],
+    ['a hook', () => ['--hook', join(folder, 'nowhere', 'hook.sock')], /hook:.*cannot listen: ENOENT/],
+    ['a vmclock', () => ['--vmclock', `${file}.clock`], /clock: ENOENT/],
+    ['a log', () => ['--kmsg', `${file}.log`], /log: ENOENT/],
+  ])(
+    'ends with the reason when it was asked for %s that does not work, whatever else does',
+    async (_, asked, reason) => {
+      for (const command of ['watch', 'serve']) {
+        const io = terminal();
+        const places = command === 'serve' ? ['--counter-file', `${file}.page`, '--no-socket'] : [];
+        const working = asked()[0] === '--file' ? ['--hook', join(folder, 'hook.sock')] : ['--file', file];
+        const argv = ['vmgenid', command, ...NO_MACHINE, ...working, ...asked(), ...places];
+        expect(await runCli(argv, io)).toBe(1);
+        expect([io.out, io.err]).toEqual(['', expect.stringMatching(reason)]);
+        expect(existsSync(`${file}.page`)).toBe(false);
+      }
+    },
+  );
+
+  test('takes the token of its hook from the environment, and warns of a port without', async () => {
+    const watch = async (env: Record<string, string>) => {
+      const io = terminal('', env);
+      const answers: number[] = [];
+      io.onOut = () => {
+        const port = /hook:127\.0\.0\.1:(\d+)/.exec(io.out)?.[1];
+        if (port === undefined || answers.length > 0) return;
+        void Promise.all(
+          ['', 'Bearer correct horse battery'].map(async authorization => {
+            const url = `http://127.0.0.1:${port}/fork`;
+            return (await fetch(url, { headers: { authorization } })).status;
+          }),
+        ).then(statuses => {
+          answers.push(...statuses);
+          io.interrupt();
+        });
+      };
+      const port = await freePort();
+      expect(await runCli(['vmgenid', 'watch', ...NO_MACHINE, '--hook', `127.0.0.1:${port}`], io)).toBe(0);
+      return { answers, err: io.err };
+    };
+    expect(await watch({ WIREONCE_HOOK_TOKEN: 'correct horse battery' })).toEqual({
+      answers: [401, 200],
+      err: '',
+    });
+    expect(await watch({})).toEqual({
+      answers: [200, 200],
+      err: expect.stringMatching(/^wireonce: warning: hook \S+ has no token.*WIREONCE_HOOK_TOKEN\n$/),
+    });
   });
 
   test('ends at once when it was interrupted before it began', async () => {
