@@ -5,6 +5,7 @@ export type CliErrorCode =
   | 'ERR_CLI_USAGE'
   | 'ERR_CLI_INPUT'
   | 'ERR_CLI_ROUTE'
+  | 'ERR_CLI_KEY_IN_USE'
   | 'ERR_CLI_NO_HANDSHAKE'
   | 'ERR_CLI_NO_ECHO'
   | 'ERR_CLI_NOTHING_TO_WATCH'

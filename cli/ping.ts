@@ -21,6 +21,7 @@ import { type EchoEvent, EchoSeries } from './echo-series.js';
 import { CliError } from './errors.js';
 import { ECHO_OVERHEAD } from './icmp.js';
 import { type CliIo, type Finish, printJson, printLine, readStdin } from './io.js';
+import { type LocalTunnelOptions, findLocalTunnel } from './local-tunnel.js';
 import { seconds, wholeNumber } from './option-values.js';
 import { diagnoseEcho, diagnoseHandshake, isResolverError } from './ping-diagnosis.js';
 import { dropsLine, eventLine, milliseconds, statisticsLines } from './ping-text.js';
@@ -47,6 +48,10 @@ export interface PingOptions {
   readonly port?: number;
   readonly json?: boolean;
   readonly quiet?: boolean;
+  /** Go on though a tunnel of this machine has the key. */
+  readonly force?: boolean;
+  /** Where to look for such a tunnel. */
+  readonly localTunnels?: LocalTunnelOptions;
   /** Stands in for the sources of this machine; stays the caller's to close. */
   readonly vmgenid?: VmGenId;
 }
@@ -74,6 +79,7 @@ export function registerPing(program: Command, io: CliIo, finish: Finish): void 
       wholeNumber(0, 65_535),
     )
     .option('-q, --quiet', 'print only the first lines and the statistics')
+    .option('--force', 'go on though a tunnel of this machine has the same key')
     .option('--json', 'print one JSON object at the end')
     .addHelpText('after', HELP)
     .action(async (config, target, options) => finish(await ping(io, { config, target, ...options })));
@@ -82,7 +88,8 @@ export function registerPing(program: Command, io: CliIo, finish: Finish): void 
 const HELP = `
 Only the peer whose AllowedIPs hold the address is used, and from another UDP port than that of a running interface.
 Yet the peer sees one key at two places and answers the one that called last: do not ping with the key of a tunnel
-that is in use on another machine.
+that is in use on another machine. One that runs on this machine is noticed, by its key or, without root, by its
+address, and not disturbed without --force.
 
 Exit status: 0 an echo was answered, 1 none was (standard error says how far it came), 2 called wrongly.
 
@@ -146,6 +153,7 @@ class PingRun {
       );
     }
     this.#endpoint = formatEndpoint(endpoint);
+    await this.#checkKey(config);
     const open = await this.#createTunnel(config, route);
     try {
       this.#printOpening(open, route);
@@ -187,6 +195,26 @@ class PingRun {
       forks: this.#forks,
       drops: this.#drops,
     };
+  }
+
+  // The peer would take us for the tunnel that has moved, and be silent to it until its next handshake.
+  async #checkKey(config: TunnelConfig): Promise<void> {
+    if (this.#options.force) return;
+    const found = await findLocalTunnel(config.interface, this.#options.localTunnels);
+    if (!found) return;
+    const { interface: name, by } = found;
+    const what =
+      by === 'key'
+        ? `${name} runs on this machine with this key`
+        : `${name} of this machine has this address, and most likely this key`;
+    const problem = `${what}: its peer would answer us instead, and the tunnel be silent for some 15 s`;
+    throw new CliError('ERR_CLI_KEY_IN_USE', `${this.#file}: ${problem}`, {
+      hints: [
+        `ask through it: ping ${this.#target}`,
+        `how it is: wireonce status ${name}`,
+        'go on all the same: --force',
+      ],
+    });
   }
 
   // An answer is as long as its request. One that does not fit would come in fragments, which nobody here joins.

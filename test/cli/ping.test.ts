@@ -57,7 +57,15 @@ async function run(
   writeFileSync(path, config, { mode: 0o600 });
   const vmgenid = new VmGenId(sources);
   closers.push(() => vmgenid.close());
-  const options = { config: path, target: address(target), interval: 0.02, timeout: 20, size: 56, vmgenid };
+  const options = {
+    config: path,
+    target: address(target),
+    interval: 0.02,
+    timeout: 20,
+    size: 56,
+    vmgenid,
+    localTunnels: { folder, sysNet: folder },
+  };
   let exitCode: number;
   try {
     exitCode = await ping(io, { ...options, count: 1, ...more });
