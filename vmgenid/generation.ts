@@ -46,17 +46,22 @@ export function generationWords(
 
 // A GUID is written with its first three fields as numbers, so their bytes stand reversed in memory.
 const GUID_BYTE_ORDER = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
-const GUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const FIELDS = /^(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32})$/i;
+const BRACES = /^\{(.*)\}$/;
 
 /**
- * The 16 bytes behind a GUID such as `00112233-4455-6677-8899-aabbccddeeff`, in the order in which
- * hypervisors write them to guest memory. Throws `ERR_GENERATION_TEXT` on anything else.
+ * The 16 bytes behind a GUID, in the order in which hypervisors write them to guest memory. Read as hypervisors and their
+ * tools write it: `00112233-4455-6677-8899-aabbccddeeff`, with or without hyphens, in braces, in either case, with blanks and
+ * line ends around it. Whatever its spelling it is the same 16 bytes, and {@link formatGuid} has one spelling. Throws
+ * `ERR_GENERATION_TEXT` on anything else.
  */
 export function parseGuid(text: string): Uint8Array {
-  if (!GUID.test(text)) {
+  const trimmed = text.trim();
+  const bare = BRACES.exec(trimmed)?.[1] ?? trimmed;
+  if (!FIELDS.test(bare)) {
     throw new VmGenIdError('ERR_GENERATION_TEXT', `not a GUID: ${JSON.stringify(text.slice(0, 60))}`);
   }
-  const hex = text.replaceAll('-', '');
+  const hex = bare.replaceAll('-', '');
   return Uint8Array.from(GUID_BYTE_ORDER, at => Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16));
 }
 

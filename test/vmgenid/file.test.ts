@@ -57,13 +57,16 @@ describe('file source: content', () => {
     });
   });
 
-  it('takes 16 raw bytes and GUID text, with or without a line end, as the same id', () => {
+  it('takes 16 raw bytes and GUID text, in each of its spellings, as the same id', () => {
     const bytes = Uint8Array.from({ length: 16 }, (_, i) => 0xf0 - i);
     for (const content of [
       bytes,
       formatGuid(bytes),
       `${formatGuid(bytes).toUpperCase()}\n`,
       `${formatGuid(bytes)}\r\n`,
+      `{${formatGuid(bytes)}}\r\n`,
+      ` ${formatGuid(bytes)}\n`,
+      `${formatGuid(bytes).replaceAll('-', '')}\n`,
     ]) {
       writeFileSync(path, content);
       expect(readBytes(source())).toEqual(bytes);
@@ -71,14 +74,16 @@ describe('file source: content', () => {
   });
 
   it.each([
-    ['empty', '', 'ERR_SOURCE_FORMAT', /too short.*0 bytes/],
-    ['short', raw(1).subarray(1), 'ERR_SOURCE_FORMAT', /too short.*15 bytes/],
-    ['17 bytes', Buffer.alloc(17, 1), 'ERR_SOURCE_FORMAT', /too short/],
+    ['empty', '', 'ERR_SOURCE_FORMAT', /: 0 bytes, and not a GUID/],
+    ['short', raw(1).subarray(1), 'ERR_SOURCE_FORMAT', /: 15 bytes, and not a GUID/],
+    ['17 bytes', Buffer.alloc(17, 1), 'ERR_SOURCE_FORMAT', /17 bytes, and not/],
     ['a GUID cut off after 16 characters', '00112233-4455-66', 'ERR_SOURCE_FORMAT', /the rest is missing/],
-    ['a GUID cut off', '00112233-4455-6677-8899-aabbccdd', 'ERR_SOURCE_FORMAT', /too short/],
+    ['one in braces, cut off there', '{00112233-4455-6', 'ERR_SOURCE_FORMAT', /the rest is missing/],
+    ['one after a blank, cut off there', ' 00112233-4455-6', 'ERR_SOURCE_FORMAT', /the rest is missing/],
+    ['a GUID cut off', '00112233-4455-6677-8899-aabbccdd', 'ERR_SOURCE_FORMAT', /not a GUID/],
     ['no GUID', 'x'.repeat(36), 'ERR_SOURCE_FORMAT', /not a GUID/],
-    ['a GUID and more', `${formatGuid(raw(1))}\nx`, 'ERR_SOURCE_FORMAT', /too long/],
-    ['37 characters', `${formatGuid(raw(1))}0`, 'ERR_SOURCE_FORMAT', /too long/],
+    ['a GUID and more', `${formatGuid(raw(1))}\nx`, 'ERR_SOURCE_FORMAT', /not a GUID/],
+    ['37 characters', `${formatGuid(raw(1))}0`, 'ERR_SOURCE_FORMAT', /not a GUID/],
     ['a page', Buffer.alloc(4096), 'ERR_SOURCE_FORMAT', /too long/],
   ])('refuses %s, with path and reason', (_name, content, code, reason) => {
     writeFileSync(path, content);

@@ -90,13 +90,14 @@ describe('hook: calls', () => {
     expect(vm.evidence.seed).toBeUndefined();
   });
 
-  it('two calls about one GUID are one fork; calls without a GUID are one each', async () => {
+  it('two calls about one GUID, however it is spelt, are one fork; calls without a GUID are one each', async () => {
     const { vm } = await hooked();
     const epochs: unknown[] = [];
-    for (const body of [JSON.stringify({ vmGenId: GUID }), JSON.stringify({ vmGenId: GUID }), '{}', '']) {
+    const spellings = [GUID, GUID, `{${GUID.toUpperCase()}}`, GUID.replaceAll('-', ''), ` ${GUID}`];
+    for (const body of [...spellings.map(vmGenId => JSON.stringify({ vmGenId })), '{}', '']) {
       epochs.push((await call({ body })).json.epoch);
     }
-    expect(epochs).toEqual([2, 2, 3, 4]);
+    expect(epochs).toEqual([2, 2, 2, 2, 2, 3, 4]);
     expect(vm.epoch).toBe(4);
   });
 

@@ -23,7 +23,7 @@ export interface FileSourceOptions {
   /** Default: `unique` for an id, `counter` for a counter. */
   readonly uniqueness?: Uniqueness;
   /**
-   * `id` (default): exactly 16 raw bytes, or a GUID as text, with or without a line end. `counter32`: an unsigned
+   * `id` (default): exactly 16 raw bytes, or a GUID as text, in any spelling of `parseGuid`. `counter32`: an unsigned
    * 32-bit little-endian counter at offset 0, whatever follows.
    */
   readonly format?: 'id' | 'counter32';
@@ -36,8 +36,10 @@ export interface FileSourceOptions {
 /** Reads until two in a row agree: this many before the file counts as torn. */
 const READS_MAX = 8;
 const COUNTER_BYTES = 4;
-/** A GUID takes 36 characters and a line end 2. Room for one byte more shows that a file is too long. */
-const TEXT_BYTES = 38;
+/** A GUID takes 36 characters, and may have braces, blanks and line ends around it: nothing else is so long. */
+const TEXT_BYTES = 64;
+/** What may become a GUID: its beginning, in any spelling. */
+const BEGUN = /^\s*\{?[0-9a-f-]+$/i;
 
 /**
  * Write such a file under another name and rename it: then it is never seen half written. A file that is missing,
@@ -146,17 +148,16 @@ export class FileSource implements GenerationSource {
     const text = this.#one.toString('latin1', 0, length);
     if (length === VM_GEN_ID_BYTES) {
       // The head of a GUID that is still being written has this length too.
-      if (/^[0-9a-f-]*$/i.test(text)) throw this.#malformed('16 characters of a GUID, the rest is missing');
+      if (BEGUN.test(text)) throw this.#malformed('16 characters of a GUID, the rest is missing');
       generationWords(this.#one.subarray(0, length), into);
       return;
     }
-    const guid = text.replace(/\r?\n$/, '');
-    if (length > TEXT_BYTES || guid.length > 36) throw this.#malformed('too long for 16 bytes or a GUID');
-    if (guid.length < 36) throw this.#malformed(`too short for 16 bytes or a GUID: ${length} bytes`);
+    if (length > TEXT_BYTES) throw this.#malformed('too long for 16 bytes or a GUID');
     try {
-      generationWords(parseGuid(guid), into);
+      // No spelling is the beginning of another: what is cut off is none.
+      generationWords(parseGuid(text), into);
     } catch (error) {
-      throw this.#malformed((error as Error).message);
+      throw this.#malformed(`${length} bytes, and ${(error as Error).message}`);
     }
   }
 
