@@ -11,6 +11,7 @@ import type { DeadlineQueue } from './deadline-queue.js';
 import type { DropCounter } from './drops.js';
 import type { DeviceEvent, ForkPolicy } from './events.js';
 import type { Gathered } from './gathered.js';
+import type { HandshakeQueue } from './handshake-queue.js';
 import type { IndexTable } from './index-table.js';
 import type { KeySlab } from './key-slab.js';
 import type { LoadMeter } from './load-meter.js';
@@ -37,6 +38,7 @@ export interface Context {
   readonly sealer: Sealer;
   readonly gate: ReleaseGate;
   readonly gathered: Gathered;
+  readonly handshakeQueue: HandshakeQueue;
   readonly batch: Batch;
   readonly drops: DropCounter;
   readonly cookies: CookieJar;

@@ -53,10 +53,16 @@ export class CookieJar {
     this.#secret = secret.subarray(0, KEY_BYTES);
   }
 
+  /** The secret of now, if it has been drawn. */
+  currentSecret(epoch: number, now: number): Uint8Array | undefined {
+    const isCurrent = this.#secretEpoch === epoch && now - this.#secretBornAt < COOKIE_SECRET_MAX_AGE_MS;
+    return isCurrent ? this.#secret : undefined;
+  }
+
   /** The secret of now; `undefined` where a new one is due and the CRNG has to wait. */
   secret(context: Context, epoch: number, now: number): Uint8Array | undefined {
-    if (this.#secretEpoch === epoch && now - this.#secretBornAt < COOKIE_SECRET_MAX_AGE_MS)
-      return this.#secret;
+    const current = this.currentSecret(epoch, now);
+    if (current) return current;
     if (!context.crng.isFresh() || !draw(context, this.#secret)) return undefined;
     this.#secretEpoch = epoch;
     this.#secretBornAt = now;
@@ -87,8 +93,27 @@ export function writeMacs(
 }
 
 /**
- * The doorman of handshake messages: mac1 always; under load also a cookie and the rate limit. Answers with a cookie
- * reply where one is missing. `undefined`: let it in.
+ * Whether an initiation proves its address by our cookie, within its rate, while so many wait that this counts. Call once
+ * for a message: it is counted. No cookie is given to whoever has none.
+ */
+export function isAdmitted(context: Context, message: Uint8Array, from: Endpoint): boolean {
+  const { suite, cookies, handshakeQueue, load } = context;
+  if (!load.isLoad(handshakeQueue.length) || !hasMac2(message)) return false;
+  const now = context.clock.now();
+  const secret = cookies.currentSecret(context.epoch, now);
+  if (!secret || !isMac2Valid(suite, cookieValue(suite, secret, from.ip, from.port), message)) return false;
+  return cookies.rateLimiter.allow(from.ip, now);
+}
+
+/** A message that was made without a cookie has zeros there. */
+function hasMac2(message: Uint8Array): boolean {
+  for (let at = message.length - MAC_BYTES; at < message.length; at++) if (message[at] !== 0) return true;
+  return false;
+}
+
+/**
+ * The doorman of handshake messages: mac1 always; under load also a cookie and the rate limit, unless these were found
+ * right (`admitted`) when it came. Answers with a cookie reply where one is missing. `undefined`: let it in.
  */
 export function refuseAtDoor(
   context: Context,
@@ -96,11 +121,12 @@ export function refuseAtDoor(
   from: Endpoint,
   epoch: number,
   now: number,
+  admitted: boolean,
 ): Drop | undefined {
-  const { suite, cookies, drops } = context;
+  const { suite, cookies, drops, handshakeQueue } = context;
   if (!cookies.own) return drops.drop('noPrivateKey');
   if (!isMac1Valid(suite, cookies.own.mac1Key, message)) return drops.drop('badMac1');
-  if (!context.load.note(now)) return undefined;
+  if (!context.load.isUnderLoad(handshakeQueue.length, now) || admitted) return undefined;
   const secret = cookies.secret(context, epoch, now);
   if (!secret) return drops.drop('underLoad');
   const cookie = cookieValue(suite, secret, from.ip, from.port);

@@ -22,6 +22,7 @@ import { SessionError } from './errors.js';
 import type { DeviceEvent, ForkPolicy } from './events.js';
 import { enter, respondToFork, wipeSessions } from './fork-response.js';
 import { Gathered } from './gathered.js';
+import { HandshakeQueue } from './handshake-queue.js';
 import { callSoon, endHandshakes, initiateHandshake, retryWaiting } from './handshakes.js';
 import { IndexTable } from './index-table.js';
 import { KeySlab } from './key-slab.js';
@@ -30,6 +31,7 @@ import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, Peer } from '
 import { PeerRecords } from './peer-times.js';
 import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
 import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
+import { consumeQueued } from './receive-handshakes.js';
 import { type Output, ReleaseGate } from './release.js';
 import { type SendResult, flushStaged, sendKeepalive, sendPacket } from './send.js';
 import { authenticatedPacketSent, dataSent, fireTimers, persistentKeepaliveChanged } from './timers.js';
@@ -62,7 +64,7 @@ export interface DeviceOptions {
    * keypair, at most 32 KiB. Default true.
    */
   readonly tripwire?: boolean;
-  /** Handshake messages per second above which cookies are asked for. Default 128. */
+  /** So many handshake messages that wait, and cookies are asked for. Default 128. */
   readonly underLoadThreshold?: number;
   readonly onEvent?: (event: DeviceEvent) => void;
 }
@@ -186,6 +188,7 @@ export class Device {
       sealer,
       gate,
       gathered: new Gathered(suite),
+      handshakeQueue: new HandshakeQueue(),
       batch: new Batch(),
       drops,
       cookies: new CookieJar(this.#sessionSlab.allocate()),
@@ -356,14 +359,18 @@ export class Device {
     touchDestinations(this.#context, packets, count);
   }
 
-  /** Takes a datagram from the wire. Data is decrypted in place: the content of `datagram` is undefined afterwards. */
+  /**
+   * Takes a datagram from the wire, and does at once what it asks for: for whoever is not flooded. Data is decrypted in
+   * place: the content of `datagram` is undefined afterwards.
+   */
   receiveDatagram(datagram: Uint8Array, from: Endpoint): ReceiveResult {
     return receiveDatagram(this.#context, datagram, from);
   }
 
   /**
-   * As `receiveDatagram`, but between `cork` and `uncork` data may wait to be opened together: until
-   * `uncork` the datagram must stay as it is. `address`: where it lies in the memory of the process, or 0. Anything else
+   * As `receiveDatagram`, but a handshake message is copied and waits for `runTimers`, which does a bounded part of what
+   * waits: so data never waits behind it. Between `cork` and `uncork` data may wait to be opened together: until `uncork`
+   * the datagram must stay as it is. `address`: where it lies in the memory of the process, or 0. Anything else
    * than its address is undefined behaviour: a native cipher writes there.
    */
   gatherDatagram(datagram: Uint8Array, from: Endpoint, address = 0): void {
@@ -399,19 +406,26 @@ export class Device {
       this.#retryAt = now + FRESHNESS_POLL_MS;
       retryWaiting(context);
     }
+    openGathered(context);
+    consumeQueued(context);
     fireTimers(context, now);
     context.gate.flush();
   }
 
-  /** When `runTimers` must be called next, in monotonic milliseconds; Infinity when nothing is due. */
+  /**
+   * When `runTimers` must be called next, in monotonic milliseconds; Infinity when nothing is due, -Infinity when it is due
+   * at once, though not before datagrams get their turn.
+   */
   nextDeadline(): number {
-    const { deadlines, gate, waiting } = this.#context;
+    const { deadlines, gate, handshakeQueue, waiting } = this.#context;
+    if (handshakeQueue.length > 0) return Number.NEGATIVE_INFINITY;
     const retryAt = waiting.size > 0 ? this.#retryAt : Number.POSITIVE_INFINITY;
     return Math.min(deadlines.nextDeadline(), gate.nextDeadline(), retryAt);
   }
 
   /** Erases all sessions and handshakes, as when the machine goes to sleep; identities stay. */
   wipe(): void {
+    this.#context.handshakeQueue.clear();
     this.#wipedKeypairs += wipeSessions(this.#context).wipedKeypairs;
   }
 

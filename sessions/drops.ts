@@ -13,6 +13,7 @@ export const DROP_REASONS = [
   'reusedCounter',
   'expiredKeypair',
   'underLoad',
+  'queueFull',
   'staleEpoch',
   'disallowedSource',
   'noEndpoint',

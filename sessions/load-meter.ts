@@ -1,30 +1,28 @@
 // Is the device under load? Then handshake messages must prove their source address by a cookie first.
-// Read on: WireGuard paper 5.3; Linux receive.c wg_receive_handshake_packet() (there the length of a queue decides;
-// a device without queues counts handshake messages per second instead).
+// Read on: WireGuard paper 5.3; Linux receive.c wg_receive_handshake_packet(), where the length of the queue decides too.
 
 /** Once under load, a device stays so for this long. Linux: one second. Milliseconds. */
 export const UNDER_LOAD_MS = 1_000;
-/** More handshake messages than this within a second are load. wireguard-go queues as many. */
+/** So many handshake messages that wait are load. wireguard-go: an eighth of its queue, as here. */
 export const DEFAULT_UNDER_LOAD_THRESHOLD = 128;
 
 export class LoadMeter {
   readonly #threshold: number;
-  #windowStart = Number.NEGATIVE_INFINITY;
-  #count = 0;
   #underLoadUntil = Number.NEGATIVE_INFINITY;
 
-  /** `threshold` in handshake messages per second; 0 means always under load. */
+  /** `threshold` in handshake messages that wait; 0 means always under load. */
   constructor(threshold: number) {
     this.#threshold = threshold;
   }
 
-  /** Call for each handshake message with a true mac1. Whether the device is under load with it. */
-  note(now: number): boolean {
-    if (now - this.#windowStart >= 1_000) {
-      this.#windowStart = now;
-      this.#count = 0;
-    }
-    if (++this.#count > this.#threshold) this.#underLoadUntil = now + UNDER_LOAD_MS;
+  /** Whether so many messages that wait are load by themselves. */
+  isLoad(queued: number): boolean {
+    return queued >= this.#threshold;
+  }
+
+  /** Whether the device is under load, with so many messages that wait or since there were as many. */
+  isUnderLoad(queued: number, now: number): boolean {
+    if (this.isLoad(queued)) this.#underLoadUntil = now + UNDER_LOAD_MS;
     return now < this.#underLoadUntil;
   }
 }

@@ -4,15 +4,13 @@
 // Read on: WireGuard paper 5.4.6, 6.5; Linux drivers/net/wireguard/receive.c.
 
 import {
-  HANDSHAKE_INITIATION,
-  HANDSHAKE_RESPONSE,
   KEEPALIVE_TIMEOUT_MS,
   REJECT_AFTER_TIME_MS,
   REKEY_TIMEOUT_MS,
   TRANSPORT_DATA,
 } from '../protocol/constants.js';
 import type { Keypair } from '../protocol/keypair.js';
-import { type MessageType, TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
+import { TRANSPORT, messageType, readU32 } from '../protocol/messages.js';
 import {
   BAD_TAG,
   REPLAYED_COUNTER,
@@ -23,13 +21,13 @@ import {
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import { enterForData } from './batch.js';
 import type { Context } from './context.js';
-import { consumeCookieReply, refuseAtDoor } from './cookies.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
 import type { GatheredMessage } from './gathered.js';
-import { consumeInitiation, consumeResponse, endSentInitiation, initiateHandshake } from './handshakes.js';
+import { endSentInitiation, initiateHandshake } from './handshakes.js';
 import { type IndexEntry, type Peer, roam } from './peer.js';
 import type { Endpoint } from './ports.js';
+import { consumeHandshake, queueHandshake } from './receive-handshakes.js';
 import { flushStaged } from './send.js';
 import { authenticatedPacketReceived, dataReceived, handshakeComplete } from './timers.js';
 import { touchGathered } from './touch.js';
@@ -41,11 +39,15 @@ export type ReceiveResult = 'data' | 'keepalive' | 'handshake' | 'cookie' | Drop
 /** Paper 6.5. The age at which the initiator, receiving, asks for new keys before the old ones end. Milliseconds. */
 const REKEY_ON_RECEIVE_MS = REJECT_AFTER_TIME_MS - KEEPALIVE_TIMEOUT_MS - REKEY_TIMEOUT_MS;
 
-/** Takes a datagram from the wire. Data is decrypted in place: the content of `datagram` is undefined afterwards. */
+/**
+ * Takes a datagram from the wire, and does at once what it asks for. Data is decrypted in place: the content of `datagram`
+ * is undefined afterwards.
+ */
 export function receiveDatagram(context: Context, datagram: Uint8Array, from: Endpoint): ReceiveResult {
   openGathered(context);
   const type = messageType(datagram);
-  if (type !== TRANSPORT_DATA) return receiveHandshake(context, type, datagram, from);
+  if (type === undefined) return context.drops.drop('malformed');
+  if (type !== TRANSPORT_DATA) return consumeHandshake(context, type, datagram, from, enter(context));
   // Before it is put in: whoever hears of a fork may open what is gathered, and may gather more.
   const epoch = enterForData(context);
   openGathered(context);
@@ -55,7 +57,9 @@ export function receiveDatagram(context: Context, datagram: Uint8Array, from: En
 
 /**
  * As `receiveDatagram`, but data may wait to be opened with what comes behind it, until `openGathered`: so long the
- * datagram must stay as it is. `address`: where it lies in the memory of the process, 0 if that is not known.
+ * datagram must stay as it is. A handshake message is copied, and waits for `consumeQueued`: so data before it finds the
+ * keys that it was sealed under, and data behind it loses no time. `address`: where the datagram lies in the memory of the
+ * process, 0 if that is not known.
  */
 export function gatherDatagram(
   context: Context,
@@ -63,15 +67,13 @@ export function gatherDatagram(
   from: Endpoint,
   address: number,
 ): void {
-  if (context.gathered.isClosed) openGathered(context);
   const type = messageType(datagram);
-  if (type === TRANSPORT_DATA) {
+  if (type === undefined) context.drops.drop('malformed');
+  else if (type !== TRANSPORT_DATA) queueHandshake(context, type, datagram, from);
+  else {
+    if (context.gathered.isClosed) openGathered(context);
     context.gathered.put(datagram, address, from);
-    return;
   }
-  // What came before a handshake is not to find other keys than it was sealed under.
-  if (type !== undefined) openGathered(context);
-  receiveHandshake(context, type, datagram, from);
 }
 
 /**
@@ -98,34 +100,6 @@ export function openGathered(context: Context, epoch?: number): ReceiveResult | 
     if (!isDone) gathered.clear();
   }
   return first;
-}
-
-function receiveHandshake(
-  context: Context,
-  type: MessageType | undefined,
-  datagram: Uint8Array,
-  from: Endpoint,
-): ReceiveResult {
-  if (type === undefined) return context.drops.drop('malformed');
-  // Read before anything is consumed: a clone must not go on with what its sibling holds too.
-  const epoch = enter(context);
-  if (epoch === NO_EPOCH) return context.drops.drop('staleEpoch');
-  if (context.held) return context.drops.drop('held');
-  const now = context.clock.now();
-  switch (type) {
-    case HANDSHAKE_INITIATION:
-      return (
-        refuseAtDoor(context, datagram, from, epoch, now) ??
-        consumeInitiation(context, datagram, from, epoch, now)
-      );
-    case HANDSHAKE_RESPONSE:
-      return (
-        refuseAtDoor(context, datagram, from, epoch, now) ??
-        consumeResponse(context, datagram, from, epoch, now)
-      );
-    default:
-      return consumeCookieReply(context, datagram, epoch, now);
-  }
 }
 
 /**

@@ -34,6 +34,7 @@ export class EventLoopTunnel {
   readonly #unregister: (() => void)[];
   readonly #onTransportError: (error: TunnelError) => void;
   #timer: NodeJS.Timeout | undefined;
+  #immediate: NodeJS.Immediate | undefined;
   #armedFor = Number.POSITIVE_INFINITY;
   #closed = false;
 
@@ -74,7 +75,7 @@ export class EventLoopTunnel {
   addTransport(transport: Transport): void {
     transport.onDatagram = (datagram, from) => {
       if (this.#closed) return;
-      this.device.receiveDatagram(datagram, from);
+      this.device.gatherDatagram(datagram, from);
       this.#rearm();
     };
     transport.onError = this.#onTransportError;
@@ -105,6 +106,7 @@ export class EventLoopTunnel {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
     for (const unregister of this.#unregister) unregister();
     this.device.close();
     await Promise.all(this.#transports.map(transport => transport.close()));
@@ -120,6 +122,11 @@ export class EventLoopTunnel {
     if (this.#closed || deadline >= this.#armedFor) return;
     clearTimeout(this.#timer);
     this.#armedFor = deadline;
+    // What is due at once waits until the datagrams that are there have been taken: a part of it after each round.
+    if (deadline === Number.NEGATIVE_INFINITY) {
+      this.#immediate = setImmediate(() => this.#run());
+      return;
+    }
     const delay = Math.ceil(Math.max(0, deadline - systemClock.now()));
     this.#timer = setTimeout(() => this.#run(), Math.min(delay, LONGEST_TIMEOUT_MS));
   }

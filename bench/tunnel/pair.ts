@@ -19,6 +19,8 @@ const SOCKETS = '/var/run/wireguard';
 
 export class Pair {
   readonly topology: Topology;
+  /** Base64. */
+  readonly publicKeys = {} as Record<Side, string>;
   readonly #daemons: Record<Side, Program>;
   readonly #names: Record<Side, string>;
 
@@ -70,11 +72,14 @@ export class Pair {
   async #configure(undo: Undo): Promise<void> {
     const names = this.#names;
     const privateKeys = {} as Record<Side, string>;
-    for (const side of SIDES) privateKeys[side] = (await run('wg', ['genkey'])).trim();
+    for (const side of SIDES) {
+      privateKeys[side] = (await run('wg', ['genkey'])).trim();
+      this.publicKeys[side] = (await run('wg', ['pubkey'], { input: privateKeys[side] })).trim();
+    }
     for (const side of SIDES) {
       const other = side === 'left' ? 'right' : 'left';
-      const publicKey = (await run('wg', ['pubkey'], { input: privateKeys[other] })).trim();
-      await setConfiguration(names[side], configuration(privateKeys[side], publicKey, other), undo);
+      const text = configuration(privateKeys[side], this.publicKeys[other], other);
+      await setConfiguration(names[side], text, undo);
       await this.topology.ip(side, 'addr', 'add', `${INNER[side]}/24`, 'dev', names[side]);
       await this.topology.ip(side, 'link', 'set', names[side], 'mtu', String(MTU), 'up');
     }

@@ -7,6 +7,7 @@ import { runUnread } from './programs.js';
 import type { Topology } from './topology.js';
 
 const PATIENCE_MS = 60_000;
+const STEADY_SECONDS = '0.01';
 
 export interface PingResult {
   /** Round trips in milliseconds, in the order of arrival. */
@@ -14,15 +15,18 @@ export interface PingResult {
   readonly sent: number;
 }
 
-export async function pingFlood(topology: Topology, count: number): Promise<PingResult> {
-  const [command, args] = topology.inside('left', 'ping', [
-    '-A',
-    '-n',
-    '-W1',
-    '-c',
-    String(count),
-    INNER.right,
-  ]);
+export function pingFlood(topology: Topology, count: number): Promise<PingResult> {
+  return ping(topology, count, '-A');
+}
+
+/** Pings at a steady pace, whatever becomes of them. */
+export function pingSteadily(topology: Topology, count: number): Promise<PingResult> {
+  return ping(topology, count, '-i', STEADY_SECONDS);
+}
+
+async function ping(topology: Topology, count: number, ...pace: string[]): Promise<PingResult> {
+  const options = [...pace, '-n', '-W1', '-c', String(count)];
+  const [command, args] = topology.inside('left', 'ping', [...options, INNER.right]);
   return parsePing(await runUnread(command, args, { timeoutMs: PATIENCE_MS }));
 }
 

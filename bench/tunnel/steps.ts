@@ -5,8 +5,10 @@
 import { quantile } from '../row.js';
 import { fineCpuSecondsOf, memoryOf, usageOf } from './accounting.js';
 import { type IperfOptions, iperf } from './iperf.js';
+import { FLOOD_SOURCES } from './metrics.js';
 import type { Pair } from './pair.js';
-import { pingFlood } from './ping.js';
+import { underFlood } from './flood/flood.js';
+import { pingFlood, pingSteadily } from './ping.js';
 import { sleep } from './programs.js';
 import type { Undo } from './undo.js';
 
@@ -78,6 +80,26 @@ const ping: Step = {
   },
 };
 
+/** An established peer, while strangers flood the daemon on the right. `sources`: addresses that they have. */
+function flood(sources: number): Step {
+  const id = `flood-${sources}`;
+  return {
+    id,
+    run: (pair, { pings, seconds }, undo) =>
+      underFlood(pair, sources, undo, async () => {
+        const { timesMs, sent } = await pingSteadily(pair.topology, Math.ceil(pings / 10));
+        const { bitsPerSecond } = await iperf(pair.topology, undo, { seconds });
+        const sorted = timesMs.toSorted((a, b) => a - b);
+        return {
+          [`${id}-answered`]: (100 * timesMs.length) / sent,
+          [`${id}-ping-median`]: quantile(sorted, 0.5) * 1e3,
+          [`${id}-ping-p99`]: quantile(sorted, 0.99) * 1e3,
+          [`${id}-tcp`]: bitsPerSecond / 1e6,
+        };
+      }),
+  };
+}
+
 const idle: Step = {
   id: 'idle',
   together: true,
@@ -112,6 +134,7 @@ export const STEPS: readonly Step[] = [
   tcp('tcp-4-back', { streams: 4, reverse: true }),
   ...[64, 512, 1_420].map(udp),
   ping,
+  ...FLOOD_SOURCES.map(flood),
   // After the load: memory that it took, timers that it left.
   memory,
   idle,

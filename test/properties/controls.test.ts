@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
 import type { Context } from '../../sessions/context.js';
 import type * as ForkResponse from '../../sessions/fork-response.js';
+import type * as ReceiveHandshakes from '../../sessions/receive-handshakes.js';
 import type * as Release from '../../sessions/release.js';
 import { type ForkGuard, NO_EPOCH } from '../../vmgenid/index.js';
 import type { Machine } from '../support/machine.js';
@@ -13,7 +14,8 @@ import type { Overrides } from '../support/network.js';
 const suite = await fastestSuite();
 
 /** What is taken out. Read by the replaced modules at every call. */
-const off = { gate: false, wipe: false, stamps: false };
+const nothing = { gate: false, wipe: false, stamps: false, queueStamp: false };
+const off = { ...nothing };
 
 vi.mock('../../sessions/release.js', async original => {
   const { ReleaseGate } = await original<typeof Release>();
@@ -56,10 +58,30 @@ vi.mock('../../sessions/fork-response.js', async original => {
   return { ...real, respondToFork, enter };
 });
 
+vi.mock('../../sessions/receive-handshakes.js', async original => {
+  const real = await original<typeof ReceiveHandshakes>();
+  const consumeQueued = (context: Context): void => {
+    // As if what is queued bore no epoch: it is taken for what came in the one that is read now.
+    const { handshakeQueue } = context;
+    const take = handshakeQueue.take.bind(handshakeQueue);
+    handshakeQueue.take = () => {
+      const taken = take();
+      if (taken && off.queueStamp) taken.epoch = context.epoch;
+      return taken;
+    };
+    try {
+      real.consumeQueued(context);
+    } finally {
+      handshakeQueue.take = take;
+    }
+  };
+  return { ...real, consumeQueued };
+});
+
 const { Network } = await import('../support/network.js');
 
-beforeEach(() => Object.assign(off, { gate: false, wipe: false, stamps: false }));
-afterEach(() => Object.assign(off, { gate: false, wipe: false, stamps: false }));
+beforeEach(() => Object.assign(off, nothing));
+afterEach(() => Object.assign(off, nothing));
 
 /** A session with traffic; then two clones that part at read `at`, run the same, and go on. */
 function forkedInTraffic(at: number, overrides: Overrides = {}) {
@@ -188,6 +210,54 @@ describe('one initiation shown to two clones whose randomness is still the same'
     const { reuses, responses } = initiationShownToBoth({
       crng: { freshnessTimeoutMs: 0, onNotFresh: 'proceed' },
     });
+    expect(responses).toBe(2);
+    expect(reuses).toBeGreaterThan(0);
+  });
+});
+
+/**
+ * One initiation that a machine has queued when it is snapshotted: both clones have it. The barrier is bypassed, so that
+ * nothing but its stamp keeps them from answering with one ephemeral key.
+ */
+function queuedWhenForked(): { reuses: number; responses: number } {
+  const network = new Network(suite);
+  const [subject, peer] = network.addMachines(2, identity =>
+    identity === 0
+      ? { repeatedDraws: 100, uniqueness: 'counter', crng: { freshnessTimeoutMs: 0, onNotFresh: 'proceed' } }
+      : {},
+  );
+  network.send(peer, 1, 0, 'hello');
+  const [initiation] = network.inFlight.splice(0);
+  network.gather([initiation], subject);
+  const snapshot = subject.snapshot();
+  const clones = ['left', 'right'].map(label => subject.restore(snapshot, label));
+  let responses = 0;
+  const confirmations: typeof network.inFlight = [];
+  for (const clone of clones) {
+    clone.run(device => device.runTimers());
+    const [response] = network.inFlight.splice(0).filter(({ bytes }) => bytes[0] === 2);
+    if (!response) continue;
+    responses++;
+    // The peer takes the first; what it sends then confirms the session of whoever holds its keys.
+    if (responses === 1) {
+      network.deliver(response, peer);
+      confirmations.push(...network.inFlight.splice(0));
+    }
+    for (const datagram of confirmations) network.deliver(datagram, clone);
+    network.send(clone, 0, 1, 'an answer');
+    network.inFlight.length = 0;
+  }
+  return { reuses: network.ledger.reuses.length, responses };
+}
+
+describe('an initiation that waits in the queue while its machine is cloned', () => {
+  it('is answered by neither clone, by its stamp alone', () => {
+    expect(queuedWhenForked()).toEqual({ reuses: 0, responses: 0 });
+  });
+
+  it('control: without the stamp on what is queued both answer, and keys are used twice', () => {
+    off.queueStamp = true;
+    const { reuses, responses } = queuedWhenForked();
     expect(responses).toBe(2);
     expect(reuses).toBeGreaterThan(0);
   });

@@ -12,6 +12,8 @@ const suite = await fastestSuite();
 type Step =
   | { readonly do: 'send'; readonly who: number; readonly to: number }
   | { readonly do: 'deliver'; readonly which: number; readonly who: number; readonly again: boolean }
+  | { readonly do: 'gather'; readonly who: number; readonly times: number }
+  | { readonly do: 'turn'; readonly who: number }
   | { readonly do: 'lose'; readonly which: number }
   | { readonly do: 'settle' }
   | { readonly do: 'advance'; readonly ms: number }
@@ -31,6 +33,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 8,
     arbitrary: fc.record({ do: fc.constant('deliver' as const), which: n, who: n, again: fc.boolean() }),
   },
+  // Several times, so that more handshake messages wait than a turn does.
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('gather' as const),
+      who: n,
+      times: fc.integer({ min: 1, max: 6 }),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('turn' as const), who: n }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('lose' as const), which: n }) },
   { weight: 5, arbitrary: fc.constant({ do: 'settle' as const }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('advance' as const), ms: waits }) },
@@ -72,6 +84,8 @@ interface Saved {
 class History {
   readonly network = new Network(suite);
   clones = 0;
+  /** Turns whose budget ran out before the queue did. */
+  unfinishedTurns = 0;
   readonly #signalLater: Machine[] = [];
   readonly #saved: Saved[] = [];
   readonly #identities: number;
@@ -102,6 +116,18 @@ class History {
         const listeners = network.listeners(datagram);
         network.deliver(datagram, listeners[step.who % listeners.length]);
         if (!step.again) network.inFlight.splice(at, 1);
+        return;
+      }
+      case 'gather': {
+        const { machine } = this.#running(step.who);
+        const forIt = network.inFlight.filter(datagram => network.listeners(datagram).includes(machine));
+        const batch = Array.from({ length: step.times }, () => forIt).flat();
+        return network.gather(batch, machine);
+      }
+      case 'turn': {
+        const { machine } = this.#running(step.who);
+        machine.run(device => device.runTimers());
+        if (machine.device.nextDeadline() === Number.NEGATIVE_INFINITY) this.unfinishedTurns++;
         return;
       }
       case 'lose':
@@ -218,15 +244,20 @@ const promises: [string, Overrides, number?][] = [
   ['delayed by up to 50 ms and held back for 60', { timing: 'delayed', device: { holdBackMs: 60 } }, 50],
 ];
 
+let allUnfinishedTurns = 0;
+// With cookies asked of everybody, or while little is in flight, one turn does for nearly all that waits.
+afterAll(() => expect(allUnfinishedTurns).toBeGreaterThan(10));
+
 describe.each(promises)('a source that is %s', (_name, overrides, speakWithin) => {
   const seen = { forks: 0, data: 0, handshakes: 0 };
 
   it('never lets two plaintexts leave under one key and nonce, nor two transcripts with one ephemeral', () => {
     fc.assert(
       fc.property(steps, script => {
-        const { network, clones, accusations } = play(script, overrides, speakWithin);
+        const { network, clones, accusations, unfinishedTurns } = play(script, overrides, speakWithin);
         const { left, reuses } = network.ledger;
         seen.forks += clones;
+        allUnfinishedTurns += unfinishedTurns;
         seen.data += left[4];
         seen.handshakes += left[1];
         expect(reuses).toEqual([]);

@@ -100,26 +100,22 @@ describe('a device under load', () => {
     expect(pair.b.receive(withCookie)).toEqual({ drop: 'underLoad' });
   });
 
-  it('begins with more than 128 handshake messages in a second and ends a second later', () => {
+  it('begins with 128 handshake messages that wait, and ends a second after they are fewer', () => {
     const pair = new Pair();
     const initiation = initiate(pair);
-    const results = Array.from({ length: 130 }, () => pair.b.receive(initiation));
-    expect(results[0]).toBe('handshake');
-    expect(results[127]).toEqual({ drop: 'replayedInitiation' });
-    expect(results[128]).toEqual({ drop: 'underLoad' });
+    const { device } = pair.b;
+    const wait = (messages: number) => {
+      for (let i = 0; i < messages; i++) device.gatherDatagram(initiation.bytes.slice(), initiation.from);
+    };
+    wait(127);
+    expect(pair.b.receive(initiation)).toBe('handshake');
+    wait(1);
+    expect(pair.b.receive(initiation)).toEqual({ drop: 'underLoad' });
+    pair.b.device.wipe();
     pair.clock.ms += 999;
     expect(pair.b.receive(initiation)).toEqual({ drop: 'underLoad' });
-    pair.clock.ms += 1_000;
+    pair.clock.ms += 1;
     expect(pair.b.receive(initiation)).toEqual({ drop: 'replayedInitiation' });
-  });
-
-  it('messages with a wrong mac1 are no load', () => {
-    const pair = new Pair();
-    const initiation = initiate(pair);
-    const junk = { ...initiation, bytes: initiation.bytes.slice() };
-    junk.bytes[120] ^= 1;
-    for (let i = 0; i < 1_000; i++) pair.b.receive(junk);
-    expect(pair.b.receive(initiation)).toBe('handshake');
   });
 
   it('its secret lasts 120 s', () => {

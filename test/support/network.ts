@@ -94,6 +94,15 @@ export class Network {
     machine.run(device => device.receiveDatagram(datagram.bytes.slice(), datagram.from));
   }
 
+  /** Hands datagrams to one machine in one batch: handshake messages among them wait for its next turn. */
+  gather(datagrams: readonly InFlight[], machine: Machine): void {
+    machine.run(device => {
+      device.cork();
+      for (const { bytes, from } of datagrams) device.gatherDatagram(bytes.slice(), from);
+      device.uncork();
+    });
+  }
+
   /** Machines that a datagram could be delivered to. */
   listeners(datagram: InFlight): Machine[] {
     return this.machines

@@ -230,7 +230,9 @@ export class DeviceLoop {
       const delivered = this.#socketReady();
       if (delivered || poller.happened(this.#tunPlace) !== 0) this.#readTun();
     }
-    if (isDue || poller.happened(this.#alarmPlace) !== 0) this.#runTimers();
+    // Last of all, since strangers bring them about: handshakes, of which a turn does a bounded part.
+    const isDueNow = isDue || this.device.nextDeadline() <= before;
+    if (isDueNow || poller.happened(this.#alarmPlace) !== 0) this.#runTimers();
     this.#flush();
   }
 
