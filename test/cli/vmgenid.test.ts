@@ -191,10 +191,14 @@ describe('vmgenid watch', () => {
   });
 
   test.each([
-    ['a file', () => ['--file', `${file}.gone`], /gone: ENOENT/],
-    ['a hook', () => ['--hook', join(folder, 'nowhere', 'hook.sock')], /hook:.*cannot listen: ENOENT/],
-    ['a vmclock', () => ['--vmclock', `${file}.clock`], /clock: ENOENT/],
-    ['a log', () => ['--kmsg', `${file}.log`], /log: ENOENT/],
+    ['a file', () => ['--file', `${file}.gone`], /gone: no such file/],
+    [
+      'a hook',
+      () => ['--hook', join(folder, 'nowhere', 'hook.sock')],
+      /hook:.*cannot listen: its folder is missing/,
+    ],
+    ['a vmclock', () => ['--vmclock', `${file}.clock`], /clock: no such file/],
+    ['a log', () => ['--kmsg', `${file}.log`], /log: no such file/],
   ])(
     'ends with the reason when it was asked for %s that does not work, whatever else does',
     async (_, asked, reason) => {
