@@ -9,8 +9,6 @@ export default defineConfig({
   ...base,
   test: {
     ...base.test,
-    // Modules are loaded once for all files, which halves the time. One test of the generator replaces a module.
-    isolate: folder === 'crng',
     include: [`test/${folder}/**/*.test.ts`],
     exclude: [
       ...configDefaults.exclude,
