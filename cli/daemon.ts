@@ -7,13 +7,16 @@ import type { Command } from 'commander';
 import { TunnelError } from '../tunnel/errors.js';
 import { socketPath } from '../tunnel/uapi/socket-path.js';
 import { isServed } from '../vmgenid/socket-file.js';
-import { ReadyPipe, startInBackground } from './daemon/background.js';
+import { ProcessRights } from '../tunnel/linux/process-rights.js';
+import { PROGRAM, ReadyPipe, startInBackground } from './daemon/background.js';
+import { takeHandover } from './daemon/handover.js';
 import {
   addDaemonOptions,
   type DaemonFlags,
   forwardedArguments,
   readDaemonOptions,
 } from './daemon/options.js';
+import { giveUpRights, openDevices, startAnew } from './daemon/rights.js';
 import { requireNode } from './daemon/runtime.js';
 import { startTrouble } from './daemon/start-trouble.js';
 import { CliError, exitCodeOf } from './errors.js';
@@ -61,27 +64,43 @@ export async function daemon(io: CliIo, name: string, flags: DaemonFlags): Promi
       const problem = `${JSON.stringify(name)} is no name for an interface`;
       throw new CliError('ERR_CLI_USAGE', `${problem}: ${INTERFACE_NAME_RULE}`);
     }
-    const options = readDaemonOptions(io, name, flags);
-    if (io.env['WG_UAPI_FD'] === undefined && (await isServed(socketPath(name)))) {
-      throw new TunnelError('ERR_UAPI_IN_USE', `${name} is served already: something answers at its socket`);
-    }
-    if (options.foreground || io.env['WG_PROCESS_FOREGROUND'] === '1') {
-      // Loaded here alone: the other commands, and the one that starts this one, need none of it.
-      const { serve } = await import('./daemon/serve.js');
-      return await serve(io, name, options, () => ready.ready());
-    }
-    const { env } = io;
-    const keepOutput = (env['LOG_LEVEL'] ?? '') !== '' && env['LOG_LEVEL'] !== 'silent';
-    // One that keeps its output says them itself.
-    if (!keepOutput && env['LOG_LEVEL'] !== 'silent')
-      for (const warning of options.warnings) printWarning(io, warning);
-    const args = ['--foreground', ...forwardedArguments(flags), '--', name];
-    await startInBackground({ args, env, keepOutput });
-    return 0;
+    const handover = takeHandover(io.env);
+    if (!handover) return await firstStart(io, name, flags);
+    // Loaded here alone: the other commands, and the one that starts this one, need none of it.
+    const { serve } = await import('./daemon/serve.js');
+    return await serve(io, name, handover, () => ready.ready());
   } catch (error) {
     const said = startTrouble(error, name);
     // Whoever started us says it.
     if (ready.failed(said)) return exitCodeOf(said);
     throw said;
   }
+}
+
+/** With all the rights that we were given: reads and opens what needs them, and starts the daemon without. */
+async function firstStart(io: CliIo, name: string, flags: DaemonFlags): Promise<number> {
+  const { env } = io;
+  const options = readDaemonOptions(io, name, flags);
+  if (env['WG_UAPI_FD'] === undefined && (await isServed(socketPath(name)))) {
+    throw new TunnelError('ERR_UAPI_IN_USE', `${name} is served already: something answers at its socket`);
+  }
+  const rights = new ProcessRights();
+  const opened = openDevices(options.settings);
+  const refused = giveUpRights(rights, [
+    process.execPath,
+    PROGRAM,
+    options.settings.generationFile ?? PROGRAM,
+  ]);
+  const warnings = [...options.warnings, ...refused.map(call => `the daemon keeps rights: ${call}`)];
+  const handover = { options: { ...options, warnings }, opened };
+  if (options.foreground || env['WG_PROCESS_FOREGROUND'] === '1') {
+    await startAnew(io, rights, handover);
+    return 0;
+  }
+  const keepOutput = (env['LOG_LEVEL'] ?? '') !== '' && env['LOG_LEVEL'] !== 'silent';
+  // One that keeps its output says them itself.
+  if (!keepOutput && env['LOG_LEVEL'] !== 'silent') for (const warning of warnings) printWarning(io, warning);
+  const args = ['--foreground', ...forwardedArguments(flags), '--', name];
+  await startInBackground({ args, env, keepOutput, rights, handover });
+  return 0;
 }

@@ -8,7 +8,7 @@ import { constants } from 'node:os';
 import { loadKoffi } from '../vmgenid/koffi.js';
 
 /** Each ends a process at once by default, SIGQUIT and SIGXCPU with a core dump. */
-const ENDING: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGXCPU', 'SIGPWR'];
+export const ENDING: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGXCPU', 'SIGPWR'];
 /** So does each of these but SIGUSR1, on which Node lets every user of the machine run code in the process. */
 const MEANINGLESS: readonly NodeJS.Signals[] = [
   'SIGUSR1',

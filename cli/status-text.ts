@@ -62,6 +62,7 @@ function detailRows(status: DeviceStatus): Row[] {
     ['dropped in transport', counts(status.transportDrops)],
     ['dropped at the interface', counts(status.interfaceDrops)],
     ['nonce headroom', headroom(status.nonceHeadroom)],
+    ['may do', privileges(status)],
     ['primitives', status.suite],
     ['offloads', status.offloads.join(', ') || '(none)'],
   ];
@@ -98,6 +99,12 @@ function forkPolicy({ forkPolicy, strict, holdBackMs, held }: DeviceStatus): str
 function counts(of: Readonly<Record<string, number>>): string {
   const some = Object.entries(of).filter(([, count]) => count > 0);
   return some.map(([reason, count]) => `${count} ${reason}`).join(', ') || '0';
+}
+
+function privileges({ privileges }: DeviceStatus): string {
+  if (privileges === null) return '(not known: there is no /proc)';
+  const { capabilities, noNewPrivileges } = privileges;
+  return `${capabilities.join(', ') || 'nothing special'}${noNewPrivileges ? ', and no more ever' : ''}`;
 }
 
 /** Exact as long as that can be read. */

@@ -28,6 +28,7 @@ import {
 import { Relays } from './device-thread/relays.js';
 import { EventTally, composeStatus } from './device-thread/status.js';
 import { TunnelError } from './errors.js';
+import { readPrivileges } from './linux/capabilities.js';
 import type { LoopReport } from './linux/device-loop.js';
 import { requireLibc } from './linux/libc.js';
 import type { LinkEvent } from './linux/link-monitor.js';
@@ -48,6 +49,8 @@ export interface DeviceThreadOptions {
    * before every release and waits for nobody. Default: the best of this machine.
    */
   readonly sources?: SourceSelection;
+  /** A descriptor of the kernel's log, the thread's from here on, in place of one that it opens. */
+  readonly kernelLogFd?: number | undefined;
   /** For the masks of WebSocket frames. */
   readonly crng: Randomness;
   /** Of the program, for `status`. */
@@ -200,6 +203,7 @@ export class DeviceThread implements UapiBackend {
       forkPolicy,
       strict,
       holdBackMs,
+      privileges: readPrivileges(),
       webSockets: this.#relays.localAddresses,
       relayCounters: this.#relays.counters,
     });
@@ -322,17 +326,18 @@ export class DeviceThread implements UapiBackend {
 }
 
 /** Where the kernel's log is that the main thread has for a source, if it has. */
-function kernelLogOf({ vmgenid, sources }: DeviceThreadOptions): string | undefined {
+function kernelLogOf({ vmgenid, sources, kernelLogFd }: DeviceThreadOptions): string | number | undefined {
   if (!vmgenid.sources.some(({ name }) => name.startsWith('kmsg'))) return undefined;
-  return sources?.kmsg || KMSG_PATH;
+  return kernelLogFd ?? (sources?.kmsg || KMSG_PATH);
 }
 
 /** A hook has a socket, which cannot be handed to a thread; no delayed source is of use to it. */
-function immediateOnly({ acpi, vmclock, file }: SourceSelection = {}): SourceSelection {
+function immediateOnly({ acpi, vmclock, file, opened }: SourceSelection = {}): SourceSelection {
   return {
     kmsg: false,
     ...(acpi !== undefined && { acpi }),
     ...(vmclock !== undefined && { vmclock }),
     ...(file !== undefined && { file }),
+    ...(opened && { opened }),
   };
 }

@@ -3,6 +3,7 @@
 // peers there are.
 // Read on: status.ts (the fields); cli/ping-diagnosis.ts (the same evidence, from a handshake of its own).
 
+import type { Privileges } from './linux/capabilities.js';
 import type { DeviceStatus, PeerStatus } from './status.js';
 
 /** Initiations without an answer after which a fork may have left the clock behind. */
@@ -39,6 +40,7 @@ export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
   }
   const { refused } = status.keyMemory;
   if (refused !== null) hints.push(`keys are not kept out of swap and core dumps: ${refused}`);
+  hints.push(...privilegeHints(status.privileges));
   const { initiatedSinceFork, completedSinceFork } = status.handshakes;
   if (status.forks > 0 && completedSinceFork === 0 && initiatedSinceFork >= UNANSWERED_INITIATIONS) {
     hints.push(
@@ -54,6 +56,24 @@ export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
     hints.push(`peer ${status.lastTripwire.peer} was cloned: two machines used one key; give each its own`);
   }
   return [...hints, ...peerHints(status)];
+}
+
+/** What every daemon keeps, or may keep. */
+const NEEDED: ReadonlySet<string> = new Set(['CAP_NET_ADMIN', 'CAP_NET_BIND_SERVICE', 'CAP_IPC_LOCK']);
+const TO_READ = 'CAP_DAC_READ_SEARCH';
+
+function privilegeHints(privileges: Privileges | null): string[] {
+  const { capabilities = [], noNewPrivileges = true } = privileges ?? {};
+  const hints: string[] = [];
+  const more = capabilities.filter(name => !NEEDED.has(name) && name !== TO_READ);
+  if (more.length > 0) hints.push(`the daemon may do more than it needs: ${more.join(', ')}`);
+  if (!noNewPrivileges) hints.push('no_new_privs is not set: the kernel refused it');
+  if (capabilities.includes(TO_READ)) {
+    hints.push(
+      `${TO_READ} is kept: the program or its generation file lies in a folder that is closed to root itself`,
+    );
+  }
+  return hints;
 }
 
 /** Of many peers in the same trouble so many are named. */

@@ -6,6 +6,7 @@ import type { DropReason } from '../sessions/drops.js';
 import type { ForkPolicy } from '../sessions/events.js';
 import type { Protection, SourceStatus } from '../vmgenid/index.js';
 import type { KeyMemoryReport } from './key-memory.js';
+import type { Privileges } from './linux/capabilities.js';
 import type { TransportDrop } from './transport.js';
 import type { TunState } from './tun.js';
 
@@ -64,6 +65,8 @@ export interface DeviceStatus {
   readonly clockBehindMs: number;
   /** Whether the keys lie in memory that is kept out of swap and core dumps. */
   readonly keyMemory: KeyMemoryReport;
+  /** What the process may do; null where it cannot tell. */
+  readonly privileges: Privileges | null;
   readonly sources: readonly SourceStatus[];
   readonly forkPolicy: ForkPolicy;
   readonly strict: boolean;
@@ -154,6 +157,9 @@ const CHECKS: Checks<DeviceStatus> = {
   protection: isString,
   clockBehindMs: isNumber,
   keyMemory: shape({ bytes: isNumber, lockedBytes: isNumber, refused: orNull(isString) }),
+  privileges: orNull(
+    shape({ capabilities: each(isString), noNewPrivileges: isBoolean } satisfies Checks<Privileges>),
+  ),
   sources: each(
     shape({
       name: isString,

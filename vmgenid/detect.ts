@@ -32,6 +32,11 @@ export interface SourceSelection {
    * idle program does not wake for them.
    */
   readonly kernelLogWatched?: boolean;
+  /**
+   * Descriptors in place of `/dev/mem` and the kernel's log, for a program that has given up the right to open these: see
+   * `memoryFd` of {@link AcpiSource} and `fd` of {@link KmsgSource}, whose it is when that source is used.
+   */
+  readonly opened?: { readonly memory?: number | undefined; readonly kmsg?: number | undefined };
 }
 
 export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
@@ -61,14 +66,14 @@ const SYS_BUS = '/sys/bus';
 export function detectSources(selection: SourceSelection = {}, sysBus: string = SYS_BUS): SourceCandidate[] {
   const candidates: SourceCandidate[] = [];
   const { acpi, vmclock, kmsg } = selection;
-  const page = acpiSource(acpi);
+  const page = acpiSource(selection);
   candidates.push(candidate('acpi', page, acpi === false ? switchedOff : () => tryRead(page)));
   const clock = new VmclockSource({ path: vmclock || VMCLOCK_PATH });
   candidates.push(candidate('vmclock', clock, vmclock === false ? switchedOff : () => tryRead(clock)));
   const log = new KmsgSource({ path: kmsg || KMSG_PATH });
   const tryLog = () => {
     if (kmsg === undefined) requireKernelDriver(sysBus);
-    closeSync(openKmsg(log.path));
+    if (selection.opened?.kmsg === undefined) closeSync(openKmsg(log.path));
   };
   candidates.push(candidate('kmsg', log, kmsg === false ? switchedOff : tryLog));
   const file = fileSource(selection);
@@ -102,32 +107,33 @@ export function openImmediateSources(selection: SourceSelection = {}): Generatio
 
 /** What was asked for, and what was found where nothing was said. */
 function chosenSources(selection: SourceSelection, found = foundKinds(selection)): GenerationSource[] {
-  const { acpi, vmclock, kmsg, kernelLogWatched } = selection;
+  const { acpi, vmclock, kmsg, kernelLogWatched, opened } = selection;
   const log = kmsg || found.has('kmsg');
   const pace = log && kernelLogWatched ? { pollMs: 0 } : {};
   const chosen: (GenerationSource | undefined)[] = [
-    acpi || found.has('acpi') ? acpiSource(acpi, pace) : undefined,
+    acpi || found.has('acpi') ? acpiSource(selection, pace) : undefined,
     vmclock || found.has('vmclock') ? new VmclockSource({ path: vmclock || VMCLOCK_PATH }) : undefined,
     fileSource(selection),
-    log ? new KmsgSource({ path: kmsg || KMSG_PATH, ...pace }) : undefined,
+    log ? new KmsgSource({ path: kmsg || KMSG_PATH, fd: opened?.kmsg, ...pace }) : undefined,
     hookSource(selection),
   ];
   return chosen.filter(source => source !== undefined);
 }
 
 /** What works here without having been asked for, and was not left out. */
-function foundKinds({ acpi, vmclock, kmsg }: SourceSelection): Set<SourceCandidate['kind']> {
+function foundKinds({ acpi, vmclock, kmsg, opened }: SourceSelection): Set<SourceCandidate['kind']> {
   const left = {
     ...(acpi === false && { acpi }),
     ...(vmclock === false && { vmclock }),
     ...(kmsg === false && { kmsg }),
+    ...(opened && { opened }),
   };
   const works = detectSources(left).filter(({ available }) => available);
   return new Set(works.map(({ kind }) => kind));
 }
 
-function acpiSource(acpi: SourceSelection['acpi'], pace: { pollMs?: number } = {}): AcpiSource {
-  return new AcpiSource({ ...pace, ...(typeof acpi === 'object' && acpi) });
+function acpiSource({ acpi, opened }: SourceSelection, pace: { pollMs?: number } = {}): AcpiSource {
+  return new AcpiSource({ ...pace, memoryFd: opened?.memory, ...(typeof acpi === 'object' && acpi) });
 }
 
 function fileSource({ file }: SourceSelection): FileSource | undefined {

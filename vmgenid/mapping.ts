@@ -36,13 +36,14 @@ export interface Mapping {
 
 /**
  * Maps `words` 32-bit words of a file from `offset` on, a multiple of 4. Throws `ERR_SOURCE_UNAVAILABLE` where mapping
- * is not possible here at all, and the system's own error (`code` EACCES, EPERM, ENOENT) where this file refuses.
+ * is not possible here at all, and the system's own error (`code` EACCES, EPERM, ENOENT) where this file refuses. `opened`:
+ * a descriptor of it, which stays open.
  */
-export function mapWords(path: string, offset: number, words: number): Mapping {
+export function mapWords(path: string, offset: number, words: number, opened?: number): Mapping {
   const { koffi, mmap, munmap, pageBytes } = loadCalls();
   const pageStart = Math.floor(offset / pageBytes) * pageBytes;
   const length = offset - pageStart + words * Int32Array.BYTES_PER_ELEMENT;
-  const fd = openSync(path, 'r');
+  const fd = opened ?? openSync(path, 'r');
   try {
     // Behind the end of a file lies nothing: to touch it would end the process.
     const stats = fstatSync(fd);
@@ -55,7 +56,7 @@ export function mapWords(path: string, offset: number, words: number): Mapping {
       close: () => void munmap(address, length),
     };
   } finally {
-    closeSync(fd);
+    if (opened === undefined) closeSync(fd);
   }
 }
 

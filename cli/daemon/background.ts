@@ -7,17 +7,19 @@ import { spawn } from 'node:child_process';
 import { closeSync, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import type { ProcessRights } from '../../tunnel/linux/process-rights.js';
 import { CliError } from '../errors.js';
 import { inWords } from '../trouble.js';
 import { NODE_FLAGS } from '../signals.js';
+import { HANDOVER_FD, type Handover, type OpenedDevices, writeHandover } from './handover.js';
 
 /** In the daemon's environment: the descriptor on which it says that it is ready, or why not. */
 export const READY_FD = 'WIREONCE_READY_FD';
 /** Descriptors that whoever starts us may have opened for us. */
-const INHERITED = ['WG_TUN_FD', 'WG_UAPI_FD'] as const;
+export const INHERITED = ['WG_TUN_FD', 'WG_UAPI_FD'] as const;
 const PIPE_FD = 3;
 
-const PROGRAM = fileURLToPath(new URL('../main.js', import.meta.url));
+export const PROGRAM = fileURLToPath(new URL('../main.js', import.meta.url));
 
 type Word = { readonly ready: true } | { readonly error: string; readonly hints: readonly string[] };
 
@@ -27,18 +29,25 @@ export interface BackgroundOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Whether it may go on writing to our output: logs. */
   readonly keepOutput: boolean;
+  readonly rights: ProcessRights;
+  readonly handover: Handover;
 }
 
 /** Starts the daemon and waits for its word. Throws `ERR_CLI_DAEMON` with its error. */
-export async function startInBackground({ args, env, keepOutput }: BackgroundOptions): Promise<void> {
+export async function startInBackground(options: BackgroundOptions): Promise<void> {
+  const { args, env, keepOutput, rights, handover } = options;
   const output = keepOutput ? 'inherit' : 'ignore';
   const stdio: ('ignore' | 'inherit' | 'pipe' | number)[] = ['ignore', output, output, 'pipe'];
   const passed: Record<string, string> = { [READY_FD]: String(PIPE_FD) };
+  const place = (fd: number) => stdio.push(fd) - 1;
   for (const name of INHERITED) {
     const fd = env[name];
     if (fd === undefined || fd === '') continue;
-    passed[name] = String(stdio.push(Number(fd)) - 1);
+    passed[name] = String(place(Number(fd)));
   }
+  const opened = Object.entries(handover.opened).map(([name, fd]) => [name, place(fd)]);
+  const handed = { ...handover, opened: Object.fromEntries(opened) as OpenedDevices };
+  passed[HANDOVER_FD] = String(place(writeHandover(rights, handed)));
   const child = spawn(process.execPath, [...NODE_FLAGS, PROGRAM, ...args], {
     stdio,
     env: { ...env, ...passed },

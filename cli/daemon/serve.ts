@@ -2,6 +2,7 @@
 // Promises: nothing is left behind, whichever step failed; what it logs to may go away.
 // Read on: ../daemon.ts (the command), options.ts, ../../tunnel/device-thread.ts.
 
+import { closeSync } from 'node:fs';
 import { ConfiguredEndpoints } from '../../tunnel/configured-endpoints.js';
 import { systemClock } from '../../tunnel/clock.js';
 import type { DaemonSettings } from '../../tunnel/daemon-config.js';
@@ -9,12 +10,13 @@ import { DeviceThread } from '../../tunnel/device-thread.js';
 import { openCrng } from '../../tunnel/open-crng.js';
 import { resolveEndpoints } from '../../tunnel/resolve.js';
 import { UapiServer, socketPath } from '../../tunnel/uapi/index.js';
-import { type SourceSelection, openVmGenId } from '../../vmgenid/index.js';
+import { type SourceSelection, type VmGenId, openVmGenId } from '../../vmgenid/index.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
 import { describeProtection } from '../protection.js';
 import { packageVersion } from '../version.js';
 import { requireAll } from '../vmgenid-sources.js';
+import type { Handover, OpenedDevices } from './handover.js';
 import { createLogger, type Logger } from './log.js';
 import {
   logCrngEvent,
@@ -24,7 +26,6 @@ import {
   SilenceLog,
   TransportErrorLog,
 } from './log-events.js';
-import type { DaemonOptions } from './options.js';
 
 /**
  * Calls `onReady` when the socket stands, and resolves with the exit status when it has ended. Throws what cannot be
@@ -33,7 +34,7 @@ import type { DaemonOptions } from './options.js';
 export async function serve(
   io: CliIo,
   requestedName: string,
-  options: DaemonOptions,
+  { options, opened }: Handover,
   onReady: () => void,
 ): Promise<number> {
   const logger = createLogger({ interface: requestedName, stream: io.stderr, env: io.env });
@@ -41,7 +42,7 @@ export async function serve(
   const closers: Closers = [];
   try {
     const stop = new AbortController();
-    const thread = await start(io, requestedName, options, logger, closers, () => stop.abort());
+    const thread = await start(io, requestedName, { options, opened }, logger, closers, () => stop.abort());
     // A terminal that was closed must not end a tunnel.
     io.outliveTerminal();
     io.stderr.removeAllListeners('error');
@@ -81,14 +82,15 @@ async function untilEnd(
 async function start(
   io: CliIo,
   requestedName: string,
-  { settings, peers }: DaemonOptions,
+  { options: { settings, peers }, opened: devices }: Handover,
   logger: Logger,
   closers: Closers,
   onSocketRemoved: () => void,
 ): Promise<DeviceThread> {
   const silence = new SilenceLog(logger);
   const troubles = new TransportErrorLog(logger, systemClock.now);
-  const selection = sourcesOf(settings);
+  const { memory, kmsg, kmsgOfThread } = devices;
+  const selection = { ...sourcesOf(settings), opened: { memory, kmsg } };
   const vmgenid = await openVmGenId({
     ...selection,
     // By the device's thread.
@@ -110,6 +112,7 @@ async function start(
     tun: tunFd === undefined ? { name: requestedName } : { fd: tunFd },
     vmgenid,
     sources: selection,
+    kernelLogFd: kmsgOfThread,
     crng: opened.crng,
     version: packageVersion(),
     ...(forkPolicy && { forkPolicy }),
@@ -128,6 +131,7 @@ async function start(
     onTrouble: error => troubles.log(error),
   });
   closers.push(() => thread.close());
+  closeUnused(devices, vmgenid);
   const endpoints = new ConfiguredEndpoints(thread, {
     peers,
     resolve: resolveEndpoints,
@@ -171,6 +175,12 @@ async function start(
     `wireonce ${packageVersion()} serves ${thread.name}; protection against forks: ${describeProtection(protection, sources)}`,
   );
   return thread;
+}
+
+/** The page is mapped by now, in both threads; the log is theirs, if it is a source. */
+function closeUnused({ memory, kmsg, kmsgOfThread }: OpenedDevices, { sources }: VmGenId): void {
+  const hasLog = sources.some(({ name }) => name.startsWith('kmsg'));
+  for (const fd of hasLog ? [memory] : [memory, kmsg, kmsgOfThread]) if (fd !== undefined) closeSync(fd);
 }
 
 function sourcesOf(settings: DaemonSettings): SourceSelection {

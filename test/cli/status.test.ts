@@ -127,6 +127,7 @@ details of wg0:
   dropped in transport:     0
   dropped at the interface: 0
   nonce headroom:           over 2^63 messages
+  may do:                   CAP_NET_ADMIN, and no more ever
   primitives:               sodium
   offloads:                 UDP_GRO, TSO4
 `);

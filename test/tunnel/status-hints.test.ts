@@ -6,6 +6,16 @@ import { deviceStatus, keyText, noDrops, peerStatus } from './status.js';
 describe('hintsFor', () => {
   const hints = (change: Partial<DeviceStatus>) => hintsFor(deviceStatus(change)).join('\n');
 
+  test('what the daemon may do beyond its needs is named, and what it needs is not', () => {
+    const may = (...capabilities: string[]) => hints({ privileges: { capabilities, noNewPrivileges: true } });
+    const needed = ['CAP_NET_ADMIN', 'CAP_NET_BIND_SERVICE', 'CAP_IPC_LOCK'];
+    expect(may(...needed)).not.toMatch(/CAP_/);
+    expect(may(...needed, 'CAP_SYS_RAWIO', 'CAP_SYSLOG')).toContain('needs: CAP_SYS_RAWIO, CAP_SYSLOG');
+    expect(may(...needed, 'CAP_DAC_READ_SEARCH')).toMatch(/CAP_DAC_READ_SEARCH is kept/);
+    expect(hints({ privileges: { capabilities: [], noNewPrivileges: false } })).toContain('no_new_privs');
+    expect(hints({ privileges: null })).not.toContain('no_new_privs');
+  });
+
   test('has nothing to say of a device at rest with an immediate source', () => {
     expect(hints({})).toBe('');
   });

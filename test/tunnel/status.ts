@@ -41,6 +41,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     protection: 'immediate',
     clockBehindMs: 0,
     keyMemory: { bytes: 4_096, lockedBytes: 4_096, refused: null },
+    privileges: { capabilities: ['CAP_NET_ADMIN'], noNewPrivileges: true },
     sources: [{ name: 'acpi', timing: 'immediate', uniqueness: 'unique', readable: true }],
     forkPolicy: 'wipe',
     strict: false,

@@ -1,6 +1,6 @@
 // The ACPI source, on a folder of tables and a file in the place of physical memory: mapped as the real one is.
 
-import { rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { VmGenId } from '../../vmgenid/driver.js';
@@ -68,6 +68,23 @@ describe('the ACPI source', () => {
     // Tables and memory by their names are gone; the page stays mapped.
     rmSync(qemu.folder, { recursive: true });
     expect(read(it)).toEqual(words(1));
+  });
+
+  it('reads by a descriptor that was opened while there was the right to, once, and leaves it open', () => {
+    const { tables, memory } = machine(() => AcpiMachine.qemu(id(1)));
+    const memoryFd = openSync(memory, 'r');
+    try {
+      // By this name it cannot be opened: what is read comes by the descriptor.
+      const it = new AcpiSource({ tables, memory: `${memory}-closed`, memoryFd });
+      open.push(it);
+      expect(read(it)).toEqual(words(1));
+      expect(fstatSync(memoryFd).isFile()).toBe(true);
+      it.close();
+      // By then the number may be another file's.
+      expect(() => read(it)).toThrow(`${memory}-closed is not there`);
+    } finally {
+      closeSync(memoryFd);
+    }
   });
 
   it('a program that never asks is told too', async () => {

@@ -1,6 +1,15 @@
 // Which sources a machine offers, and the driver that is made of them.
 
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -182,6 +191,30 @@ describe('openVmGenId', () => {
       expect(vm.epoch).toBe(2);
     } finally {
       vi.useRealTimers();
+    }
+  });
+
+  it('a log and a page are read by the descriptors that it is given, and are not opened', async () => {
+    const machine = AcpiMachine.qemu(new Uint8Array(16).fill(1));
+    const { tables, memory } = machine;
+    const log = join(folder, 'kmsg');
+    writeFileSync(log, '');
+    const opened = { memory: openSync(memory, 'r'), kmsg: openSync(log, 'r') };
+    try {
+      const closed = { acpi: { tables, memory: '/nowhere/mem' }, kmsg: '/nowhere/kmsg' };
+      const found = detectSources({ ...closed, opened }, join(folder, 'empty'));
+      expect(found.filter(({ available }) => available).map(({ kind }) => kind)).toEqual(['acpi', 'kmsg']);
+      const vm = await open({ ...closed, vmclock: false, opened });
+      expect(vm.sources.every(({ readable }) => readable)).toBe(true);
+      writeFileSync(log, '5,1,1,-;random: crng reseeded due to virtual machine fork\n');
+      expect(vm.poll()).toBe(2);
+      // Without them: control.
+      expect(detectSources(closed).some(({ available, kind }) => available && kind !== 'vmclock')).toBe(
+        false,
+      );
+    } finally {
+      closeSync(opened.memory);
+      machine.remove();
     }
   });
 

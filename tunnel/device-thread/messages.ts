@@ -23,8 +23,8 @@ export interface WorkerSettings {
   /** What the main thread says of the machine, and the immediate sources that the worker opens for itself. */
   readonly protection: Protection;
   readonly sources: SourceSelection;
-  /** Path of the kernel's log, if the main thread listens to it: it is told when a fork may stand there. */
-  readonly kernelLog: string | undefined;
+  /** Path or descriptor of the kernel's log, if the main thread listens to it: it is told when a fork may stand there. */
+  readonly kernelLog: string | number | undefined;
   readonly forkPolicy: ForkPolicy;
   readonly strict: boolean;
   readonly holdBackMs: number;

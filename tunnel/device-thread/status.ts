@@ -4,6 +4,7 @@
 import type { ForkPolicy } from '../../sessions/events.js';
 import type { VmGenId } from '../../vmgenid/driver.js';
 import { encodeKey } from '../keys.js';
+import type { Privileges } from '../linux/capabilities.js';
 import type { LoopReport, PeerReport } from '../linux/device-loop.js';
 import { type DeviceStatus, MAX_MOVES, type PeerStatus, type TripwireStatus } from '../status.js';
 import { hintsFor } from '../status-hints.js';
@@ -72,6 +73,7 @@ export interface StatusParts {
   readonly forkPolicy: ForkPolicy;
   readonly strict: boolean;
   readonly holdBackMs: number;
+  readonly privileges: Privileges | null;
   /** Where WebSocket peers may connect, and what their connections dropped. */
   readonly webSockets: readonly string[];
   readonly relayCounters: readonly Readonly<TransportCounters>[];
@@ -103,6 +105,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     protection: report.protection,
     clockBehindMs: report.clockBehindMs,
     keyMemory: report.keyMemory,
+    privileges: parts.privileges,
     sources: vmgenid.sources,
     forkPolicy: parts.forkPolicy,
     strict: parts.strict,

@@ -24,12 +24,12 @@ export class KernelLog {
     this.fd = fd;
   }
 
-  /** At its end. */
-  static open(libc: Libc, path: string): KernelLog {
-    const fd = libc.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    const log = new KernelLog(libc, Math.max(fd, -1));
-    if (fd >= 0) log.#read(MAX_OLD_RECORDS);
-    return log;
+  /** At its end. By its path, or a descriptor that does not wait, ours from here on. */
+  static open(libc: Libc, log: string | number): KernelLog {
+    const fd = typeof log === 'number' ? log : libc.open(log, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    const opened = new KernelLog(libc, Math.max(fd, -1));
+    if (fd >= 0) opened.#read(MAX_OLD_RECORDS);
+    return opened;
   }
 
   /** Call when `fd` is readable. Whether a line among the new ones may be about a fork, or one was lost. */

@@ -213,12 +213,21 @@ export class LinuxTun implements TunDevice {
     if (this.vnetHeaderBytes > 0) this.#setOffloads(offloads);
     try {
       if (mtu !== undefined) this.setMtu(mtu);
-      if (queueLength !== undefined) this.#atHome('SIOCSIFTXQLEN', SIOCSIFTXQLEN, queueLength);
+      if (queueLength !== undefined) this.#setQueueLength(queueLength);
     } catch (error) {
       this.#libc.close(this.#socket);
       throw error;
     }
     return this;
+  }
+
+  // For this alone the kernel asks for rights outside of a user namespace, as a rootless container has one of its own.
+  #setQueueLength(packets: number): void {
+    try {
+      this.#atHome('SIOCSIFTXQLEN', SIOCSIFTXQLEN, packets);
+    } catch (error) {
+      if ((error as TunnelError).errno !== 'EPERM') throw error;
+    }
   }
 
   #setOffloads(wanted: boolean): void {

@@ -16,12 +16,14 @@ export interface AcpiSourceOptions {
   readonly tables?: string;
   /** Physical memory as a file. Default `/dev/mem`. */
   readonly memory?: string;
+  /** A descriptor of it, for who may not open it any more: used at the first reading alone, and not closed here. */
+  readonly memoryFd?: number | undefined;
   /** Milliseconds between looks at the page, for programs that send nothing and still want to know. Default 100; 0 is never. */
   readonly pollMs?: number;
 }
 
 const TABLES = '/sys/firmware/acpi/tables';
-const MEMORY = '/dev/mem';
+export const ACPI_MEMORY = '/dev/mem';
 /** Says `none`, or how far the kernel is locked down against its own administrator. */
 const LOCKDOWN = '/sys/kernel/security/lockdown';
 /** Tables with code, also those that were loaded later. */
@@ -38,13 +40,15 @@ export class AcpiSource implements GenerationSource {
   readonly uniqueness = 'unique';
   readonly #tables: string;
   readonly #memory: string;
+  #memoryFd: number | undefined;
   readonly #pollMs: number;
   #mapping: Mapping | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: AcpiSourceOptions = {}) {
     this.#tables = options.tables ?? TABLES;
-    this.#memory = options.memory ?? MEMORY;
+    this.#memory = options.memory ?? ACPI_MEMORY;
+    this.#memoryFd = options.memoryFd;
     this.#pollMs = options.pollMs ?? 100;
     this.name = this.#tables === TABLES ? 'acpi' : `acpi:${this.#tables}`;
   }
@@ -52,7 +56,7 @@ export class AcpiSource implements GenerationSource {
   // Four loads of 32 bits: wider ones would allocate. The engine may keep what it loaded plainly; an atomic load it must
   // make. The hypervisor writes while no processor of the machine runs, so that four of them are never torn.
   read(into: Uint32Array): void {
-    const { words } = this.#mapping ?? this.#open();
+    const { words } = this.#mapping ?? this.#firstOpened();
     into[0] = Atomics.load(words, 0);
     into[1] = Atomics.load(words, 1);
     into[2] = Atomics.load(words, 2);
@@ -67,6 +71,15 @@ export class AcpiSource implements GenerationSource {
     clearInterval(this.#timer);
     this.#mapping?.close();
     this.#mapping = undefined;
+  }
+
+  // Whether it works or not: the next time the number may be another's.
+  #firstOpened(): Mapping {
+    try {
+      return this.#open();
+    } finally {
+      this.#memoryFd = undefined;
+    }
   }
 
   #open(): Mapping {
@@ -116,7 +129,7 @@ export class AcpiSource implements GenerationSource {
 
   #map(address: number, words: number): Mapping {
     try {
-      return mapWords(this.#memory, address, words);
+      return mapWords(this.#memory, address, words, this.#memoryFd);
     } catch (error) {
       if (error instanceof VmGenIdError) throw error;
       throw unavailable(this.#refusal(error as NodeJS.ErrnoException), error);

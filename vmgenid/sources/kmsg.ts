@@ -9,6 +9,8 @@ import type { GenerationSource, SourceListener } from '../source.js';
 export interface KmsgSourceOptions {
   /** Default `/dev/kmsg`. */
   readonly path?: string;
+  /** A descriptor of it, for who may not open it any more: opened without waiting, and the source's from here on. */
+  readonly fd?: number | undefined;
   /** Milliseconds between looks at the log. Default 10: the line itself comes 2 to 200 ms after the change. 0 is never. */
   readonly pollMs?: number;
   /**
@@ -44,6 +46,7 @@ export class KmsgSource implements GenerationSource {
   constructor(options: KmsgSourceOptions = {}) {
     this.path = options.path ?? KMSG_PATH;
     this.name = this.path === KMSG_PATH ? 'kmsg' : `kmsg:${this.path}`;
+    this.#fd = options.fd;
     this.#pollMs = options.pollMs ?? 10;
     this.#readRecord = options.readRecord ?? (() => this.#readDevice());
   }

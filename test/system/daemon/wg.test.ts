@@ -32,7 +32,7 @@ function daemonsOf(name: string): number {
         return '';
       }
     });
-  return commandLines.filter(line => line.endsWith(`--foreground\0${name}\0`)).length;
+  return commandLines.filter(line => line.endsWith(`--foreground\0--\0${name}\0`)).length;
 }
 
 const newKey = async () => (await run('wg', ['genkey'])).trim();

@@ -3,6 +3,8 @@
 import { execFile } from 'node:child_process';
 
 const COMMAND_TIMEOUT_MS = 30_000;
+/** For what comes in no time where nothing else runs; that is not every machine. */
+const PATIENCE_MS = 60_000;
 const POLL_MS = 5;
 /** A hundred thousand address ranges are a few. */
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
@@ -32,7 +34,7 @@ export function sleep(ms: number): Promise<void> {
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
-  timeoutMs = 10_000,
+  timeoutMs = PATIENCE_MS,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

@@ -69,6 +69,7 @@ const parts = {
   forkPolicy: 'wipe' as const,
   strict: true,
   holdBackMs: 0,
+  privileges: null,
   webSockets: [],
 };
 
