@@ -10,7 +10,6 @@ import { openCrng } from '../tunnel/open-crng.js';
 import { VmGenId } from '../vmgenid/driver.js';
 import { CliError } from './errors.js';
 import { type CliIo, type Finish, printLine, readStdin } from './io.js';
-import { readableInput } from './readable-secret.js';
 import { printWarning } from './trouble.js';
 
 const KEY_CHARACTERS = 44;
@@ -58,6 +57,7 @@ export async function pubkey(io: CliIo): Promise<number> {
   if (/[^\0\t-\r ]/.test(text.slice(KEY_CHARACTERS))) {
     throw new CliError('ERR_CLI_INPUT', 'Trailing characters found after key');
   }
+  const { readableInput } = await import('./readable-secret.js');
   const exposed = readableInput(io.stdin, 'a private key');
   if (exposed) printWarning(io, exposed);
   let privateKey: Uint8Array;

@@ -3,6 +3,7 @@
 import type { Suite } from '../../protocol/suite.js';
 import type { Effort } from '../measure.js';
 import type { Row } from '../row.js';
+import { commandsSection } from './commands.js';
 import { crngSection } from './crng.js';
 import { floodSection } from './flood.js';
 import { handshakeSection } from './handshakes.js';
@@ -29,6 +30,7 @@ export interface Section {
 }
 
 export const SECTIONS: Readonly<Record<string, Section>> = {
+  commands: { suites: 'fastest', run: async ({ effort }) => commandsSection(effort) },
   transport: {
     suites: 'each',
     run: ({ suite, effort, isFastest }) => transportSection(suite, effort, isFastest),

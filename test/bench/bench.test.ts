@@ -1,9 +1,13 @@
 // The bench in its smallest form: it runs to its end, and its report has the shape that readers of the JSON rely on.
 // Nothing here says how fast anything is.
 
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type Effort, measure } from '../../bench/measure.js';
 import { type Report, type Row, ratioRow, spread } from '../../bench/row.js';
+import { commandsSection } from '../../bench/sections/commands.js';
 import { crngSection } from '../../bench/sections/crng.js';
 import { floodSection } from '../../bench/sections/flood.js';
 import { handshakeSection } from '../../bench/sections/handshakes.js';
@@ -35,6 +39,21 @@ function expectShape(rows: readonly Row[], section: string): void {
     expect(JSON.parse(JSON.stringify(row))).toEqual(row);
   }
 }
+
+test('commands are measured beside a Node that does nothing, and one that fails is no figure', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
+  try {
+    const program = join(folder, 'program.mjs');
+    writeFileSync(program, '');
+    const rows = commandsSection(TINY, program);
+    expectShape(rows, 'commands');
+    expect(rows.filter(row => row.goal)).toHaveLength(3);
+    writeFileSync(program, 'process.exit(1)');
+    expect(() => commandsSection(TINY, program)).toThrow('ended with 1');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
 
 describe.each(suites)('with suite $name', suite => {
   test('sending and receiving are measured beside the suite, at three sizes, with a goal at one', async () => {
