@@ -64,6 +64,8 @@ export interface DaemonConfig {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export type SettingsDraft = Mutable<DaemonSettings>;
 interface PeerDraft {
+  /** Of the section, for messages. */
+  readonly line: number;
   publicKey?: Uint8Array;
   endpoint?: ConfigEndpoint;
 }
@@ -85,9 +87,9 @@ export const SETTINGS = fields<SettingsDraft>(
   { name: 'Tripwire', read: (value, to) => (to.tripwire = readBoolean(value)) },
   { name: 'Offloads', read: (value, to) => (to.offloads = readBoolean(value)) },
   { name: 'Suite', read: (value, to) => (to.suite = readWord(value, SUITE_NAMES)) },
-  { name: 'Hook', read: (value, to) => (to.hook = readHook(value)) },
-  { name: 'HookToken', read: (value, to) => (to.hookToken = value) },
-  { name: 'GenerationFile', read: (value, to) => (to.generationFile = readPath(value)) },
+  { name: 'Hook', verbatim: true, read: (value, to) => (to.hook = readHook(value)) },
+  { name: 'HookToken', verbatim: true, read: (value, to) => (to.hookToken = value) },
+  { name: 'GenerationFile', verbatim: true, read: (value, to) => (to.generationFile = readPath(value)) },
   {
     name: 'GenerationFileTiming',
     read: (value, to) => (to.generationFileTiming = readWord(value, ['delayed', 'immediate'])),
@@ -97,8 +99,16 @@ export const SETTINGS = fields<SettingsDraft>(
     read: (value, to) => (to.generationFileFormat = readWord(value, ['id', 'counter32'])),
   },
   { name: 'Acpi', read: (value, to) => (to.acpi = readWord(value, ['on', 'off']) === 'on') },
-  { name: 'Vmclock', read: (value, to) => (to.vmclock = value === 'off' ? false : readPath(value)) },
-  { name: 'Kmsg', read: (value, to) => (to.kmsg = value === 'off' ? false : readPath(value)) },
+  {
+    name: 'Vmclock',
+    verbatim: true,
+    read: (value, to) => (to.vmclock = value === 'off' ? false : readPath(value)),
+  },
+  {
+    name: 'Kmsg',
+    verbatim: true,
+    read: (value, to) => (to.kmsg = value === 'off' ? false : readPath(value)),
+  },
   { name: 'Metrics', read: (value, to) => (to.metrics = readMetrics(value)) },
   { name: 'MetricsHost', read: (value, to) => (to.metricsHost = list(value).map(readName)) },
   { name: 'ListenWebSocket', read: (value, to) => (to.listenWebSocket = readListen(value)) },
@@ -126,7 +136,7 @@ const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
   interface: SETTINGS,
   peer: fields(...PEER_FIELDS),
   newInterface: () => ({}),
-  newPeer: () => ({}),
+  newPeer: line => ({ line }),
   elsewhere: new Map([
     ...OF_WG.map(
       name => [name.toLowerCase(), 'is set by wg: it belongs in the file of wg or wg-quick'] as const,
@@ -138,17 +148,10 @@ const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
 /** Throws `ERR_CONFIG` with `file`, `line` and `field` for the first mistake. An empty file is good. */
 export function parseDaemonConfig(text: string, file?: string): DaemonConfig {
   const { own, peers, fail } = readSections(text, file, DIALECT);
-  for (const { draft, line } of peers) {
-    if (draft.publicKey && !draft.endpoint) fail(line, 'Endpoint', 'is missing from this [Peer]');
-  }
-  return {
-    settings: own?.draft ?? {},
-    peers: finishPeers(peers, fail).map(({ publicKey, endpoint }) => ({
-      publicKey,
-      // It was asked for above.
-      endpoint: endpoint as ConfigEndpoint,
-    })),
-  };
+  const entries = finishPeers(peers, fail).map(({ publicKey, endpoint, line }) =>
+    endpoint ? { publicKey, endpoint } : fail(line, 'Endpoint', 'is missing from this [Peer]'),
+  );
+  return { settings: own?.draft ?? {}, peers: entries };
 }
 
 function readWord<W extends string>(value: string, words: readonly W[]): W {

@@ -12,15 +12,21 @@ export interface ParsedIp {
   readonly zone: string;
 }
 
-// The library reads this deprecated form (RFC 4291 section 2.5.5.1) as an IPv4-mapped address, which it is not.
-const IPV4_COMPATIBLE = /^::\d+\.\d+\.\d+\.\d+$/;
+// The library reads `::1.2.3.4` (RFC 4291 section 2.5.5.1) as an IPv4-mapped address, which it is not.
+const DOTTED_TAIL = /(\d+)\.(\d+)\.(\d+)\.(\d+)$/;
 
 /** The bytes behind an address in text, or `undefined` when it is none. */
 export function parseIp(text: string): ParsedIp | undefined {
-  if (isIP(text) === 0 || IPV4_COMPATIBLE.test(text)) return undefined;
-  const parsed = ipaddr.parse(text);
-  const zone = parsed.kind() === 'ipv6' ? ((parsed as ipaddr.IPv6).zoneId ?? '') : '';
-  return { ip: Uint8Array.from(parsed.toByteArray()), zone };
+  const version = isIP(text);
+  if (version === 0) return undefined;
+  const [address, zone = ''] = text.split('%');
+  const plain = version === 4 ? address : address.replace(DOTTED_TAIL, inGroups);
+  return { ip: Uint8Array.from(ipaddr.parse(plain).toByteArray()), zone };
+}
+
+function inGroups(_: string, ...bytes: string[]): string {
+  const [a, b, c, d] = bytes.map(Number);
+  return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
 }
 
 /** The text of an address of 4 or 16 bytes, without brackets. */

@@ -15,6 +15,8 @@ describe('UdpEndpoint', () => {
     ['[2001:DB8:0:0::1]:1', '2001:db8::1', 1],
     ['[fe80::1%eth0]:65535', 'fe80::1%eth0', 65535],
     ['[::ffff:192.0.2.1]:7', '192.0.2.1', 7],
+    ['[::1.2.3.4]:80', '::102:304', 80],
+    ['[64:ff9b::192.0.2.1%eth1.2.3.4]:7', '64:ff9b::c000:201%eth1.2.3.4', 7],
   ])('reads %s', (text, address, port) => {
     const endpoint = UdpEndpoint.parse(text);
     expect([endpoint.address, endpoint.port]).toEqual([address, port]);
@@ -36,7 +38,6 @@ describe('UdpEndpoint', () => {
     '2001:db8::1:80',
     '[2001:db8::1]',
     '[2001:db8::1%]:80',
-    '[::1.2.3.4]:80',
     'example.com:80',
     '[::1]:80\n',
   ])('refuses %j', text => {

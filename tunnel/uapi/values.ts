@@ -14,8 +14,6 @@ const DECIMAL = /^\d+$/;
 /** Go refuses leading zeros here, though not in other numbers. */
 const PREFIX_LENGTH = /^(0|[1-9]\d{0,2})$/;
 const IPV4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/;
-/** `inet_ntop`, and so `wg`, writes the addresses of ::/96 like this; netip reads them (RFC 4291 section 2.5.5.1). */
-const IPV4_COMPATIBLE = /^::(\d+\.\d+\.\d+\.\d+)$/;
 // A zone is an interface's name, which may hold anything but blanks and slashes, or its number.
 const ENDPOINT = /^(?:\[([^\]%]+)(?:%([!-.0-\\^-~]{1,15}))?\]|([\d.]+)):(\d{1,5})$/;
 /** A numeric address and port: all that `wg` can read in an answer. */
@@ -101,11 +99,6 @@ export function readPrefix(name: string, value: string): UapiAllowedIp {
 function readAddress(text: string): Uint8Array | undefined {
   const v4 = readIpv4(text);
   if (v4) return v4;
-  const compatible = IPV4_COMPATIBLE.exec(text);
-  if (compatible) {
-    const tail = readIpv4(compatible[1]);
-    return tail && Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ...tail);
-  }
   return text.includes(':') && !text.includes('%') ? parseIp(text)?.ip : undefined;
 }
 
