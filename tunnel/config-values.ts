@@ -50,6 +50,11 @@ export function quote(value: string): string {
   return `'${value.length > 60 ? `${value.slice(0, 60)}...` : value}'`;
 }
 
+/** Lists of `wg-quick` are parted by commas, by blanks, or by both; empty words are none. */
+export function words(value: string): string[] {
+  return value.split(/[, \t\n]+/).filter(word => word !== '');
+}
+
 /** 32 bytes. Zeros, which stand for no key where one may be absent, are the caller's to judge. */
 export const readKey = decodeKey;
 
@@ -185,7 +190,7 @@ function readHost(text: string): string {
 }
 
 // A name that ends in a number is a mistyped IPv4 address (WHATWG URL standard, "ends in a number").
-function isHostName(value: string): boolean {
+export function isHostName(value: string): boolean {
   return HOST_NAME.test(value) && !/(^|\.)(\d+|0x[0-9a-f]*)\.?$/i.test(value);
 }
 

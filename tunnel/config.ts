@@ -19,6 +19,7 @@ import {
   readOwnAddress,
   readPort,
   readRange,
+  words,
 } from './config-values.js';
 import { parseWebSocketUrl } from './endpoint.js';
 import { TunnelError } from './errors.js';
@@ -261,11 +262,6 @@ function readPrivateKey(value: string): Uint8Array {
 /** A key of `wg-quick`, which may be there without saying anything. */
 function ofWgQuick(name: string, read: (value: string, draft: InterfaceDraft) => void) {
   return { name, verbatim: true, mayBeEmpty: true, read };
-}
-
-/** Lists of `wg-quick` are parted by commas, by blanks, or by both; empty words are none. */
-function words(value: string): string[] {
-  return value.split(/[, \t\n]+/).filter(word => word !== '');
 }
 
 function addCommand(commands: string[], command: string): void {

@@ -12,13 +12,13 @@ import {
   type ConfigEndpoint,
   type ConfigListen,
   isHostName,
-  list,
   quote,
   readBoolean,
   readEndpoint,
   readKey,
   readListen,
   readNumber,
+  words,
 } from './config-values.js';
 import { parseMetricsAddress } from './metrics-address.js';
 
@@ -110,7 +110,7 @@ export const SETTINGS = fields<SettingsDraft>(
     read: (value, to) => (to.kmsg = value === 'off' ? false : readPath(value)),
   },
   { name: 'Metrics', read: (value, to) => (to.metrics = readMetrics(value)) },
-  { name: 'MetricsHost', read: (value, to) => (to.metricsHost = list(value).map(readName)) },
+  { name: 'MetricsHost', verbatim: true, read: (value, to) => (to.metricsHost = words(value).map(readName)) },
   { name: 'ListenWebSocket', read: (value, to) => (to.listenWebSocket = readListen(value)) },
 );
 
