@@ -20,13 +20,3 @@ export function copySecret(secret: Uint8Array): Uint8Array<ArrayBuffer> {
   copy.set(secret);
   return copy;
 }
-
-/** Lends `length` zeros to `use`, and erases them when it returns or throws. */
-export function withSecret<T>(length: number, use: (secret: Uint8Array<ArrayBuffer>) => T): T {
-  const secret = secretBytes(length);
-  try {
-    return use(secret);
-  } finally {
-    secret.fill(0);
-  }
-}

@@ -226,7 +226,10 @@ export class Device {
       return;
     this.wipe();
     context.held = false;
-    for (const peer of context.peers.values()) peer.usable = false;
+    for (const peer of context.peers.values()) {
+      peer.usable = false;
+      peer.staticShared.fill(0);
+    }
     this.#forgetIdentity();
     if (!privateKey || privateKey.every(byte => byte === 0)) return;
 

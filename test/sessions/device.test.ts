@@ -537,6 +537,19 @@ describe('key memory', () => {
     expect(pair.a.device.removePeer(pair.b.publicKey)).toBe(false);
   });
 
+  it('holds nothing of an identity that was replaced', () => {
+    const presharedKey = new Uint8Array(32).fill(5);
+    const { pair, blocks } = sessionBlocks(
+      () => new Pair({ a: { peer: { presharedKey } }, b: { peer: { presharedKey } } }),
+    );
+    pair.connect();
+    const peer = blocks.find(block => block.length === 64 && block[0] === 5) as Uint8Array;
+    const staticShared = peer.subarray(32);
+    expect(isZero(staticShared)).toBe(false);
+    pair.a.device.setPrivateKey(new Uint8Array(32).fill(7));
+    expect(isZero(staticShared)).toBe(true);
+  });
+
   it('is all zero after close', () => {
     const { pair, blocks } = sessionBlocks(() => new Pair());
     pair.connect();

@@ -16,7 +16,7 @@ export function countInMemory(needle: Uint8Array): number {
   const memory = openSync('/proc/self/mem', 'r');
   let count = 0;
   try {
-    for (const [from, to] of writableRegions()) {
+    for (const [from, to] of writableRegions('self')) {
       // Chunks overlap, so that nothing hides on an edge.
       for (let start = from; start < to; start += BigInt(CHUNK_BYTES - needle.length + 1)) {
         const length = Number(to - start < BigInt(CHUNK_BYTES) ? to - start : BigInt(CHUNK_BYTES));
@@ -35,8 +35,9 @@ export function countInMemory(needle: Uint8Array): number {
   return count;
 }
 
-function writableRegions(): [bigint, bigint][] {
-  const lines = readFileSync('/proc/self/maps', 'latin1').trim().split('\n');
+/** From and to of each. */
+export function writableRegions(pid: number | 'self'): [bigint, bigint][] {
+  const lines = readFileSync(`/proc/${pid}/maps`, 'latin1').trim().split('\n');
   return lines
     .filter(line => line.split(' ')[1].startsWith('rw'))
     .map(line => {
@@ -45,8 +46,8 @@ function writableRegions(): [bigint, bigint][] {
     });
 }
 
-// Some regions are mapped and have nothing behind them.
-function readOrNothing(memory: number, chunk: Buffer, length: number, position: bigint): number {
+/** Bytes read: none where a region is mapped and has nothing behind it. */
+export function readOrNothing(memory: number, chunk: Buffer, length: number, position: bigint): number {
   try {
     return readSync(memory, chunk, 0, length, position as unknown as number);
   } catch {

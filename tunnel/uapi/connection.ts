@@ -8,6 +8,7 @@ import { constants } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DeviceStatus } from '../status.js';
 import { formatErrno, formatState, formatStatus } from './format.js';
+import { readIntoOwnMemory } from './own-memory-socket.js';
 import { type UapiLimits, type UapiRequest, UapiRequestParser, wipeKeys } from './parse.js';
 import { ERRNO, type UapiChanges, UapiError, type UapiState } from './types.js';
 
@@ -45,12 +46,13 @@ export class UapiConnection {
   /** We have closed ours: what still comes is thrown away. */
   #leaving = false;
 
-  constructor(socket: Socket, owner: UapiConnectionOwner, options: UapiConnectionOptions) {
+  /** `accepted`: as `readIntoOwnMemory` wants it. */
+  constructor(accepted: Socket, owner: UapiConnectionOwner, options: UapiConnectionOptions) {
+    const socket = readIntoOwnMemory(accepted, bytes => this.#receive(bytes));
     this.#socket = socket;
     this.#owner = owner;
     this.#timeoutMs = options.timeoutMs;
     this.#parser = new UapiRequestParser(options);
-    socket.on('data', chunk => this.#receive(chunk));
     socket.on('end', () => {
       this.#ended = true;
       void this.#work();
@@ -73,9 +75,8 @@ export class UapiConnection {
     this.#socket.destroy();
   }
 
-  #receive(chunk: Buffer): void {
-    if (!this.#leaving) this.#parser.push(chunk);
-    chunk.fill(0);
+  #receive(bytes: Uint8Array): void {
+    if (!this.#leaving) this.#parser.push(bytes);
     void this.#work();
   }
 

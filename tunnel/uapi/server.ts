@@ -47,7 +47,9 @@ export class UapiServer {
     this.#backend = backend;
     this.#options = options;
     // A client may close its half and still wait for its answer, as `nc -N` does.
-    this.#server = createServer({ allowHalfOpen: true }, socket => this.#accept(socket));
+    this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, socket =>
+      this.#accept(socket),
+    );
     const { status } = backend;
     this.#owner = {
       get: () => this.#inTurn<UapiState>(() => this.#backend.get()),

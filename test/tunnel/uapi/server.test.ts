@@ -111,6 +111,30 @@ errno=0
 `);
   });
 
+  test('the keys of a state are erased when it was sent, and when its reader has gone', async () => {
+    const given: Uint8Array[] = [];
+    backend.set(manyRanges(50_000));
+    backend.privateKey = key(8);
+    for (const peer of backend.peers.values()) (peer as { presharedKey: Uint8Array }).presharedKey = key(9);
+    const get = backend.get.bind(backend);
+    backend.get = () => {
+      const state = get();
+      given.push(state.privateKey as Uint8Array, ...state.peers.map(({ presharedKey }) => presharedKey));
+      return state;
+    };
+    const isErased = () => given.every(bytes => bytes.every(byte => byte === 0));
+    await start();
+    expect(await ask('get=1\n\n')).toContain(`preshared_key=${'09'.repeat(32)}`);
+    expect(given.length).toBeGreaterThanOrEqual(2);
+    expect(isErased()).toBe(true);
+    given.length = 0;
+    const raw = new Raw().send('get=1\n\n');
+    await raw.until(({ received }) => received.length > 0);
+    raw.socket.destroy();
+    await eventually(isErased);
+    expect(given.length).toBeGreaterThanOrEqual(2);
+  });
+
   test('a set that is wrong anywhere changes nothing; without the wrong line it would have (control)', async () => {
     await start();
     const good = `set=1\nlisten_port=7\nreplace_peers=true\npublic_key=${PEER}\nallowed_ip=10.0.0.0/8\n`;

@@ -22,6 +22,8 @@ export interface MachineOptions {
   /** For the daemon, in the foreground. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Another build of ours than `PROGRAM`. */
+  readonly program?: string;
 }
 
 let count = 0;
@@ -88,10 +90,10 @@ export class Machine {
   /** Starts the daemon, again after `end`, with the key and nothing else. */
   async launch(): Promise<void> {
     const { name, namespace, kind } = this;
-    const { flags = [], env = {} } = this.#options;
+    const { flags = [], env = {}, program: built = PROGRAM } = this.#options;
     const program =
       kind === 'wireonce'
-        ? [process.execPath, PROGRAM, '--foreground', ...flags, name]
+        ? [process.execPath, built, '--foreground', ...flags, name]
         : ['wireguard-go', '--foreground', name];
     const log = openSync(join(this.#folder, 'log'), 'a');
     const daemon = spawn('ip', ['netns', 'exec', namespace, 'setpriv', '--pdeathsig', 'TERM', ...program], {

@@ -1,0 +1,173 @@
+// Where keys pass by, memory comes from native/secret-bytes.ts. All other memory that is made there is listed here, with
+// what lies in it: whoever adds a line says that it is no secret.
+// Read on: native/secret-bytes.ts (why); test/system/daemon/secrets.test.ts (what a running daemon's memory holds).
+
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Files and folders that keys pass through. */
+const WATCHED = [
+  'native',
+  'protocol',
+  'crng',
+  'sessions',
+  'tunnel/uapi',
+  'tunnel/device-thread.ts',
+  'tunnel/device-thread/messages.ts',
+  'tunnel/keys.ts',
+  'tunnel/thread-guard.ts',
+  'tunnel/linux/device-configuration.ts',
+  'cli/keys.ts',
+  'vmgenid/sources/hook-call.ts',
+];
+
+/** Makes bytes, or a text of them, which can never be erased. */
+const MAKES_BYTES =
+  /new Uint8(Clamped)?Array\((?!0\))|Uint8Array\.from\(|Buffer\.(from|alloc|allocUnsafe|allocUnsafeSlow|concat|copyBytesFrom)\(|structuredClone\(|\.toString\('(hex|base64|base64url)'|new TextDecoder/;
+/** So does this, but of texts and lists too: it is looked for where there are few of those. */
+const COPIES = /\.(slice|toSorted|toReversed|with)\(/;
+const COPIES_IN = /^(protocol|crng)\//;
+
+/** The lines that do it, by file. */
+const NO_SECRETS: Record<string, readonly string[]> = {
+  // Here it is done.
+  'native/secret-bytes.ts': ['return new Uint8Array(new ArrayBuffer(length));'],
+  'sessions/key-slab.ts': ['allocate: byteLength => new Uint8Array(new SharedArrayBuffer(byteLength)),'],
+  // Views of memory that was made there.
+  'tunnel/uapi/lines.ts': [
+    'const NOTHING = Buffer.alloc(0);',
+    'const joined = Buffer.from(secretBytes(rest.length + chunk.length).buffer);',
+  ],
+  'tunnel/keys.ts': [
+    "Buffer.from(key.buffer).write(text, 'base64');",
+    // A text: of a public key, or for whoever asked for one.
+    "return Buffer.from(key.buffer, key.byteOffset, KEY_BYTES).toString('base64');",
+  ],
+  'vmgenid/sources/hook-call.ts': [
+    // What an agent says comes as JSON (SECURITY.md).
+    "value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));",
+    "Buffer.from(seed.buffer).write(value, 'base64');",
+  ],
+  // Keys and packets to measure and to test by.
+  'protocol/suites/fastest.ts': [
+    'readonly key = new Uint8Array(KEY_BYTES).fill(0x42);',
+    'readonly packets = Array.from({ length: PACKETS }, () => new Uint8Array(PACKET_BYTES + TAG_BYTES));',
+    'readonly message = new Uint8Array(116);',
+    'readonly out = new Uint8Array(32);',
+    'readonly mac = new Uint8Array(MAC_BYTES);',
+  ],
+  'protocol/suites/self-test.ts': [
+    'const pattern = (length: number, step: number) => Uint8Array.from({ length }, (_, i) => step * i + 1);',
+    'const buffer = new Uint8Array(message.length + TAG_BYTES);',
+    'const buffer = new Uint8Array(plaintext.length + TAG_BYTES);',
+    'const point = new Uint8Array(32);',
+    'const secret = new Uint8Array(32);',
+    'const refusesZero = !suite.sharedSecret(key, new Uint8Array(32), new Uint8Array(32));',
+    'const outs = [32, 16, 32].map(length => new Uint8Array(length));',
+  ],
+  // Nonces and counters.
+  'protocol/suites/sodium.ts': [
+    'const nonce = new Uint8Array(12);',
+    // What is sent.
+    'const out = new Uint8Array(plaintext.length + TAG_BYTES);',
+  ],
+  'protocol/suites/noble.ts': [
+    'const nonce = new Uint8Array(12);',
+    'const BASE_POINT = Uint8Array.of(9, ...new Uint8Array(31));',
+  ],
+  'crng/crng.ts': [
+    'const ZERO_NONCE = new Uint8Array(12);',
+    // A UUID is for all to see.
+    "return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');",
+  ],
+  'sessions/cookies.ts': ['const nonce = new Uint8Array(XNONCE_BYTES);'],
+  'protocol/tai64n.ts': ['const out = new Uint8Array(TAI64N_BYTES);'],
+  'sessions/draw.ts': ['const four = new Uint8Array(4);'],
+  // Whether a tag was right.
+  'protocol/suites/ipsec-mb/batches.ts': ['readonly #opened = new Uint8Array(BATCH_CAPACITY);'],
+  'protocol/batches.ts': ['readonly #opened = new Uint8Array(BATCH_CAPACITY);'],
+  // Messages, and parts of them: public keys, timestamps, MACs.
+  'protocol/symmetric-state.ts': ['const opened = new Uint8Array(sealed);'],
+  'protocol/handshake.ts': ['return new Uint8Array(bytes.subarray(from, to));'],
+  'protocol/cookie.ts': [
+    // The keys that everybody can derive from a public key.
+    'const key = new Uint8Array(HASH_BYTES);',
+    'const message = new Uint8Array(COOKIE_REPLY_BYTES);',
+  ],
+  'sessions/handshake-queue.ts': ['const memory = new Uint8Array(INITIATION_BYTES);'],
+  'protocol/suite.ts': ['const publicKey = new Uint8Array(KEY_BYTES);'],
+  'sessions/peer.ts': [
+    'readonly latestTimestamp = new Uint8Array(12);',
+    'readonly lastMac1 = new Uint8Array(MAC_BYTES);',
+    'this.publicKey = new Uint8Array(publicKey);',
+  ],
+  'sessions/device.ts': [
+    'publicKey: new Uint8Array(KEY_BYTES),',
+    'publicKey: new Uint8Array(peer.publicKey),',
+  ],
+  // Packets on their way out, larger than what the engine keeps in its heap, and zeroed by the release gate.
+  'sessions/release.ts': [
+    'const output = this.#spare.pop() ?? emptyOutput(new Uint8Array(this.#pooledBytes));',
+  ],
+  // One byte, to see whether a device answers; one byte, to fetch memory.
+  'crng/entropy.ts': ['device.readSome(new Uint8Array(1), 0);'],
+  'sessions/touch.ts': ['const kept = new Uint8Array(1);'],
+  // Addresses.
+  'sessions/allowed-ips.ts': ['const bytes = new Uint8Array(V6_BYTES);'],
+  'tunnel/uapi/values.ts': ['const ip = new Uint8Array(4);'],
+  'tunnel/device-thread/messages.ts': ['const packed = new Uint8Array(bytes);'],
+  // What is said without keys.
+  'tunnel/uapi/format.ts': [
+    'return Buffer.from(secretBytes(PIECE_BYTES).buffer);',
+    "return Buffer.from(`status=${JSON.stringify(status)}\\n`, 'utf8');",
+  ],
+  'tunnel/uapi/client.ts': [
+    "await this.#call([Buffer.from('get=1\\n\\n', 'latin1')], (name, value) => reader.line(name, value));",
+    "await this.#call([Buffer.from('status=1\\n\\n', 'latin1')], onLine, MAX_STATUS_BYTES);",
+  ],
+  'tunnel/uapi/connection.ts': [
+    "await this.#send(Buffer.from(formatErrno(request.operation, errno), 'latin1'));",
+  ],
+};
+
+function sources(path: string): string[] {
+  if (!statSync(join(ROOT, path)).isDirectory()) return [path];
+  return readdirSync(join(ROOT, path), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.ts'))
+    .map(name => `${path}/${name}`);
+}
+
+function linesThatMakeBytes(file: string, text: string): string[] {
+  return text
+    .split('\n')
+    .map(line => line.trim())
+    .filter(line => !/^(\/\/|\*|\/\*)/.test(line))
+    .filter(line => MAKES_BYTES.test(line) || (COPIES_IN.test(file) && COPIES.test(line)));
+}
+
+describe.each(WATCHED)('%s', path => {
+  it('makes no memory that is neither for secrets nor listed here', () => {
+    for (const file of sources(path)) {
+      const found = linesThatMakeBytes(file, readFileSync(join(ROOT, file), 'utf8'));
+      expect(found, file).toEqual(NO_SECRETS[file] ?? []);
+    }
+  });
+});
+
+it('the list names no file that is gone or not watched', () => {
+  expect(Object.keys(NO_SECRETS).filter(file => !WATCHED.flatMap(sources).includes(file))).toEqual([]);
+});
+
+it.each([
+  'const ephemeralPrivate = new Uint8Array(KEY_BYTES);',
+  'return new Uint8Array(this.#peer(publicKey).presharedKey);',
+  'const key = this.#block.slice(at, at + KEY_BYTES);',
+  'const bytes = Buffer.alloc(KEY_BYTES);',
+  "const text = key.toString('hex');",
+])('the check itself sees %s', line => {
+  expect(linesThatMakeBytes('protocol/new.ts', `  ${line}\n`)).toEqual([line]);
+});
