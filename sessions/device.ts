@@ -260,6 +260,11 @@ export class Device {
     return copySecret(this.#peer(publicKey).presharedKey);
   }
 
+  /** Whether it is silent after a fork, by policy `hold`, until a private key is set. */
+  get held(): boolean {
+    return this.#context.held;
+  }
+
   /** While true no handshake is begun: for whoever has nowhere to send to, as an interface that is down. Default false. */
   get paused(): boolean {
     return this.#context.paused;

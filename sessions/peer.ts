@@ -109,6 +109,7 @@ export class Peer extends PeerTimes implements RemoteIdentity {
 
 /** The endpoint follows authenticated packets. Call after any, but never for a cookie reply. */
 export function roam(context: Context, peer: Peer, from: Endpoint): void {
+  from.authenticated?.();
   const known = peer.endpoint;
   // Equal is not the same: an endpoint may also know by which of our addresses its datagrams come in.
   peer.endpoint = from;

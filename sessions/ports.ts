@@ -7,6 +7,8 @@ export interface Endpoint {
   /** The remote port. */
   readonly port: number;
   equals(other: Endpoint): boolean;
+  /** Called with each message from here that was authenticated: there is a peer, and no stranger. */
+  authenticated?(): void;
   /** `192.0.2.1:51820`, `[2001:db8::1]:51820`, or a WebSocket URL. */
   toString(): string;
 }

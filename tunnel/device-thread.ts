@@ -9,10 +9,11 @@ import type { Randomness } from '../crng/randomness.js';
 import { copySecret, secretBytes } from '../native/secret-bytes.js';
 import type { SUITE_NAMES } from '../protocol/suites/names.js';
 import type { ForkPolicy } from '../sessions/events.js';
-import type { VmGenId } from '../vmgenid/driver.js';
+import { FIRST_EPOCH, type VmGenId } from '../vmgenid/index.js';
 import type { SourceSelection } from '../vmgenid/detect.js';
 import { KMSG_PATH } from '../vmgenid/sources/kmsg.js';
 import { systemClock } from './clock.js';
+import { RingReader, RingWriter, ringMemory } from './device-thread/datagram-ring.js';
 import {
   type Answers,
   type FromWorker,
@@ -105,6 +106,11 @@ export class DeviceThread implements UapiBackend {
   readonly #waiting = new Map<number, Waiting>();
   readonly #unregister: (() => void)[] = [];
   #lastId = 0;
+  /** Requests to set something that are not answered yet. */
+  #sets = 0;
+  /** The epoch in which the private key was set: by policy `hold` it is that of this machine in no other. */
+  #identityEpoch = FIRST_EPOCH;
+  #isWaking = false;
   #name = '';
   #over = false;
   #closing: Promise<void> | undefined;
@@ -117,6 +123,8 @@ export class DeviceThread implements UapiBackend {
     this.#settings = {
       tun: 'fd' in tun ? tun : { name: tun.name, mtu: tun.mtu ?? DEFAULT_MTU },
       wakeFd: this.#wake.fd,
+      arrivals: ringMemory(),
+      departures: ringMemory(),
       sharedEpoch: vmgenid.sharedEpoch,
       readings: vmgenid.readings,
       protection: vmgenid.protection,
@@ -132,7 +140,9 @@ export class DeviceThread implements UapiBackend {
     this.#relays = new Relays({
       crng: options.crng,
       ...(options.dialer && { dialer: options.dialer }),
-      onArrived: arrived => this.#tell({ arrived }),
+      arrivals: new RingWriter(this.#settings.arrivals, () => this.#wakeSoon()),
+      departures: new RingReader(this.#settings.departures, () => {}),
+      isHeld: () => forkPolicy === 'hold' && vmgenid.check() !== this.#identityEpoch,
       onTrouble: error => options.onTrouble?.(error),
     });
     this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {
@@ -185,8 +195,19 @@ export class DeviceThread implements UapiBackend {
     for (const { endpoint } of changes.peers) {
       if (endpoint && 'url' in endpoint) this.#relays.dial(endpoint.url);
     }
-    const inUse = (await this.#ask({ kind: 'set', changes }, keyBuffersOf(changes))) as readonly string[];
-    this.#relays.keep(inUse);
+    const { vmgenid } = this.#options;
+    const epoch = vmgenid.check();
+    this.#sets++;
+    try {
+      const question = { kind: 'set', changes, numbers: this.#relays.numbers } as const;
+      const { urls, held } = (await this.#ask(question, keyBuffersOf(changes))) as Answers['set'];
+      // A fork meanwhile is not what the device has answered of.
+      if (!held && vmgenid.check() === epoch) this.#identityEpoch = epoch;
+      // Another request may have dialled what only that one will use.
+      if (this.#sets === 1) this.#relays.keep(urls);
+    } finally {
+      this.#sets--;
+    }
   }
 
   /** What `get` has no words for. */
@@ -287,7 +308,9 @@ export class DeviceThread implements UapiBackend {
     } else if ('linkEvent' in message) {
       if (message.linkEvent.type === 'renamed') this.#name = message.linkEvent.name;
       onLinkEvent?.(message.linkEvent);
-    } else if ('relayed' in message) this.#relays.send(message.relayed);
+    } else if ('departing' in message) this.#relays.depart();
+    else if ('roomForArrivals' in message) this.#relays.letOn();
+    else if ('proven' in message) this.#relays.prove(message.proven);
     else if ('localFork' in message) vmgenid.check();
     else if ('forkLine' in message) vmgenid.poll();
     else if ('trouble' in message) onTrouble?.(fromFailure(message.trouble));
@@ -315,6 +338,16 @@ export class DeviceThread implements UapiBackend {
     if (this.#over) return;
     this.#worker.postMessage(message, moved);
     this.#wake.signal();
+  }
+
+  // Once for all that is read from a socket at a time.
+  #wakeSoon(): void {
+    if (this.#isWaking) return;
+    this.#isWaking = true;
+    queueMicrotask(() => {
+      this.#isWaking = false;
+      this.#wake.signal();
+    });
   }
 
   #stopped(error: Error): void {

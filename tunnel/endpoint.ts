@@ -118,6 +118,8 @@ const UNKNOWN_IP = new Uint8Array(4);
 export class WebSocketEndpoint implements Endpoint {
   /** What is dialled; `undefined` for a connection that came in. */
   readonly url: string | undefined;
+  /** Hears of each authenticated message. */
+  onAuthenticated: (() => void) | undefined;
   #ip: Uint8Array = UNKNOWN_IP;
   #port: number;
 
@@ -157,6 +159,10 @@ export class WebSocketEndpoint implements Endpoint {
     const parsed = address === undefined ? undefined : parseIp(address);
     if (parsed) this.#ip = unmapIp(parsed.ip);
     if (port !== undefined) this.#port = port;
+  }
+
+  authenticated(): void {
+    this.onAuthenticated?.();
   }
 
   equals(other: Endpoint): boolean {

@@ -32,6 +32,8 @@ export class EventLoopTunnel {
   readonly device: Device;
   readonly #transports: Transport[];
   readonly #unregister: (() => void)[];
+  readonly #vmgenid: EventLoopTunnelOptions['vmgenid'];
+  readonly #mayHold: boolean;
   readonly #onTransportError: (error: TunnelError) => void;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
@@ -48,6 +50,8 @@ export class EventLoopTunnel {
       ...deviceOptions
     } = options;
     this.#onTransportError = onTransportError ?? (() => {});
+    this.#vmgenid = options.vmgenid;
+    this.#mayHold = options.forkPolicy === 'hold';
     this.#transports = [];
     this.device = new Device({
       ...deviceOptions,
@@ -79,6 +83,7 @@ export class EventLoopTunnel {
       this.#rearm();
     };
     transport.onError = this.#onTransportError;
+    transport.isHeld = this.#isHeld;
     this.#transports.push(transport);
   }
 
@@ -111,6 +116,13 @@ export class EventLoopTunnel {
     this.device.close();
     await Promise.all(this.#transports.map(transport => transport.close()));
   }
+
+  // Read now: a transport that asks may have waited for long.
+  readonly #isHeld = (): boolean => {
+    if (!this.#mayHold) return false;
+    this.#vmgenid.check();
+    return this.device.held;
+  };
 
   #transport(to: Endpoint): Transport | undefined {
     return this.#transports.find(transport => transport.owns(to));

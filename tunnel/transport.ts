@@ -8,7 +8,8 @@ import type { TunnelError } from './errors.js';
 /**
  * Why a datagram did not go on. `notOurs`: the endpoint belongs to another transport. `noFamily`: no socket for this
  * address family. `badLength`: empty, or longer than the transport carries. `notConnected`: no open connection.
- * `queueFull`: the connection does not keep up. `noRandomness`: no frame mask can be drawn after a fork.
+ * `queueFull`: the connection, or the other thread, does not keep up. `unproven`: a connection from which nothing was
+ * authenticated sends more than strangers may. `held`: the device is, after a fork. `noRandomness`: no frame mask can be drawn after a fork.
  * `sendFailed`: the system refused it. `malformed`: what came in is no datagram. `closed`: the transport is.
  */
 export const TRANSPORT_DROPS = [
@@ -17,6 +18,8 @@ export const TRANSPORT_DROPS = [
   'badLength',
   'notConnected',
   'queueFull',
+  'unproven',
+  'held',
   'noRandomness',
   'sendFailed',
   'malformed',
@@ -46,6 +49,11 @@ export interface Transport {
   onDatagram: (datagram: Uint8Array, from: Endpoint) => void;
   /** Hears what the system reports. The transport goes on. Must not throw. */
   onError: (error: TunnelError) => void;
+  /**
+   * Whether the device is on hold after a fork: so long nothing is dialled, and nothing that waits is sent. For a transport
+   * that dials or keeps anything. Must not throw.
+   */
+  isHeld?: () => boolean;
   /** Whether `send` would know what to do with this endpoint. */
   owns(to: Endpoint): boolean;
   /**

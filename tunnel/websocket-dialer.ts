@@ -1,7 +1,9 @@
 // The dialling end of datagrams over WebSockets: one URL, dialled again whenever the connection is lost.
-// Promises: the waits between attempts grow and are jittered; frame masks never come from OpenSSL's generator.
+// Promises: the waits between attempts grow and are jittered; frame masks never come from OpenSSL's generator; while the
+// device is on hold nothing is dialled, and nobody gets the password of its URL.
 // Read on: RFC 6455 section 5.3 (masks) and 10.3 (why they exist), websocket-connection.ts.
 
+import type { ClientRequest } from 'node:http';
 import type { ConnectionOptions as TlsConnectionOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import type { Randomness } from '../crng/randomness.js';
@@ -50,7 +52,7 @@ export interface WebSocketDialerOptions {
   readonly pingIntervalMs?: number;
   /** Dial anew when no frame came for so long, in milliseconds; 0 for never. Default 75,000. */
   readonly idleTimeoutMs?: number;
-  /** Bytes that may wait in the connection before datagrams are dropped. Default 1 MiB. */
+  /** Bytes that may wait in the connection, with what their frames cost, before datagrams are dropped. Default 1 MiB. */
   readonly maxQueuedBytes?: number;
 }
 
@@ -60,6 +62,8 @@ export type DialerState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
 const MAX_HELD_DATAGRAMS = 8;
 /** How often to look whether this clone may dial again. */
 const FRESHNESS_POLL_MS = 20;
+/** How often whether a hold is over, if nothing is sent. */
+const HOLD_POLL_MS = 1_000;
 /** A connection that stood so long, or brought a datagram, was a good one: the next wait is short again. */
 const GOOD_AFTER_MS = 10_000;
 
@@ -74,6 +78,7 @@ export class WebSocketDialer implements Transport {
   onError: (error: TunnelError) => void = () => {};
   /** Hears of each change. `reason` is what `dropAll` was given, when that is why. Must not throw. */
   onState: (state: DialerState, reason?: string) => void = () => {};
+  isHeld: () => boolean = () => false;
   readonly #options: WebSocketDialerOptions;
   readonly #random: () => number;
   #state: DialerState = 'idle';
@@ -83,6 +88,8 @@ export class WebSocketDialer implements Transport {
   #attemptTimer: NodeJS.Timeout | undefined;
   #held: Buffer[] = [];
   #closed: Promise<void> | undefined;
+  /** Not dialled since the device was on hold. */
+  #waitsForHold = false;
   #waiters: { resolve(): void; reject(error: TunnelError): void }[] = [];
 
   /** Dials nothing yet. Throws `ERR_WEBSOCKET_URL`. */
@@ -101,8 +108,7 @@ export class WebSocketDialer implements Transport {
    * as with a header that HTTP does not allow. Whatever goes wrong later is told to `onError`.
    */
   start(): void {
-    if (this.#state !== 'idle') return;
-    if (!this.#options.randomness.isFresh()) return this.#waitForFreshness();
+    if (this.#state !== 'idle' || this.#mustWait()) return;
     this.#dial();
   }
 
@@ -120,13 +126,24 @@ export class WebSocketDialer implements Transport {
   send(datagram: Uint8Array, to: Endpoint): boolean {
     if (this.#closed) return this.#drop('closed');
     if (!this.endpoint.equals(to)) return this.#drop('notOurs');
+    if (this.isHeld()) return this.#drop('held');
     if (!this.#options.randomness.isFresh()) return this.#drop('noRandomness');
+    if (this.#waitsForHold) this.#redial();
     if (this.#state === 'connecting') return this.#hold(datagram);
     return this.#connection ? this.#connection.send(datagram) : this.#drop('notConnected');
   }
 
+  /** Reads no more until `resume`: whoever takes the datagrams has no room. */
+  pause(): void {
+    this.#connection?.pause();
+  }
+
+  resume(): void {
+    this.#connection?.resume();
+  }
+
   /**
-   * Cuts the connection and dials anew, as soon as `randomness` is fresh. Call it on a fork, after OpenSSL's generator
+   * Cuts the connection and dials anew, as soon as `randomness` is fresh and the device not on hold. Call it on a fork, after OpenSSL's generator
    * was re-seeded: the TLS handshake that follows draws on it. Before `start` and after `close` it does nothing.
    */
   dropAll(reason: string): void {
@@ -169,7 +186,7 @@ export class WebSocketDialer implements Transport {
       },
       {
         onOpen: () => {
-          if (!isCurrent()) return;
+          if (!isCurrent() || this.#isTooLate(connection)) return;
           openedAt = performance.now();
           this.#opened(connection);
         },
@@ -205,6 +222,7 @@ export class WebSocketDialer implements Transport {
       ...WS_OPTIONS,
       ...(this.#options.headers && { headers: { ...this.#options.headers } }),
       followRedirects: false,
+      finishRequest: (request: ClientRequest) => this.#sendRequest(request),
       generateMask: (mask: Buffer) => this.#mask(mask),
     };
     // The Sec-WebSocket-Key comes from OpenSSL's generator inside `ws`, which keeps it to check the answer and offers
@@ -257,7 +275,7 @@ export class WebSocketDialer implements Transport {
   }
 
   #redial(reason?: string): void {
-    if (!this.#options.randomness.isFresh()) return this.#waitForFreshness(reason);
+    if (this.#mustWait(reason)) return;
     try {
       this.#dial(reason);
     } catch (error) {
@@ -266,10 +284,36 @@ export class WebSocketDialer implements Transport {
     }
   }
 
-  /** Clones would agree on TLS keys with the same secrets, and could send nothing but their handshake anyway. */
-  #waitForFreshness(reason?: string): void {
-    this.#waitTimer = setTimeout(() => this.#redial(), FRESHNESS_POLL_MS);
+  /**
+   * Whether it is not the time to dial: another attempt follows. Clones would agree on TLS keys with the same secrets, and
+   * could send nothing but their handshake anyway; on hold this machine may be somebody else.
+   */
+  #mustWait(reason?: string): boolean {
+    clearTimeout(this.#waitTimer);
+    this.#waitsForHold = this.isHeld();
+    if (!this.#waitsForHold && this.#options.randomness.isFresh()) return false;
+    const pollMs = this.#waitsForHold ? HOLD_POLL_MS : FRESHNESS_POLL_MS;
+    this.#waitTimer = setTimeout(() => this.#redial(), pollMs);
     this.#setState('waiting', reason);
+    return true;
+  }
+
+  // Not before there is a connection to send it by: the machine may have been forked while it was made.
+  #sendRequest(request: ClientRequest): void {
+    const made = this.endpoint.url?.startsWith('wss:') ? 'secureConnect' : 'connect';
+    request.once('socket', socket =>
+      socket.once(made, () => {
+        if (this.isHeld()) request.destroy(new Error('the device is on hold'));
+        else request.end();
+      }),
+    );
+  }
+
+  /** Cuts a connection that a hold has overtaken. */
+  #isTooLate(connection: WebSocketConnection): boolean {
+    if (!this.isHeld()) return false;
+    connection.cut();
+    return true;
   }
 
   get #maxBackoffMs(): number {

@@ -4,12 +4,16 @@
 
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Endpoint } from '../sessions/ports.js';
+import { systemClock } from './clock.js';
 import { UdpEndpoint, WebSocketEndpoint } from './endpoint.js';
 import { TunnelError } from './errors.js';
+import { Places } from './places.js';
 import { newCounters, type Transport, type TransportDrop } from './transport.js';
+import { UnprovenConnections } from './unproven.js';
 import { MAX_QUEUED_BYTES, WebSocketConnection, WS_OPTIONS } from './websocket-connection.js';
 
 export interface WebSocketListenerOptions {
@@ -24,7 +28,11 @@ export interface WebSocketListenerOptions {
   readonly server?: Server | SecureServer;
   /** Take only upgrades of this path. Default: any. */
   readonly path?: string;
-  /** Connections at a time. When all are taken, the oldest one that we never answered gives way. Default 1024. */
+  /**
+   * Connections at a time, half of them from one address (or IPv6 /64) until they are proven: until a message came that
+   * the device authenticated. When all are taken, the oldest unproven one of the address that holds most gives way.
+   * Default 1024.
+   */
   readonly maxConnections?: number;
   /** How long a client may take over its HTTP request, in milliseconds. Port of our own only. Default 10,000. */
   readonly handshakeTimeoutMs?: number;
@@ -32,10 +40,11 @@ export interface WebSocketListenerOptions {
   readonly idleTimeoutMs?: number;
   /** Ping each connection this often, in milliseconds; 0, the default, for never. */
   readonly pingIntervalMs?: number;
-  /** Bytes that may wait in a connection before datagrams are dropped. Default 1 MiB. */
+  /** Bytes that may wait in a proven connection, with what their frames cost, before datagrams are dropped. Default 1 MiB. */
   readonly maxQueuedBytes?: number;
 }
 
+const DEFAULT_CONNECTIONS = 1_024;
 const BODY_426 = 'This port speaks WebSocket only.\n';
 
 export class WebSocketListener implements Transport {
@@ -43,6 +52,9 @@ export class WebSocketListener implements Transport {
   readonly counters = newCounters();
   onDatagram: (datagram: Uint8Array, from: Endpoint) => void = () => {};
   onError: (error: TunnelError) => void = () => {};
+  /** Hears when nothing will come from an endpoint any more. */
+  onGone: (endpoint: Endpoint) => void = () => {};
+  isHeld: () => boolean = () => false;
   /** Upgrade requests turned away: broken, too many, or from before a fork. */
   refused = 0;
   readonly #server: Server | SecureServer;
@@ -51,17 +63,21 @@ export class WebSocketListener implements Transport {
   readonly #maxConnections: number;
   readonly #ws = new WebSocketServer({ noServer: true, clientTracking: false, ...WS_OPTIONS });
   readonly #connections = new Map<Endpoint, WebSocketConnection>();
-  /** In order of arrival. A device answers nobody whom it cannot authenticate, so these have proved nothing. */
-  readonly #unanswered = new Set<WebSocketConnection>();
+  /** From which nothing has come that was authenticated, and what they may cost. */
+  readonly #unproven = new Places<WebSocketConnection>();
+  readonly #budget = new UnprovenConnections(systemClock.now);
+  #proven = 0;
   /** Every connection of the server, upgraded or not yet. */
   readonly #sockets = new Set<Duplex>();
+  /** On a port of our own: those that have not asked for an upgrade. */
+  readonly #silent = new Places<Duplex>();
   #closed: Promise<void> | undefined;
 
   private constructor(server: Server | SecureServer, options: WebSocketListenerOptions) {
     this.#server = server;
     this.#ownsServer = options.server === undefined;
     this.#options = options;
-    this.#maxConnections = options.maxConnections ?? 1_024;
+    this.#maxConnections = options.maxConnections ?? DEFAULT_CONNECTIONS;
     this.#ws.on('wsClientError', (_, socket) => this.#refuse(socket, '400 Bad Request'));
     server.on('connection', this.#accepted);
     server.on('upgrade', this.#upgrade);
@@ -71,7 +87,7 @@ export class WebSocketListener implements Transport {
   /** Resolves when the port is open. Throws `ERR_WEBSOCKET_LISTEN`. */
   static async listen(options: WebSocketListenerOptions = {}): Promise<WebSocketListener> {
     if (options.server) return new WebSocketListener(options.server, options);
-    const { port = 0, host, handshakeTimeoutMs = 10_000, maxConnections = 1_024 } = options;
+    const { port = 0, host, handshakeTimeoutMs = 10_000 } = options;
     const server = createServer(
       {
         headersTimeout: handshakeTimeoutMs,
@@ -83,8 +99,6 @@ export class WebSocketListener implements Transport {
         response.end(BODY_426);
       },
     );
-    // Twice as many sockets as connections: newcomers must get far enough to push out one that was never answered.
-    server.maxConnections = 2 * maxConnections;
     await new Promise<void>((resolve, reject) => {
       server.once('error', cause => {
         const message = `cannot listen for WebSockets on port ${port}: ${cause.message}`;
@@ -124,9 +138,21 @@ export class WebSocketListener implements Transport {
       const wasOurs = to instanceof WebSocketEndpoint && to.url === undefined;
       return this.#drop(wasOurs ? 'notConnected' : 'notOurs');
     }
-    if (!connection.send(datagram)) return false;
-    this.#unanswered.delete(connection);
-    return true;
+    return this.isHeld() ? this.#drop('held') : connection.send(datagram);
+  }
+
+  /** Reads no more from a connection until `resume`: whoever takes its datagrams has no room. */
+  pause(from: Endpoint): void {
+    this.#connections.get(from)?.pause();
+  }
+
+  resume(from: Endpoint): void {
+    this.#connections.get(from)?.resume();
+  }
+
+  /** Whether a message of this connection was authenticated. */
+  isProven(from: Endpoint): boolean {
+    return this.#connections.get(from)?.isProven ?? false;
   }
 
   /**
@@ -161,9 +187,21 @@ export class WebSocketListener implements Transport {
   readonly #serverError = (cause: Error): void =>
     this.onError(new TunnelError('ERR_WEBSOCKET_LISTEN', cause.message, { cause }));
 
-  readonly #accepted = (socket: Duplex): void => {
+  readonly #accepted = (socket: Socket): void => {
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#silent.delete(socket);
+    });
+    // On the caller's server these may be anything.
+    if (!this.#ownsServer) return;
+    const { ip } = WebSocketEndpoint.accepted(socket.remoteAddress, socket.remotePort);
+    const giveWay = this.#whoGivesWay(this.#silent, this.#maxConnections, ip);
+    this.#silent.add(socket, ip);
+    if (giveWay) {
+      this.#silent.delete(giveWay);
+      giveWay.destroy();
+    }
   };
 
   readonly #upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
@@ -173,39 +211,53 @@ export class WebSocketListener implements Transport {
       if (this.#server.listenerCount('upgrade') === 1) this.#refuse(socket, '404 Not Found');
       return;
     }
-    if (!this.#makeRoom()) return this.#refuse(socket, '503 Service Unavailable');
-    this.#ws.handleUpgrade(request, socket, head, webSocket => this.#connected(webSocket, request));
-  };
-
-  #makeRoom(): boolean {
-    if (this.#connections.size < this.#maxConnections) return true;
-    const [oldest] = this.#unanswered;
-    oldest?.cut();
-    return oldest !== undefined;
-  }
-
-  #connected(webSocket: WebSocket, request: IncomingMessage): void {
     const { remoteAddress, remotePort } = request.socket;
     const endpoint = WebSocketEndpoint.accepted(remoteAddress, remotePort);
+    if (!this.#makeRoom(endpoint)) return this.#refuse(socket, '503 Service Unavailable');
+    this.#ws.handleUpgrade(request, socket, head, webSocket => this.#connected(webSocket, socket, endpoint));
+  };
+
+  #makeRoom({ ip }: Endpoint): boolean {
+    const room = this.#maxConnections - this.#proven;
+    if (room <= 0) return false;
+    this.#whoGivesWay(this.#unproven, room, ip)?.cut();
+    return true;
+  }
+
+  /** Who has to go so that one more from `ip` has a place among `room`, half of them for an address; none if there is. */
+  #whoGivesWay<T>(places: Places<T>, room: number, ip: Uint8Array): T | undefined {
+    if (places.countOf(ip) >= Math.ceil(this.#maxConnections / 2)) return places.oldestOf(ip);
+    return places.size >= room ? places.oldestOfMost() : undefined;
+  }
+
+  #connected(webSocket: WebSocket, stream: Duplex, endpoint: WebSocketEndpoint): void {
+    const { pingIntervalMs = 0, idleTimeoutMs = 120_000, maxQueuedBytes = MAX_QUEUED_BYTES } = this.#options;
+    const unproven = { allowance: this.#budget.join(), stream };
     const connection = new WebSocketConnection(
       webSocket,
       endpoint,
       this.counters,
-      {
-        pingIntervalMs: this.#options.pingIntervalMs ?? 0,
-        idleTimeoutMs: this.#options.idleTimeoutMs ?? 120_000,
-        maxQueuedBytes: this.#options.maxQueuedBytes ?? MAX_QUEUED_BYTES,
-      },
+      { pingIntervalMs, idleTimeoutMs, maxQueuedBytes, unproven },
       {
         onDatagram: (datagram, from) => this.onDatagram(datagram, from),
         onEnd: () => {
           this.#connections.delete(endpoint);
-          this.#unanswered.delete(connection);
+          this.onGone(endpoint);
+        },
+        onGone: () => {
+          if (!this.#unproven.delete(connection)) this.#proven--;
         },
       },
     );
+    endpoint.onAuthenticated = () => {
+      endpoint.onAuthenticated = undefined;
+      if (!this.#unproven.delete(connection)) return;
+      this.#proven++;
+      connection.prove();
+    };
+    this.#silent.delete(stream);
     this.#connections.set(endpoint, connection);
-    this.#unanswered.add(connection);
+    this.#unproven.add(connection, endpoint.ip);
   }
 
   #refuse(socket: Duplex, status: string): void {

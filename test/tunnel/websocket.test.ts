@@ -663,33 +663,6 @@ describe('hostile clients', () => {
     expect([one.connections, one.refused]).toEqual([0, 0]);
   });
 
-  test('when all places are taken, the oldest that was never answered gives way', async () => {
-    const listener = await listen({ maxConnections: 3 });
-    const got = collect(listener);
-    const known = await dial(listener.port);
-    known.send(bytes('hello'), known.endpoint);
-    await until(() => got.length === 1);
-    listener.send(bytes('welcome'), got[0][1]);
-    const squatters: RawClient[] = [];
-    for (let i = 0; i < 5; i++) squatters.push(await new RawClient(listener.port).upgraded());
-    await until(() => squatters.filter(client => client.ended).length === 3);
-    expect(squatters.map(client => client.ended)).toEqual([true, true, true, false, false]);
-    expect([listener.connections, known.state]).toEqual([3, 'open']);
-  });
-
-  test('when all were answered, a newcomer is refused with 503', async () => {
-    const listener = await listen({ maxConnections: 1 });
-    listener.onDatagram = (datagram, from) => listener.send(datagram, from);
-    const known = await dial(listener.port);
-    const got = collect(known);
-    known.send(bytes('hello'), known.endpoint);
-    await until(() => got.length === 1);
-    const client = new RawClient(listener.port);
-    await until(() => client.ended);
-    expect(client.status).toMatch(/503/);
-    expect(known.state).toBe('open');
-  });
-
   test('random bytes after the upgrade end that connection at most', async () => {
     const listener = await listen();
     const dialer = await dial(listener.port);

@@ -1,4 +1,5 @@
 // What a device thread and the main thread say to each other. Keys travel in buffers that are moved, not copied.
+// Datagrams go another way, by datagram-ring.ts: what is said here never waits behind them.
 // Read on: ../device-thread.ts (the main thread's half), worker.ts (the device's).
 
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
@@ -18,6 +19,9 @@ export interface WorkerSettings {
   readonly tun: { readonly name: string; readonly mtu: number } | { readonly fd: number };
   /** An eventfd that belongs to the main thread. */
   readonly wakeFd: number;
+  /** Rings for the datagrams of WebSockets: those that came in, and those that are to go out. */
+  readonly arrivals: SharedArrayBuffer;
+  readonly departures: SharedArrayBuffer;
   readonly sharedEpoch: Int32Array;
   readonly readings: Readings;
   /** What the main thread says of the machine, and the immediate sources that the worker opens for itself. */
@@ -34,23 +38,11 @@ export interface WorkerSettings {
   readonly suite: string;
 }
 
-/** A datagram on its way between a device and a connection of the main thread. */
-export interface RelayedDatagram {
-  /** See `RelayEndpoint`. */
-  readonly name: string;
-  readonly bytes: Uint8Array;
-}
-
-export interface ArrivedDatagram extends RelayedDatagram {
-  readonly ip: Uint8Array;
-  readonly port: number;
-  readonly text: string;
-}
-
 /** Asked of the device, and answered in order. */
 export type Question =
   | { readonly kind: 'get' }
-  | { readonly kind: 'set'; readonly changes: UapiChanges }
+  /** `numbers`: by which of them each URL is known that is dialled. */
+  | { readonly kind: 'set'; readonly changes: UapiChanges; readonly numbers: ReadonlyMap<string, number> }
   | { readonly kind: 'report' }
   /** Look at the generation now: answered when a fork, if there was one, has been responded to. */
   | { readonly kind: 'check' }
@@ -58,13 +50,12 @@ export type Question =
 
 export type ToWorker =
   | { readonly id: number; readonly question: Question }
-  | { readonly evidence: RelayedEvidence }
-  | { readonly arrived: ArrivedDatagram };
+  | { readonly evidence: RelayedEvidence };
 
 export interface Answers {
   get: PackedState;
-  /** URLs that are still in use by peers. */
-  set: readonly string[];
+  /** URLs that are still in use by peers, and whether the device is on hold. */
+  set: { readonly urls: readonly string[]; readonly held: boolean };
   report: LoopReport;
   check: undefined;
   close: undefined;
@@ -95,7 +86,12 @@ export type FromWorker =
   | { readonly id: number; readonly refused: Failure }
   | { readonly deviceEvent: ThreadDeviceEvent }
   | { readonly linkEvent: LinkEvent }
-  | { readonly relayed: RelayedDatagram }
+  /** There are datagrams to go out. */
+  | { readonly departing: true }
+  /** There is room for datagrams that come in. */
+  | { readonly roomForArrivals: true }
+  /** A message of this connection was authenticated. */
+  | { readonly proven: number }
   /** A source of the device's thread has shown a fork. */
   | { readonly localFork: true }
   /** The kernel's log may tell of one. */

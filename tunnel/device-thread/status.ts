@@ -86,6 +86,7 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     for (const [reason, count] of Object.entries(counters.dropped)) dropped[reason as 'closed'] += count;
   }
   dropped.notConnected += loop.noSocket;
+  dropped.queueFull += loop.noRelayRoom;
   if (udp) {
     dropped.noFamily += udp.noFamily;
     dropped.badLength += udp.badLength;

@@ -16,6 +16,7 @@ import { EventFd } from '../linux/poller.js';
 import { LinuxTun } from '../linux/tun.js';
 import { ThreadGuard } from '../thread-guard.js';
 import { wipeKeys } from '../uapi/parse.js';
+import { RingReader, RingWriter } from './datagram-ring.js';
 import {
   type Answers,
   type FromWorker,
@@ -41,6 +42,7 @@ class DeviceWorker {
     const { sharedEpoch, readings, protection, kernelLog } = settings;
     const { forkPolicy, strict, holdBackMs, tripwire, offloads } = settings;
     const libc = requireLibc();
+    const departures = new RingWriter(settings.departures, () => this.#tell({ departing: true }));
     const tun = openTun(libc, settings);
     this.#closers.push(() => tun.close());
     try {
@@ -79,10 +81,16 @@ class DeviceWorker {
         onForkLine: () => this.#tell({ forkLine: true }),
         offloads,
         onWake: () => this.#hear(),
-        onDeviceEvent: event => this.#tell({ deviceEvent: toThreadEvent(event) }),
+        onDeviceEvent: event => {
+          // The machine that these were for may be another one now.
+          if (event.type === 'vmFork') departures.drawLine();
+          this.#tell({ deviceEvent: toThreadEvent(event) });
+        },
         onLinkEvent: event => this.#tell({ linkEvent: event }),
         onTrouble: error => this.#tell({ trouble: toFailure(error) }),
-        onRelay: (datagram, { name }) => this.#tell({ relayed: { name, bytes: new Uint8Array(datagram) } }),
+        arrivals: new RingReader(settings.arrivals, () => this.#tell({ roomForArrivals: true })),
+        onRelay: (datagram, { number }) => departures.push(datagram, number),
+        onProven: number => this.#tell({ proven: number }),
       });
       this.#closers.push(() => this.#loop.close());
     } catch (error) {
@@ -117,10 +125,7 @@ class DeviceWorker {
       if (!received) return;
       const message = received.message as ToWorker;
       if ('evidence' in message) this.#guard.learn(message.evidence);
-      else if ('arrived' in message) {
-        const { bytes, name, ip, port, text } = message.arrived;
-        this.#loop.receiveRelayed(bytes, name, ip, port, text);
-      } else this.#answer(message.id, message.question);
+      else this.#answer(message.id, message.question);
     }
   }
 
@@ -140,8 +145,9 @@ class DeviceWorker {
         return packState(this.#loop.get());
       case 'set':
         try {
-          this.#loop.set(question.changes);
-          return this.#loop.relayUrls();
+          this.#loop.set(question.changes, question.numbers);
+          this.#loop.check();
+          return { urls: this.#loop.relayUrls(), held: this.#loop.device.held };
         } finally {
           wipeKeys(question.changes);
         }

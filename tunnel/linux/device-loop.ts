@@ -12,6 +12,7 @@ import type { ForkGuard, Protection } from '../../vmgenid/driver.js';
 import { systemClock } from '../clock.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
+import type { RingReader } from '../device-thread/datagram-ring.js';
 import type { RelayEndpoint } from '../relay-endpoint.js';
 import type { PeerStatus } from '../status.js';
 import type { TunState } from '../tun.js';
@@ -60,14 +61,20 @@ export interface DeviceLoopOptions {
   readonly onLinkEvent: (event: LinkEvent) => void;
   /** Something failed that the loop lives with, such as a port that is taken when the link comes up. */
   readonly onTrouble: (error: TunnelError) => void;
-  /** Takes a datagram for an endpoint that is not of UDP. The bytes are good until it returns. */
-  readonly onRelay: (datagram: Uint8Array, to: RelayEndpoint) => void;
+  /** Datagrams that came another way than by UDP: the loop is waked when there are some. */
+  readonly arrivals: RingReader;
+  /** Takes a datagram for an endpoint that is not of UDP; false when it has no room. The bytes are good until it returns. */
+  readonly onRelay: (datagram: Uint8Array, to: RelayEndpoint) => boolean;
+  /** A message of a connection that came in was authenticated, the first one. See `RelayEndpoint`. */
+  readonly onProven: (number: number) => void;
 }
 
 /** What the loop itself lost or counted. */
 export interface LoopCounters extends TunCounters {
   /** Not sent: the interface is down, and so there is no socket. */
   noSocket: number;
+  /** Not sent: there was no room on the way to the main thread. */
+  noRelayRoom: number;
   turns: number;
 }
 
@@ -100,6 +107,8 @@ export interface LoopReport {
 /** Batches of one direction in one turn: then the other has its turn. */
 const MAX_UDP_BATCHES = 4;
 const MAX_TUN_PACKETS = 256;
+/** Datagrams in one turn that came by WebSockets: no more than a batch by UDP, whoever sends them. */
+const MAX_ARRIVALS = 64;
 /** From so many packets on that were read from the interface and sealed, one check releases them. */
 const TUN_BATCH = 64;
 /** A turn with more of them is one of bulk traffic. */
@@ -110,6 +119,7 @@ const FOREVER = -1;
 export class DeviceLoop {
   readonly device: Device;
   #noSocket = 0;
+  #noRelayRoom = 0;
   #turns = 0;
   #packetsBefore = 0;
   readonly #options: DeviceLoopOptions;
@@ -174,13 +184,17 @@ export class DeviceLoop {
       ...(options.strict && { strict: true }),
       ...(options.holdBackMs !== undefined && { holdBackMs: options.holdBackMs }),
       ...(options.tripwire !== undefined && { tripwire: options.tripwire }),
-      onEvent: options.onDeviceEvent,
+      onEvent: event => {
+        if (event.type === 'vmFork') this.#forked(event.policy);
+        options.onDeviceEvent(event);
+      },
     });
     this.#configuration = new DeviceConfiguration(this.device, libc, {
       pool,
       receiveMemory,
       offloads: options.offloads,
     });
+    this.#configuration.relays.onProven = options.onProven;
     this.#alarmPlace = this.#poller.add(this.#alarm.fd);
     this.#wakePlace = this.#poller.add(wake.fd);
     this.#tunPlace = this.#poller.add(tun.fd);
@@ -192,7 +206,12 @@ export class DeviceLoop {
   }
 
   get counters(): LoopCounters {
-    return { ...this.#tunIo.counters, noSocket: this.#noSocket, turns: this.#turns };
+    return {
+      ...this.#tunIo.counters,
+      noSocket: this.#noSocket,
+      noRelayRoom: this.#noRelayRoom,
+      turns: this.#turns,
+    };
   }
 
   /** The interface was deleted: nothing more will come. */
@@ -202,17 +221,18 @@ export class DeviceLoop {
 
   /** Waits until something happens, at most `maxWaitMs` after the `Lookout` has watched, and does all of it. */
   turn(maxWaitMs = Number.POSITIVE_INFINITY): void {
-    const { clock, wake } = this.#options;
+    const { clock, wake, arrivals } = this.#options;
     const poller = this.#poller;
     const before = clock.now();
     const due = Math.min(this.device.nextDeadline(), this.#lookAt);
     const isDue = due <= before;
+    const isReady = isDue || !arrivals.isEmpty;
     if (!isDue) this.#alarm.ringBy(due, before);
     const longestMs = maxWaitMs === Number.POSITIVE_INFINITY ? FOREVER : Math.ceil(maxWaitMs);
     const packets = this.#packets;
     const inBulk = packets - this.#packetsBefore > FEW_PACKETS;
     this.#packetsBefore = packets;
-    const ready = this.#lookout.wait(isDue ? 0 : longestMs, inBulk);
+    const ready = this.#lookout.wait(isReady ? 0 : longestMs, inBulk);
     this.#turns++;
     if (ready > 0) {
       if (poller.happened(this.#wakePlace) !== 0) {
@@ -230,6 +250,7 @@ export class DeviceLoop {
       const delivered = this.#socketReady();
       if (delivered || poller.happened(this.#tunPlace) !== 0) this.#readTun();
     }
+    this.#receiveArrivals();
     // Last of all, since strangers bring them about: handshakes, of which a turn does a bounded part.
     const isDueNow = isDue || this.device.nextDeadline() <= before;
     if (isDueNow || poller.happened(this.#alarmPlace) !== 0) this.#runTimers();
@@ -276,8 +297,12 @@ export class DeviceLoop {
     return this.#configuration.state();
   }
 
-  /** Applies all changes or none. Throws `TunnelError` (`ERR_UDP_BIND`, `ERR_SYSTEM_CALL`) with the system's number. */
-  set(changes: UapiChanges): void {
+  /**
+   * Applies all changes or none. `numbers`: of the URLs in them, see `RelayEndpoint`. Throws `TunnelError` (`ERR_UDP_BIND`,
+   * `ERR_SYSTEM_CALL`) with the system's number.
+   */
+  set(changes: UapiChanges, numbers: ReadonlyMap<string, number> = new Map()): void {
+    for (const [url, number] of numbers) this.#configuration.relays.number(url, number);
     this.#corked(() => this.#configuration.apply(changes));
     this.#pollSocket();
     this.#scheduleLook();
@@ -287,18 +312,6 @@ export class DeviceLoop {
   /** URLs of the peers that are reached by a relay. */
   relayUrls(): string[] {
     return this.#configuration.relayUrls();
-  }
-
-  /** Takes a datagram that came another way than by UDP. `name`, `ip`, `port` and `text`: see `RelayEndpoint`. */
-  receiveRelayed(datagram: Uint8Array, name: string, ip: Uint8Array, port: number, text: string): void {
-    // While the interface is down nothing is taken, whichever way it comes.
-    if (!this.#configuration.socket) return;
-    const from = this.#configuration.relays.from(name, ip, port, text);
-    try {
-      this.device.gatherDatagram(datagram, from, this.#options.libc.addressOf(datagram));
-    } finally {
-      this.#tunIo.flush();
-    }
   }
 
   /** Looks at the generation now, and responds if the machine was forked. */
@@ -388,6 +401,37 @@ export class DeviceLoop {
     }
   }
 
+  /** A bounded part of what came by WebSockets: what is left has its turn after UDP and the interface had theirs. */
+  #receiveArrivals(): void {
+    const { arrivals, libc } = this.#options;
+    if (arrivals.isEmpty) return;
+    // While the interface is down nothing is taken, whichever way it comes.
+    if (!this.#configuration.socket) arrivals.skip();
+    const { relays } = this.#configuration;
+    const base = libc.addressOf(arrivals.memory);
+    this.device.cork();
+    try {
+      for (let left = MAX_ARRIVALS; left > 0 && arrivals.next(); left--) {
+        const from = relays.from(arrivals.number, arrivals.ip(), arrivals.port);
+        this.device.gatherDatagram(arrivals.datagram(), from, base + arrivals.start);
+      }
+    } finally {
+      try {
+        this.device.uncork();
+      } finally {
+        // What was opened and delivered lies there.
+        this.#tunIo.flush();
+        arrivals.release();
+      }
+    }
+  }
+
+  /** What is on its way between threads, or waits for room in a socket, belongs to the machine that was forked. */
+  #forked(policy: ForkPolicy): void {
+    this.#options.arrivals.skip();
+    if (policy === 'hold') this.#configuration.socket?.discard();
+  }
+
   readonly #handle = (datagram: Uint8Array, from: LinuxUdpEndpoint, address: number): void => {
     this.device.gatherDatagram(datagram, from, address);
   };
@@ -422,7 +466,7 @@ export class DeviceLoop {
 
   #send(datagram: Uint8Array, to: Endpoint): void {
     if (!(to instanceof LinuxUdpEndpoint)) {
-      this.#options.onRelay(datagram, to as RelayEndpoint);
+      if (!this.#options.onRelay(datagram, to as RelayEndpoint)) this.#noRelayRoom++;
       return;
     }
     const { socket } = this.#configuration;

@@ -276,6 +276,11 @@ export class LinuxUdpSocket {
     return this.pending;
   }
 
+  /** Gives up what waits. */
+  discard(): void {
+    for (const family of [this.#v4, this.#v6]) family?.out.clear();
+  }
+
   /** Call when routes or addresses changed: every answer goes by the kernel's choice until its peer is heard again. */
   forgetSources(): void {
     this.#epoch = ++lastEpoch;
@@ -289,10 +294,8 @@ export class LinuxUdpSocket {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const family of [this.#v4, this.#v6]) {
-      family?.out.clear();
-      if (family) this.#libc.close(family.fd);
-    }
+    this.discard();
+    for (const family of [this.#v4, this.#v6]) if (family) this.#libc.close(family.fd);
   }
 
   /** The socket for a datagram of this length to this endpoint; none when it cannot be sent, which is counted. */

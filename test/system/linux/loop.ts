@@ -1,6 +1,7 @@
 // A device loop for tests, with a generation and a generator of its own: all of it closed at the end of the test.
 
 import { Crng, kernelEntropy } from '../../../crng/index.js';
+import { RingReader, ringMemory } from '../../../tunnel/device-thread/datagram-ring.js';
 import { systemClock } from '../../../tunnel/clock.js';
 import { DeviceLoop, type DeviceLoopOptions } from '../../../tunnel/linux/device-loop.js';
 import { EventFd } from '../../../tunnel/linux/poller.js';
@@ -36,7 +37,9 @@ export function testLoop(
     onTrouble: error => {
       throw error;
     },
-    onRelay: () => undefined,
+    arrivals: new RingReader(ringMemory(), () => undefined),
+    onRelay: () => true,
+    onProven: () => undefined,
     ...options,
   });
   atEnd(() => {

@@ -56,6 +56,7 @@ const report: LoopReport = {
     unsplittable: 7,
     undeliverable: 8,
     noSocket: 6,
+    noRelayRoom: 2,
     turns: 0,
   },
 };
@@ -83,7 +84,7 @@ describe('the status of a device thread', () => {
       malformed: 1,
       noFamily: 2,
       badLength: 3,
-      queueFull: 14,
+      queueFull: 16,
       sendFailed: 5,
       notConnected: 6,
     });
