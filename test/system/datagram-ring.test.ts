@@ -25,7 +25,8 @@ test('between two threads nothing is torn, lost or doubled', async () => {
   const read = async () => {
     for (let expected = 1; expected <= count; ) {
       while (reader.next()) {
-        if (reader.number !== expected || reader.length !== expected % 700) throw new Error('lost or doubled');
+        if (reader.number !== expected || reader.length !== expected % 700)
+          throw new Error('lost or doubled');
         if (reader.datagram().some(byte => byte !== (expected & 255))) throw new Error('torn');
         expected++;
       }
