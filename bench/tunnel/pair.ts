@@ -49,6 +49,11 @@ export class Pair {
     return SIDES.map(side => this.#daemons[side].pid);
   }
 
+  /** Of the interface on this side. */
+  name(side: Side): string {
+    return this.#names[side];
+  }
+
   /** Packets that the left daemon has taken from its interface so far. What the queue in front of it lost is none. */
   async packetsTaken(): Promise<number> {
     const [command, args] = this.topology.inside('left', 'cat', [
