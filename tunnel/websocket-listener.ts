@@ -28,12 +28,14 @@ export interface WebSocketListenerOptions {
   readonly server?: Server | SecureServer;
   /** Take only upgrades of this path. Default: any. */
   readonly path?: string;
-  /**
-   * Connections at a time, half of them from one address (or IPv6 /64) until they are proven: until a message came that
-   * the device authenticated. When all are taken, the oldest unproven one of the address that holds most gives way.
-   * Default 1024.
-   */
+  /** Connections at a time. One more is refused when all are proven. Default 1024. */
   readonly maxConnections?: number;
+  /**
+   * Of these, unproven at a time: from which no message has come that the device authenticated; and so many sockets beside
+   * them that have not asked for an upgrade. Half of them from one address (or IPv6 /64). When they are taken, the oldest
+   * of the address that holds most gives way. Default: a quarter of the connections.
+   */
+  readonly maxUnproven?: number;
   /** How long a client may take over its HTTP request, in milliseconds. Port of our own only. Default 10,000. */
   readonly handshakeTimeoutMs?: number;
   /** Cut a connection from which no frame came for so long, in milliseconds; 0 for never. Default 120,000. */
@@ -45,6 +47,8 @@ export interface WebSocketListenerOptions {
 }
 
 const DEFAULT_CONNECTIONS = 1_024;
+/** Sockets that may come in one turn of the event loop, before anybody else has theirs. Others try again after a second. */
+const BACKLOG = 128;
 const BODY_426 = 'This port speaks WebSocket only.\n';
 
 export class WebSocketListener implements Transport {
@@ -61,6 +65,7 @@ export class WebSocketListener implements Transport {
   readonly #ownsServer: boolean;
   readonly #options: WebSocketListenerOptions;
   readonly #maxConnections: number;
+  readonly #maxUnproven: number;
   readonly #ws = new WebSocketServer({ noServer: true, clientTracking: false, ...WS_OPTIONS });
   readonly #connections = new Map<Endpoint, WebSocketConnection>();
   /** From which nothing has come that was authenticated, and what they may cost. */
@@ -71,6 +76,8 @@ export class WebSocketListener implements Transport {
   readonly #sockets = new Set<Duplex>();
   /** On a port of our own: those that have not asked for an upgrade. */
   readonly #silent = new Places<Duplex>();
+  /** Those that nobody has had time to read. */
+  readonly #arriving = new Set<Socket>();
   #closed: Promise<void> | undefined;
 
   private constructor(server: Server | SecureServer, options: WebSocketListenerOptions) {
@@ -78,6 +85,7 @@ export class WebSocketListener implements Transport {
     this.#ownsServer = options.server === undefined;
     this.#options = options;
     this.#maxConnections = options.maxConnections ?? DEFAULT_CONNECTIONS;
+    this.#maxUnproven = options.maxUnproven ?? Math.ceil(this.#maxConnections / 4);
     this.#ws.on('wsClientError', (_, socket) => this.#refuse(socket, '400 Bad Request'));
     server.on('connection', this.#accepted);
     server.on('upgrade', this.#upgrade);
@@ -104,7 +112,7 @@ export class WebSocketListener implements Transport {
         const message = `cannot listen for WebSockets on port ${port}: ${cause.message}`;
         reject(new TunnelError('ERR_WEBSOCKET_LISTEN', message, { cause }));
       });
-      server.listen({ port, ...(host !== undefined && { host }) }, resolve);
+      server.listen({ port, backlog: BACKLOG, ...(host !== undefined && { host }) }, resolve);
     });
     server.removeAllListeners('error');
     return new WebSocketListener(server, options);
@@ -191,14 +199,26 @@ export class WebSocketListener implements Transport {
     this.#sockets.add(socket);
     socket.once('close', () => {
       this.#sockets.delete(socket);
+      this.#arriving.delete(socket);
       this.#silent.delete(socket);
     });
     // On the caller's server these may be anything.
     if (!this.#ownsServer) return;
-    const { ip } = WebSocketEndpoint.accepted(socket.remoteAddress, socket.remotePort);
-    const giveWay = this.#whoGivesWay(this.#silent, this.#maxConnections, ip);
-    this.#silent.add(socket, ip);
-    if (giveWay) {
+    this.#arriving.add(socket);
+    // What came with a crowd is read in the next turn: until then nobody can tell who is silent.
+    if (this.#arriving.size === 1) setImmediate(() => setImmediate(this.#settle));
+  };
+
+  /** Whoever has been read, and has not asked for an upgrade, needs a place among the silent. */
+  readonly #settle = (): void => {
+    const arrived = [...this.#arriving];
+    this.#arriving.clear();
+    for (const socket of arrived) {
+      if (socket.destroyed) continue;
+      const { ip } = WebSocketEndpoint.accepted(socket.remoteAddress, socket.remotePort);
+      const giveWay = this.#whoGivesWay(this.#silent, this.#maxUnproven, ip);
+      this.#silent.add(socket, ip);
+      if (!giveWay) continue;
       this.#silent.delete(giveWay);
       giveWay.destroy();
     }
@@ -218,7 +238,7 @@ export class WebSocketListener implements Transport {
   };
 
   #makeRoom({ ip }: Endpoint): boolean {
-    const room = this.#maxConnections - this.#proven;
+    const room = Math.min(this.#maxConnections - this.#proven, this.#maxUnproven);
     if (room <= 0) return false;
     this.#whoGivesWay(this.#unproven, room, ip)?.cut();
     return true;
@@ -226,7 +246,7 @@ export class WebSocketListener implements Transport {
 
   /** Who has to go so that one more from `ip` has a place among `room`, half of them for an address; none if there is. */
   #whoGivesWay<T>(places: Places<T>, room: number, ip: Uint8Array): T | undefined {
-    if (places.countOf(ip) >= Math.ceil(this.#maxConnections / 2)) return places.oldestOf(ip);
+    if (places.countOf(ip) >= Math.ceil(this.#maxUnproven / 2)) return places.oldestOf(ip);
     return places.size >= room ? places.oldestOfMost() : undefined;
   }
 
@@ -255,6 +275,7 @@ export class WebSocketListener implements Transport {
       this.#proven++;
       connection.prove();
     };
+    this.#arriving.delete(stream as Socket);
     this.#silent.delete(stream);
     this.#connections.set(endpoint, connection);
     this.#unproven.add(connection, endpoint.ip);

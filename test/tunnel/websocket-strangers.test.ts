@@ -45,7 +45,7 @@ const settle = () => new Promise(resolve => setTimeout(resolve, 50));
 
 describe('places', () => {
   test('the oldest unproven connection gives way, and never a proven one; to be answered proves nothing', async () => {
-    const listener = await listen({ maxConnections: 4 });
+    const listener = await listen({ maxConnections: 4, maxUnproven: 4 });
     const proven = await client(listener);
     proven.endpoint.authenticated?.();
     const answered = await client(listener);
@@ -75,7 +75,7 @@ describe('places', () => {
   });
 
   test('a crowd from other addresses does not push out who has an address of its own', async () => {
-    const listener = await listen({ maxConnections: 8 });
+    const listener = await listen({ maxUnproven: 8 });
     const own = await new RawClient(listener.port).upgraded();
     for (let i = 0; i < 40; i++) await upgradeFrom(listener.port, `127.0.0.${2 + (i % 4)}`);
     expect(listener.connections).toBeLessThanOrEqual(8);
@@ -85,8 +85,17 @@ describe('places', () => {
     await until(() => own.ended);
   });
 
+  test('a crowd that comes at once pushes out nobody who has asked for an upgrade and was not read yet', async () => {
+    const listener = await listen({ maxUnproven: 8, handshakeTimeoutMs: 60_000 });
+    const first = new RawClient(listener.port);
+    const crowd = Array.from({ length: 60 }, () => new RawClient(listener.port, ''));
+    await first.upgraded();
+    expect(first.status).toMatch(/101/);
+    await until(() => crowd.filter(({ ended }) => ended).length >= 52);
+  });
+
   test('sockets that say nothing, or begin a request and never end it, keep nobody out', async () => {
-    const listener = await listen({ maxConnections: 8, handshakeTimeoutMs: 60_000 });
+    const listener = await listen({ maxUnproven: 8, handshakeTimeoutMs: 60_000 });
     const silent = Array.from(
       { length: 40 },
       (_, i) => new RawClient(listener.port, i % 2 ? '' : 'GET / HT'),
