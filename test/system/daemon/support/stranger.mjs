@@ -72,10 +72,10 @@ function open() {
   socket.on('error', () => {});
   // Who is put out comes again.
   socket.on('close', () => setTimeout(open, 500));
-  if (kind === 'silent') return socket.once('connect', begin);
+  socket.once('connect', begin);
+  if (kind === 'silent') return;
   socket.write(UPGRADE);
   socket.once('data', () => {
-    begin();
     if (kind === 'stalled') socket.pause();
     else socket.resume();
     if (kind === 'answered') socket.write(FRAMES.answered(begun));
