@@ -26,6 +26,7 @@ export interface CreateTunnelOptions
   extends Partial<
     Pick<DeviceOptions, 'forkPolicy' | 'strict' | 'holdBackMs' | 'tripwire' | 'onEvent' | 'mtu'>
   > {
+  /** What is for an interface (`dns`, `table`, `fwMark`, `saveConfig`, the commands) changes nothing here. */
   readonly config: TunnelConfig;
   /** Called for each packet that comes out of the tunnel. */
   readonly onPacket: (packet: Uint8Array, peerPublicKey: Uint8Array) => void;

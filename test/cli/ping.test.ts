@@ -95,6 +95,24 @@ async function unboundPort(): Promise<string> {
 }
 
 describe('ping is answered', () => {
+  const own = (more: string) => (config: string) => config.replace('[Interface]\n', `[Interface]\n${more}\n`);
+  const peerAgain = (config: string) =>
+    `${config}\n[Peer]\n${/^PublicKey.*$/m.exec(config)}\nAllowedIPs = 10.0.0.0/8\n`;
+  test.each<[string, (config: string) => string]>([
+    ['keys without values, and commands', own('PreUp =\nPostUp = false\nDNS =\nMTU =\nTable =\nAddress =')],
+    ['routing domains', own('DNS = 10.99.0.1, ~corp.example ~.,')],
+    ['keys twice', own('MTU = x\nMTU = 1400\nSaveConfig = True\nSaveConfig = False')],
+    ['a second [Interface]', config => `${config}\n[Interface]\nListenPort = domain\n`],
+    ['a second [Peer] of the same key', peerAgain],
+    ['blanks and a short address', config => config.replace('127.0.0.1:', ' 127.1 : ')],
+    ['a preshared key of zeros', config => `${config}\nPresharedKey = ${'A'.repeat(43)}=\n`],
+  ])('with %s in the file, as wg-quick takes it', async (_, change) => {
+    const peer = await peerWith();
+    const config = change(peer.config());
+    expect(config).not.toBe(peer.config());
+    expect(await run({ config })).toMatchObject({ exitCode: 0, err: '' });
+  });
+
   const ways = (['udp4', 'udp6', 'ws'] as const).flatMap(outside =>
     (['v4', 'v6'] as const).map(inside => [inside, outside] as const),
   );
