@@ -1,6 +1,7 @@
 // The generator: fast-key-erasure ChaCha20 under a key that dies with its epoch.
 // Promises: no byte is handed out unless the generation is still the one it was made under; two clones draw nothing
-// in common after their fork; what was handed out cannot be computed from what is left in memory.
+// in common after their fork; what was handed out cannot be computed from what is left in its own memory. noble's cipher
+// copies each key, and leaves the copy in the engine's heap until that is used again (SECURITY.md).
 // Read on: Linux random.c crng_make_state(), crng_reseed(), add_vmfork_randomness(); blog.cr.yp.to 2017-07-23.
 
 import { chacha20 } from '@noble/ciphers/chacha.js';
