@@ -120,7 +120,7 @@ describe('at a port with a token', () => {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
     closers.push(() => socket.destroy());
     const answer = answerOf(socket);
-    for (const byte of `POST /fork HTTP/1.1\r\nHost: x\r\nauthorization:  Bearer ${TOKEN} \r\nContent-Length: 2\r\n\r\n{}`) {
+    for (const byte of `POST /fork HTTP/1.1\r\nHost: localhost\r\nauthorization:  Bearer ${TOKEN} \r\nContent-Length: 2\r\n\r\n{}`) {
       socket.write(byte);
       await new Promise(resolve => setImmediate(resolve));
     }
@@ -191,7 +191,7 @@ async function begin(port: number, header: string) {
   closers.push(() => socket.destroy());
   const answer = answerOf(socket);
   await once(socket, 'connect');
-  socket.write(`POST /fork HTTP/1.1\r\nHost: x\r\n${header}Content-Length: 2\r\n\r\n`);
+  socket.write(`POST /fork HTTP/1.1\r\nHost: localhost\r\n${header}Content-Length: 2\r\n\r\n`);
   return { socket, answer };
 }
 

@@ -127,6 +127,20 @@ describe('hook: calls', () => {
     expect(reply.json.error).toMatch(/not finished/);
   });
 
+  it('a TCP port answers only who calls it by its address: no name was made to lead here', async () => {
+    const { hook, vm } = await hooked('127.0.0.1:0');
+    const at = hook.address as string;
+    for (const method of ['GET', 'POST']) {
+      for (const host of ['evil.example', 'evil.example:80', '127.0.0.1.evil.example']) {
+        const { status, json } = await call({ method, headers: { host } }, at);
+        expect([status, json.epoch]).toEqual([421, undefined]);
+      }
+    }
+    expect(vm.epoch).toBe(1);
+    for (const host of ['localhost', '127.0.0.1', at])
+      expect((await call({ method: 'GET', headers: { host } }, at)).status).toBe(200);
+  });
+
   it.each([
     [404, 'path', { url: '/' }],
     [404, 'path', { url: '/fork?x=1' }],

@@ -7,6 +7,7 @@ import { type IncomingMessage, type ServerResponse, createServer } from 'node:ht
 import { isIP } from 'node:net';
 import { VmGenIdError } from '../errors.js';
 import { NO_EPOCH } from '../generation.js';
+import { isOwnHost } from '../own-host.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 import { SOCKET_PATH_MAX, type SocketFile, listenAt } from '../socket-file.js';
 import { type HookCall, parseHookCall } from './hook-call.js';
@@ -179,6 +180,9 @@ export class HookSource implements GenerationSource {
     };
     // A web page can make its reader's browser post to a loopback port. A browser then names the page's origin.
     if (headers.origin !== undefined) return no(403, 'Origin: calls from web pages are refused');
+    // To its own server it needs to name none: neither may this be a name that was made to lead here.
+    if ('host' in this.#address && !isOwnHost(headers.host))
+      return no(421, 'Host: call the hook by its address, or as localhost');
     if (!this.#authorized(headers.authorization)) {
       return no(401, UNAUTHORIZED, { 'www-authenticate': 'Bearer' });
     }
