@@ -21,6 +21,7 @@ const LABEL_MAC1 = text.encode('mac1----');
 const LABEL_COOKIE = text.encode('cookie--');
 
 const expected = secretBytes(MAC_BYTES);
+const portBytes = new Uint8Array(2);
 
 /** The key of every mac1 sent to the owner of `publicKey`: 32 bytes, worth keeping. */
 export function mac1Key(suite: Suite, publicKey: Uint8Array): Uint8Array {
@@ -78,12 +79,19 @@ function isMacValid(suite: Suite, key: Uint8Array, message: Uint8Array, fromEnd:
 
 /**
  * The cookie of a sender: a MAC under our changing secret (32 bytes) of its address (4 or 16 bytes) and its port, as
- * they stand in a UDP datagram. 16 bytes, the caller's to erase.
+ * they stand in a UDP datagram. 16 bytes in `out`, the caller's to erase.
  */
-export function cookieValue(suite: Suite, secret: Uint8Array, ip: Uint8Array, port: number): Uint8Array {
-  const cookie = secretBytes(COOKIE_BYTES);
-  suite.mac(cookie, secret, ip, Uint8Array.of(port >>> 8, port));
-  return cookie;
+export function cookieValue(
+  suite: Suite,
+  secret: Uint8Array,
+  ip: Uint8Array,
+  port: number,
+  out: Uint8Array = secretBytes(COOKIE_BYTES),
+): Uint8Array {
+  portBytes[0] = port >>> 8;
+  portBytes[1] = port;
+  suite.mac(out, secret, ip, portBytes);
+  return out;
 }
 
 export interface CookieReplyInput {
@@ -99,9 +107,12 @@ export interface CookieReplyInput {
   readonly mac1: Uint8Array;
 }
 
-/** A cookie reply (64 bytes, in a new array). */
-export function createCookieReply(suite: Suite, input: CookieReplyInput): Uint8Array {
-  const message = new Uint8Array(COOKIE_REPLY_BYTES);
+/** A cookie reply, in `message` (64 bytes). */
+export function createCookieReply(
+  suite: Suite,
+  input: CookieReplyInput,
+  message: Uint8Array = new Uint8Array(COOKIE_REPLY_BYTES),
+): Uint8Array {
   writeU32(message, 0, COOKIE_REPLY);
   writeU32(message, COOKIE.receiver, input.receiverIndex);
   message.set(input.nonce, COOKIE.nonce);

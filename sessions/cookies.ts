@@ -2,6 +2,7 @@
 // Promises: our secret is of this epoch and at most two minutes old; a cookie is used only in the epoch it came in.
 // Read on: WireGuard paper 5.4.7; Linux drivers/net/wireguard/cookie.c.
 
+import { secretBytes } from '../native/secret-bytes.js';
 import {
   COOKIE_LATENCY_MS,
   COOKIE_REPLY_BYTES,
@@ -9,6 +10,7 @@ import {
   HANDSHAKE_INITIATION,
 } from '../protocol/constants.js';
 import {
+  COOKIE_BYTES,
   cookieKey,
   cookieValue,
   createCookieReply,
@@ -29,6 +31,10 @@ import type { Peer } from './peer.js';
 import type { Endpoint } from './ports.js';
 import { RateLimiter } from './rate-limiter.js';
 
+// In hand while a message is looked at: in a flood there are very many.
+const cookie = secretBytes(COOKIE_BYTES);
+const nonce = new Uint8Array(XNONCE_BYTES);
+
 /** The two keys that everybody can derive from a static public key. */
 export interface MacKeys {
   readonly mac1Key: Uint8Array;
@@ -42,6 +48,8 @@ export function deriveMacKeys(suite: Suite, publicKey: Uint8Array): MacKeys {
 /** Our side of the protection: whom we let in under load. */
 export class CookieJar {
   readonly rateLimiter = new RateLimiter();
+  /** Of messages that have no cookie, and come from where a peer is. */
+  readonly peersRateLimiter = new RateLimiter();
   /** Keys of our own public key; none until a private key is set. */
   own: MacKeys | undefined;
   readonly #secret: Uint8Array;
@@ -73,6 +81,7 @@ export class CookieJar {
     this.#secret.fill(0);
     this.#secretEpoch = 0;
     this.rateLimiter.clear();
+    this.peersRateLimiter.clear();
   }
 }
 
@@ -101,8 +110,23 @@ export function isAdmitted(context: Context, message: Uint8Array, from: Endpoint
   if (!load.isLoad(handshakeQueue.length) || !hasMac2(message)) return false;
   const now = context.clock.now();
   const secret = cookies.currentSecret(context.epoch, now);
-  if (!secret || !isMac2Valid(suite, cookieValue(suite, secret, from.ip, from.port), message)) return false;
-  return cookies.rateLimiter.allow(from.ip, now);
+  if (!secret) return false;
+  try {
+    cookieValue(suite, secret, from.ip, from.port, cookie);
+    return isMac2Valid(suite, cookie, message) && cookies.rateLimiter.allow(from.ip, now);
+  } finally {
+    cookie.fill(0);
+  }
+}
+
+/**
+ * Whether an initiation comes from where a peer is or was, while so many wait that this counts. It proves nothing,
+ * so that it is only a place in the queue, and at a rate of its own: whoever forges such an address takes none of those
+ * that a cookie gets.
+ */
+export function isFromPeer({ cookies, clock, handshakeQueue, load }: Context, from: Endpoint): boolean {
+  if (!from.isPeers || !load.isLoad(handshakeQueue.length)) return false;
+  return cookies.peersRateLimiter.allow(from.ip, clock.now());
 }
 
 /** A message that was made without a cookie has zeros there. */
@@ -129,12 +153,12 @@ export function refuseAtDoor(
   if (!context.load.isUnderLoad(handshakeQueue.length, now) || admitted) return undefined;
   const secret = cookies.secret(context, epoch, now);
   if (!secret) return drops.drop('underLoad');
-  const cookie = cookieValue(suite, secret, from.ip, from.port);
   try {
+    cookieValue(suite, secret, from.ip, from.port, cookie);
     if (isMac2Valid(suite, cookie, message)) {
       return cookies.rateLimiter.allow(from.ip, now) ? undefined : drops.drop('underLoad');
     }
-    sendCookieReply(context, message, from, cookie, cookies.own.cookieKey, epoch);
+    sendCookieReply(context, message, from, cookies.own.cookieKey, epoch);
   } finally {
     cookie.fill(0);
   }
@@ -145,22 +169,21 @@ function sendCookieReply(
   context: Context,
   message: Uint8Array,
   to: Endpoint,
-  cookie: Uint8Array,
   key: Uint8Array,
   epoch: number,
 ): void {
-  const nonce = new Uint8Array(XNONCE_BYTES);
-  if (!draw(context, nonce)) return;
+  // Whoever heard of a fork while it was drawn may have come by here himself, with another cookie in hand.
+  if (!draw(context, nonce) || context.epoch !== epoch) return;
   const fields = message[0] === HANDSHAKE_INITIATION ? INITIATION : RESPONSE;
-  const reply = createCookieReply(context.suite, {
+  const output = context.gate.output(COOKIE_REPLY_BYTES);
+  const input = {
     receiverIndex: readU32(message, fields.sender),
     cookieKey: key,
     cookie,
     nonce,
     mac1: message.subarray(fields.mac1, fields.mac1 + MAC_BYTES),
-  });
-  const output = context.gate.output(COOKIE_REPLY_BYTES);
-  output.bytes.set(reply);
+  };
+  createCookieReply(context.suite, input, output.bytes);
   context.gate.push(output, 'cookie', to, undefined, epoch);
   context.gate.flush();
 }

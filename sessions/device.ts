@@ -299,7 +299,10 @@ export class Device {
 
     const peer = context.peers.get(id) ?? this.#addPeer(id, publicKey);
     if (presharedKey) peer.presharedKey.set(presharedKey);
-    if (options.endpoint) peer.endpoint = options.endpoint;
+    if (options.endpoint) {
+      peer.endpoint = options.endpoint;
+      peer.endpoint.isPeers = true;
+    }
     if (options.replaceAllowedIps) context.allowedIps.removeAll(peer);
     for (const { ip, prefix } of options.allowedIps ?? []) context.allowedIps.insert(ip, prefix, peer);
     if (persistentKeepalive !== undefined) this.#setPersistentKeepalive(peer, persistentKeepalive);

@@ -8,7 +8,7 @@ import type { Endpoint } from './ports.js';
 
 /** Messages of strangers that wait at most. wireguard-go QueueHandshakeSize. */
 export const MAX_QUEUED_STRANGERS = 1_024;
-/** Messages that somebody waits for, or whose sender has proven its address: there are never many. */
+/** Messages that we wait for, of senders who have proven their address, or of peers: there are never many. */
 export const MAX_QUEUED_EXPECTED = 256;
 /** While the strangers' part is half full, one source has no more of it than this. */
 export const MAX_QUEUED_OF_SOURCE = MAX_QUEUED_STRANGERS / 8;
@@ -48,18 +48,18 @@ export class HandshakeQueue {
   }
 
   /** Queues a copy of a message that is one. False when there is no room for it. */
-  putStranger(message: Uint8Array, from: Endpoint, epoch: number): boolean {
+  putStranger(message: Uint8Array, from: Endpoint, epoch: number, isAdmitted: boolean): boolean {
     const lane = this.#strangers;
     if (lane.isFull) return false;
     const source = sourceOf(from.ip);
     const isCrowded = lane.length >= MAX_QUEUED_STRANGERS / 2;
     if (isCrowded && this.#ofSource[source] >= MAX_QUEUED_OF_SOURCE) return false;
     this.#ofSource[source]++;
-    lane.push(this.#place(message, from, epoch, false, source));
+    lane.push(this.#place(message, from, epoch, isAdmitted, source));
     return true;
   }
 
-  /** As `putStranger`, for a message that we wait for, or (`isAdmitted`) whose sender has proven its address. */
+  /** As `putStranger`, for a message that we wait for, or whose sender we have reason to prefer. */
   putExpected(message: Uint8Array, from: Endpoint, epoch: number, isAdmitted: boolean): boolean {
     if (this.#expected.isFull) return false;
     this.#expected.push(this.#place(message, from, epoch, isAdmitted, 0));

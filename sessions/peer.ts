@@ -113,6 +113,9 @@ export function roam(context: Context, peer: Peer, from: Endpoint): void {
   const known = peer.endpoint;
   // Equal is not the same: an endpoint may also know by which of our addresses its datagrams come in.
   peer.endpoint = from;
+  // Nothing of an endpoint is looked at for each packet: with very many peers it would have to be fetched.
+  if (known === from) return;
+  from.isPeers = true;
   if (known?.equals(from)) return;
   context.emit({ type: 'roamed', peer: peer.publicKey, endpoint: from });
 }

@@ -6,6 +6,8 @@ export interface Endpoint {
   readonly ip: Uint8Array;
   /** The remote port. */
   readonly port: number;
+  /** Set by the device where a peer is, or was heard: in a flood its handshakes go before those of strangers. */
+  isPeers?: boolean;
   equals(other: Endpoint): boolean;
   /** Called with each message from here that was authenticated: there is a peer, and no stranger. */
   authenticated?(): void;

@@ -8,7 +8,7 @@ import { COOKIE, type MessageType, RESPONSE, readU32 } from '../protocol/message
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import { enterForData } from './batch.js';
 import type { Context } from './context.js';
-import { consumeCookieReply, isAdmitted, refuseAtDoor } from './cookies.js';
+import { consumeCookieReply, isAdmitted, isFromPeer, refuseAtDoor } from './cookies.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
 import { consumeInitiation, consumeResponse } from './handshakes.js';
@@ -22,7 +22,7 @@ export type HandshakeType = Exclude<MessageType, 4>;
  */
 export const HANDSHAKE_BUDGET = 256;
 /** A cookie reply made or opened: three hashes and a cipher, and a datagram. */
-const COOKIE_COST = 8;
+const COOKIE_COST = 16;
 /** A message that was opened, whatever it was: X25519 once. */
 const OPENED_COST = 64;
 /** A handshake that went on: X25519 three or four times. */
@@ -39,14 +39,16 @@ export function queueHandshake(
   // As for data, one reading for a batch: what came after a fork is not to pass for what came before it.
   const epoch = enterForData(context);
   let isQueued: boolean;
-  if (type !== HANDSHAKE_INITIATION) {
+  if (type === HANDSHAKE_INITIATION) {
+    const admitted = isAdmitted(context, message, from);
+    const isExpected = admitted || isFromPeer(context, from);
+    isQueued =
+      (isExpected && handshakeQueue.putExpected(message, from, epoch, admitted)) ||
+      handshakeQueue.putStranger(message, from, epoch, admitted);
+  } else {
     // What nobody waits for costs a look, and takes no room.
     if (!isAwaited(context, type, message)) return void drops.drop('unknownIndex');
     isQueued = handshakeQueue.putExpected(message, from, epoch, false);
-  } else if (isAdmitted(context, message, from)) {
-    isQueued = handshakeQueue.putExpected(message, from, epoch, true);
-  } else {
-    isQueued = handshakeQueue.putStranger(message, from, epoch);
   }
   if (!isQueued) drops.drop('queueFull');
 }

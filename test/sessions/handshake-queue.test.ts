@@ -35,6 +35,9 @@ function stranger(number: number): SimEndpoint {
   return new SimEndpoint(100 + (number % 100), 1_024 + number);
 }
 
+/** Where A may be, other than B knows. */
+const elsewhere = () => new SimEndpoint(7);
+
 /** Has `end` gather so many forgeries, from many addresses or from one. */
 function flood(end: End, count: number, from = stranger): void {
   for (let i = 0; i < count; i++) end.device.gatherDatagram(forgery(end, i), from(i));
@@ -223,23 +226,22 @@ describe('in a flood', () => {
     const pair = new Pair();
     flood(pair.b, overflow, () => stranger(0));
     expect(pair.b.drops.queueFull).toBeGreaterThan(0);
-    gather(pair.b, initiationOf(pair));
+    gather(pair.b, { ...initiationOf(pair), from: elsewhere() });
     turns(pair.b);
-    expect(pair.b.types.filter(type => type === COOKIE).length).toBeGreaterThan(0);
-    expect(pair.b.sent.some(({ to }) => to.equals(pair.a.endpoint))).toBe(true);
+    expect(pair.b.sent.some(({ bytes, to }) => bytes[0] === COOKIE && to.equals(elsewhere()))).toBe(true);
   });
 
   it('from many addresses who comes with a cookie does not wait behind them', () => {
     const pair = new Pair();
     // A cookie, of a time when the flood began.
     flood(pair.b, 200);
-    gather(pair.b, initiationOf(pair));
+    gather(pair.b, { ...initiationOf(pair), from: elsewhere() });
     turns(pair.b);
-    for (const datagram of pair.b.take()) if (datagram.to.equals(pair.a.endpoint)) pair.a.receive(datagram);
+    for (const datagram of pair.b.take()) if (datagram.to.equals(elsewhere())) pair.a.receive(datagram);
     expect(pair.a.count('cookieReceived')).toBe(1);
     pair.clock.ms += 6_000;
     flood(pair.b, overflow);
-    gather(pair.b, initiationOf(pair));
+    gather(pair.b, { ...initiationOf(pair), from: elsewhere() });
     pair.b.device.runTimers();
     expect(pair.b.types).toContain(RESPONSE);
   });
@@ -248,8 +250,33 @@ describe('in a flood', () => {
     const pair = new Pair();
     flood(pair.b, overflow);
     const before = pair.b.drops.queueFull;
-    gather(pair.b, initiationOf(pair));
+    gather(pair.b, { ...initiationOf(pair), from: elsewhere() });
     expect(pair.b.drops.queueFull).toBe(before + 1);
+  });
+
+  it('from many addresses a peer in conversation, whose keys grow old, is asked for its cookie among the first', () => {
+    const pair = new Pair().connect();
+    pair.clock.ms += 6_000;
+    flood(pair.b, overflow);
+    gather(pair.b, initiationOf(pair));
+    pair.b.device.runTimers();
+    expect(pair.b.sent.some(({ bytes, to }) => bytes[0] === COOKIE && to.equals(pair.a.endpoint))).toBe(true);
+  });
+
+  it('whoever forges the address of a peer takes no place of those that a cookie gets', () => {
+    const pair = new Pair().connect();
+    pair.clock.ms += 6_000;
+    flood(pair.b, 200);
+    gather(pair.b, initiationOf(pair));
+    turns(pair.b);
+    for (const datagram of pair.b.take()) if (datagram.to.equals(pair.a.endpoint)) pair.a.receive(datagram);
+    pair.clock.ms += 6_000;
+    flood(pair.b, overflow, () => pair.a.endpoint);
+    flood(pair.b, overflow);
+    gather(pair.b, initiationOf(pair));
+    pair.b.device.runTimers();
+    pair.b.device.runTimers();
+    expect(pair.b.types).toContain(RESPONSE);
   });
 
   it('a cookie lets nobody in faster than the rate limit', () => {
@@ -373,7 +400,7 @@ describe('the queue', () => {
     ];
     for (let round = 0; round < 3; round++) {
       const messages = Array.from({ length: 60 }, (_, i) => message(...lengths[(i + round) % 3], i));
-      for (const bytes of messages) expect(queue.putStranger(bytes, stranger(0), round)).toBe(true);
+      for (const bytes of messages) expect(queue.putStranger(bytes, stranger(0), round, false)).toBe(true);
       for (const bytes of messages) {
         const taken = queue.take();
         expect(taken).toMatchObject({ epoch: round, isAdmitted: false });
@@ -386,20 +413,20 @@ describe('the queue', () => {
 
   it('keeps one that was taken as it is until it is given back', () => {
     const queue = new HandshakeQueue();
-    queue.putStranger(message(INITIATION, INITIATION_BYTES, 1), stranger(0), 1);
+    queue.putStranger(message(INITIATION, INITIATION_BYTES, 1), stranger(0), 1, false);
     const taken = queue.take();
     for (let i = 0; i < MAX_QUEUED_STRANGERS; i++) {
-      queue.putStranger(message(INITIATION, INITIATION_BYTES, 2), stranger(i), 1);
+      queue.putStranger(message(INITIATION, INITIATION_BYTES, 2), stranger(i), 1, false);
     }
     queue.clear();
-    queue.putStranger(message(INITIATION, INITIATION_BYTES, 3), stranger(0), 1);
+    queue.putStranger(message(INITIATION, INITIATION_BYTES, 3), stranger(0), 1, false);
     expect(taken?.message[100]).toBe(1);
   });
 
   it('leaves to one source, as soon as it is half full, an eighth', () => {
     const queue = new HandshakeQueue();
     const bytes = message(INITIATION, INITIATION_BYTES, 0);
-    const put = (from: SimEndpoint) => queue.putStranger(bytes, from, 1);
+    const put = (from: SimEndpoint) => queue.putStranger(bytes, from, 1, false);
     let ofOne = 0;
     while (put(stranger(0))) ofOne++;
     expect(ofOne).toBe(MAX_QUEUED_STRANGERS / 2);
@@ -414,7 +441,7 @@ describe('the queue', () => {
   it('takes by turns what is expected and what is not', () => {
     const queue = new HandshakeQueue();
     const bytes = message(INITIATION, INITIATION_BYTES, 0);
-    for (let i = 0; i < 4; i++) queue.putStranger(bytes, stranger(i), 1);
+    for (let i = 0; i < 4; i++) queue.putStranger(bytes, stranger(i), 1, false);
     for (let i = 0; i < 2; i++) queue.putExpected(bytes, stranger(i), 1, true);
     const order = Array.from({ length: 6 }, () => queue.take()?.isAdmitted);
     expect(order).toEqual([true, false, true, false, false, false]);

@@ -34,6 +34,7 @@ export interface StickySource {
 export class LinuxUdpEndpoint implements Endpoint {
   /** For the sockets of this folder alone: which socket, and which time of its routes, the source is good for. */
   sourceEpoch: number;
+  isPeers = false;
   readonly isV4: boolean;
   readonly remote0: number;
   /** In network order. */
