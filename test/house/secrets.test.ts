@@ -94,9 +94,10 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   'protocol/symmetric-state.ts': ['const opened = new Uint8Array(sealed);'],
   'protocol/handshake.ts': ['return new Uint8Array(bytes.subarray(from, to));'],
   'protocol/cookie.ts': [
+    'const portBytes = new Uint8Array(2);',
     // The keys that everybody can derive from a public key.
     'const key = new Uint8Array(HASH_BYTES);',
-    'const message = new Uint8Array(COOKIE_REPLY_BYTES);',
+    'message: Uint8Array = new Uint8Array(COOKIE_REPLY_BYTES),',
   ],
   'sessions/handshake-queue.ts': ['const memory = new Uint8Array(INITIATION_BYTES);'],
   'protocol/suite.ts': ['const publicKey = new Uint8Array(KEY_BYTES);'],
