@@ -86,8 +86,9 @@ function withWebSockets(plain: Found): Found {
   return {
     ...plain,
     daemon: name => {
-      const daemon = plain.daemon(name);
-      return { ...daemon, args: ['--listen-websocket', `${WEBSOCKET_PORT}`, ...daemon.args] };
+      const { args, ...daemon } = plain.daemon(name);
+      // Before the name, which comes last.
+      return { ...daemon, args: args.toSpliced(-1, 0, '--listen-websocket', `${WEBSOCKET_PORT}`) };
     },
   };
 }
