@@ -5,27 +5,28 @@ import type { LocalIdentity } from '../protocol/handshake.js';
 import type { Sealer, Suite } from '../protocol/suite.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import type { AllowedIps } from './allowed-ips.js';
-import type { Batch } from './batch.js';
-import type { CookieJar } from './cookies.js';
+import type { CookieJar } from './cookie-jar.js';
 import type { DeadlineQueue } from './deadline-queue.js';
 import type { DropCounter } from './drops.js';
 import type { DeviceEvent, ForkPolicy } from './events.js';
 import type { Gathered } from './gathered.js';
+import type { Handout } from './handout.js';
 import type { HandshakeQueue } from './handshake-queue.js';
 import type { IndexTable } from './index-table.js';
 import type { KeySlab } from './key-slab.js';
 import type { LoadMeter } from './load-meter.js';
 import type { IndexEntry, Peer } from './peer.js';
 import type { PeerRecords } from './peer-times.js';
-import type { Clock, Sink } from './ports.js';
+import type { Clock } from './ports.js';
 import type { ReleaseGate } from './release.js';
+import type { Turn } from './turn.js';
+import type { Wishes } from './wishes.js';
 
 export interface Context {
   readonly suite: Suite;
   readonly crng: Randomness;
   readonly vmgenid: ForkGuard;
   readonly clock: Clock;
-  readonly sink: Sink;
   readonly forkPolicy: ForkPolicy;
   /** Whether new keypairs keep the tags of what they received. */
   readonly tripwire: boolean;
@@ -39,7 +40,9 @@ export interface Context {
   readonly gate: ReleaseGate;
   readonly gathered: Gathered;
   readonly handshakeQueue: HandshakeQueue;
-  readonly batch: Batch;
+  readonly turn: Turn;
+  readonly wishes: Wishes;
+  readonly handout: Handout;
   readonly drops: DropCounter;
   readonly cookies: CookieJar;
   readonly load: LoadMeter;
@@ -47,12 +50,10 @@ export interface Context {
   readonly sessionSlab: KeySlab;
   /** The name under which `peers` knows a public key. */
   readonly peerId: (publicKey: Uint8Array) => string;
+  /** Counts an event, and has it handed out when the turn is over. */
   readonly emit: (event: DeviceEvent) => void;
-  /**
-   * Peers to be called as soon as that may be. True where that has had to wait for fresh randomness, and the wait was
-   * told.
-   */
-  readonly waiting: Map<Peer, boolean>;
+  /** Peers whose handshake waits until somebody vouches for the generation and the randomness is fresh. */
+  readonly waiting: Set<Peer>;
   /** Our identity; none until a private key is set. */
   local: LocalIdentity | undefined;
   mtu: number;

@@ -1,5 +1,5 @@
 // Both ends of the cookie protocol: proving our address to a busy peer, and asking the same of others.
-// Promises: our secret is of this epoch and at most two minutes old; a cookie is used only in the epoch it came in.
+// Promises: a cookie is used only in the epoch it came in.
 // Read on: WireGuard paper 5.4.7; Linux drivers/net/wireguard/cookie.c.
 
 import { secretBytes } from '../native/secret-bytes.js';
@@ -11,79 +11,26 @@ import {
 } from '../protocol/constants.js';
 import {
   COOKIE_BYTES,
-  cookieKey,
   cookieValue,
   createCookieReply,
   isMac1Valid,
   isMac2Valid,
-  mac1Key,
   openCookieReply,
   writeMac1,
   writeMac2,
 } from '../protocol/cookie.js';
 import { COOKIE, INITIATION, RESPONSE, readU32 } from '../protocol/messages.js';
-import { KEY_BYTES, MAC_BYTES, type Suite, XNONCE_BYTES } from '../protocol/suite.js';
+import { MAC_BYTES, XNONCE_BYTES } from '../protocol/suite.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
 import { draw } from './draw.js';
 import type { Drop } from './drops.js';
 import type { Peer } from './peer.js';
 import type { Endpoint } from './ports.js';
-import { RateLimiter } from './rate-limiter.js';
 
 // In hand while a message is looked at: in a flood there are very many.
 const cookie = secretBytes(COOKIE_BYTES);
 const nonce = new Uint8Array(XNONCE_BYTES);
-
-/** The two keys that everybody can derive from a static public key. */
-export interface MacKeys {
-  readonly mac1Key: Uint8Array;
-  readonly cookieKey: Uint8Array;
-}
-
-export function deriveMacKeys(suite: Suite, publicKey: Uint8Array): MacKeys {
-  return { mac1Key: mac1Key(suite, publicKey), cookieKey: cookieKey(suite, publicKey) };
-}
-
-/** Our side of the protection: whom we let in under load. */
-export class CookieJar {
-  readonly rateLimiter = new RateLimiter();
-  /** Of messages that have no cookie, and come from where a peer is. */
-  readonly peersRateLimiter = new RateLimiter();
-  /** Keys of our own public key; none until a private key is set. */
-  own: MacKeys | undefined;
-  readonly #secret: Uint8Array;
-  #secretBornAt = Number.NEGATIVE_INFINITY;
-  #secretEpoch = 0;
-
-  /** `secret`: 32 bytes of the session slab. */
-  constructor(secret: Uint8Array) {
-    this.#secret = secret.subarray(0, KEY_BYTES);
-  }
-
-  /** The secret of now, if it has been drawn. */
-  currentSecret(epoch: number, now: number): Uint8Array | undefined {
-    const isCurrent = this.#secretEpoch === epoch && now - this.#secretBornAt < COOKIE_SECRET_MAX_AGE_MS;
-    return isCurrent ? this.#secret : undefined;
-  }
-
-  /** The secret of now; `undefined` where a new one is due and the CRNG has to wait. */
-  secret(context: Context, epoch: number, now: number): Uint8Array | undefined {
-    const current = this.currentSecret(epoch, now);
-    if (current) return current;
-    if (!context.crng.isFresh() || !draw(context, this.#secret)) return undefined;
-    this.#secretEpoch = epoch;
-    this.#secretBornAt = now;
-    return this.#secret;
-  }
-
-  wipe(): void {
-    this.#secret.fill(0);
-    this.#secretEpoch = 0;
-    this.rateLimiter.clear();
-    this.peersRateLimiter.clear();
-  }
-}
 
 /** Writes both macs of a handshake message, and remembers mac1: a cookie reply is bound to it. */
 export function writeMacs(
@@ -108,7 +55,7 @@ export function writeMacs(
 export function isAdmitted(context: Context, message: Uint8Array, from: Endpoint): boolean {
   const { suite, cookies, handshakeQueue, load } = context;
   if (!load.isLoad(handshakeQueue.length) || !hasMac2(message)) return false;
-  const now = context.clock.now();
+  const { now } = context.turn;
   const secret = cookies.currentSecret(context.epoch, now);
   if (!secret) return false;
   try {
@@ -124,9 +71,9 @@ export function isAdmitted(context: Context, message: Uint8Array, from: Endpoint
  * so that it is only a place in the queue, and at a rate of its own: whoever forges such an address takes none of those
  * that a cookie gets.
  */
-export function isFromPeer({ cookies, clock, handshakeQueue, load }: Context, from: Endpoint): boolean {
+export function isFromPeer({ cookies, handshakeQueue, load, turn }: Context, from: Endpoint): boolean {
   if (!from.isPeers || !load.isLoad(handshakeQueue.length)) return false;
-  return cookies.peersRateLimiter.allow(from.ip, clock.now());
+  return cookies.peersRateLimiter.allow(from.ip, turn.now);
 }
 
 /** A message that was made without a cookie has zeros there. */
@@ -151,7 +98,7 @@ export function refuseAtDoor(
   if (!cookies.own) return drops.drop('noPrivateKey');
   if (!isMac1Valid(suite, cookies.own.mac1Key, message)) return drops.drop('badMac1');
   if (!context.load.isUnderLoad(handshakeQueue.length, now) || admitted) return undefined;
-  const secret = cookies.secret(context, epoch, now);
+  const secret = cookies.secret(context.crng, epoch, now);
   if (!secret) return drops.drop('underLoad');
   try {
     cookieValue(suite, secret, from.ip, from.port, cookie);
@@ -173,7 +120,7 @@ function sendCookieReply(
   epoch: number,
 ): void {
   // Whoever heard of a fork while it was drawn may have come by here himself, with another cookie in hand.
-  if (!draw(context, nonce) || context.epoch !== epoch) return;
+  if (!draw(context.crng, nonce) || context.epoch !== epoch) return;
   const fields = message[0] === HANDSHAKE_INITIATION ? INITIATION : RESPONSE;
   const output = context.gate.output(COOKIE_REPLY_BYTES);
   const input = {
@@ -185,7 +132,6 @@ function sendCookieReply(
   };
   createCookieReply(context.suite, input, output.bytes);
   context.gate.push(output, 'cookie', to, undefined, epoch);
-  context.gate.flush();
 }
 
 /** Takes a cookie that a busy peer sent: the next handshake message carries its mac2. Never moves an endpoint. */

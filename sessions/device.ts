@@ -12,18 +12,19 @@ import { sealerOf } from '../protocol/batches.js';
 import { KEY_BYTES, type Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
+import { NO_EPOCH } from '../vmgenid/generation.js';
 import { AllowedIps } from './allowed-ips.js';
-import { Batch } from './batch.js';
 import type { Context } from './context.js';
-import { CookieJar, deriveMacKeys } from './cookies.js';
+import { CookieJar, deriveMacKeys } from './cookie-jar.js';
 import { DeadlineQueue } from './deadline-queue.js';
-import { DropCounter, type DropReason } from './drops.js';
+import { type Drop, DropCounter, type DropReason } from './drops.js';
 import { SessionError } from './errors.js';
 import type { DeviceEvent, ForkPolicy } from './events.js';
 import { enter, respondToFork, wipeSessions } from './fork-response.js';
 import { Gathered } from './gathered.js';
+import { Handout } from './handout.js';
 import { HandshakeQueue } from './handshake-queue.js';
-import { callSoon, endHandshakes, initiateHandshake, retryWaiting } from './handshakes.js';
+import { endHandshakes } from './in-flight.js';
 import { IndexTable } from './index-table.js';
 import { KeySlab } from './key-slab.js';
 import { DEFAULT_UNDER_LOAD_THRESHOLD, LoadMeter } from './load-meter.js';
@@ -32,10 +33,20 @@ import { PeerRecords } from './peer-times.js';
 import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
 import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
 import { consumeQueued } from './receive-handshakes.js';
+import { pump } from './pump.js';
 import { type Output, ReleaseGate } from './release.js';
-import { type SendResult, flushStaged, sendKeepalive, sendPacket } from './send.js';
-import { authenticatedPacketSent, dataSent, fireTimers, persistentKeepaliveChanged } from './timers.js';
+import { type SendResult, sendPacket } from './send.js';
+import {
+  authenticatedPacketSent,
+  dataSent,
+  fireTimers,
+  keepaliveSent,
+  persistentKeepaliveChanged,
+} from './timers.js';
 import { touchDestinations } from './touch.js';
+import { Turn } from './turn.js';
+import { retryWaiting } from './waiting.js';
+import { Wish, Wishes } from './wishes.js';
 
 export interface DeviceOptions {
   /** 32 bytes; copied. A device without one is silent. */
@@ -130,19 +141,22 @@ const DEFAULT_MTU = 1420;
 const MAX_MTU = 65_535;
 const MAX_PERSISTENT_KEEPALIVE_S = 65_535;
 
+const STALE: Drop = Object.freeze({ drop: 'staleEpoch' });
+
 export class Device {
   readonly #context: Context;
   readonly #identitySlab: KeySlab;
   readonly #sessionSlab: KeySlab;
   readonly #identityBlock: Uint8Array;
   readonly #unregister: (() => void)[];
-  readonly #onEvent: (event: DeviceEvent) => void;
   #forks = 0;
   #wipedKeypairs = 0;
   #handshakesCompleted = 0;
   #clonedPeers = 0;
   #discardedAtRelease = 0;
   #retryAt = Number.NEGATIVE_INFINITY;
+  /** Whether the last turn released all that it had sealed. */
+  #isReleased = true;
 
   /** Throws `ERR_STRICT_PROTECTION` when `strict` and the machine offers less than immediate protection. */
   constructor(options: DeviceOptions) {
@@ -155,7 +169,6 @@ export class Device {
     }
     requireRange('mtu', mtu, 0, MAX_MTU);
     requireRange('holdBackMs', holdBackMs, 0, Number.MAX_SAFE_INTEGER);
-    this.#onEvent = options.onEvent ?? (() => {});
     const drops = new DropCounter();
     const peers = new Map<string, Peer>();
     const suite = options.suite ?? nobleSuite;
@@ -177,7 +190,6 @@ export class Device {
       crng: options.crng,
       vmgenid,
       clock,
-      sink,
       forkPolicy: options.forkPolicy ?? 'wipe',
       tripwire: options.tripwire ?? true,
       peers,
@@ -189,14 +201,16 @@ export class Device {
       gate,
       gathered: new Gathered(suite),
       handshakeQueue: new HandshakeQueue(),
-      batch: new Batch(),
+      turn: new Turn(),
+      wishes: new Wishes(),
+      handout: new Handout(sink, options.onEvent ?? (() => {})),
       drops,
       cookies: new CookieJar(this.#sessionSlab.allocate()),
       load: new LoadMeter(options.underLoadThreshold ?? DEFAULT_UNDER_LOAD_THRESHOLD),
       sessionSlab: this.#sessionSlab,
       peerId: bytesToHex,
       emit: event => this.#emit(event),
-      waiting: new Map(),
+      waiting: new Set(),
       local: undefined,
       mtu,
       epoch: vmgenid.epoch,
@@ -204,9 +218,7 @@ export class Device {
       paused: false,
     };
     this.#unregister = [
-      vmgenid.register('sessions', () => respondToFork(this.#context, vmgenid.epoch), {
-        name: 'wireguard device',
-      }),
+      vmgenid.register('sessions', () => this.#respondToFork(vmgenid.epoch), { name: 'wireguard device' }),
       vmgenid.onEvidence(() => {
         this.#retryAt = Number.NEGATIVE_INFINITY;
       }),
@@ -224,7 +236,13 @@ export class Device {
     if (privateKey) requireKey('private key', privateKey);
     if (privateKey && context.local && !context.held && equalBytes(privateKey, context.local.privateKey))
       return;
-    this.wipe();
+    this.#setPrivateKey(privateKey);
+    this.#handOutQuietly();
+  }
+
+  #setPrivateKey(privateKey: Uint8Array | undefined): void {
+    const context = this.#context;
+    this.#wipe();
     context.held = false;
     for (const peer of context.peers.values()) {
       peer.usable = false;
@@ -241,7 +259,7 @@ export class Device {
     context.suite.publicKey(own.privateKey, own.publicKey);
     context.local = own;
     context.cookies.own = deriveMacKeys(context.suite, own.publicKey);
-    this.removePeer(own.publicKey);
+    this.#removePeer(bytesToHex(own.publicKey));
   }
 
   /** Our public key, 32 bytes; none until a private key is set. */
@@ -272,7 +290,9 @@ export class Device {
 
   set paused(paused: boolean) {
     this.#context.paused = paused;
-    if (paused) this.#context.waiting.clear();
+    if (!paused) return;
+    this.#context.waiting.clear();
+    this.#context.wishes.clear();
   }
 
   get mtu(): number {
@@ -297,6 +317,12 @@ export class Device {
     const id = bytesToHex(publicKey);
     if (context.local && id === bytesToHex(context.local.publicKey)) return;
 
+    this.#turn(() => this.#setPeer(id, options));
+  }
+
+  #setPeer(id: string, options: PeerOptions): void {
+    const context = this.#context;
+    const { publicKey, presharedKey, persistentKeepalive } = options;
     const peer = context.peers.get(id) ?? this.#addPeer(id, publicKey);
     if (presharedKey) peer.presharedKey.set(presharedKey);
     if (options.endpoint) {
@@ -307,7 +333,7 @@ export class Device {
     for (const { ip, prefix } of options.allowedIps ?? []) context.allowedIps.insert(ip, prefix, peer);
     if (persistentKeepalive !== undefined) this.#setPersistentKeepalive(peer, persistentKeepalive);
     // A keepalive may have waited for somewhere to go.
-    if (options.endpoint) flushStaged(context, peer);
+    if (options.endpoint && peer.staged.length > 0) context.wishes.add(peer, Wish.flush);
   }
 
   /** Takes an address range from a peer; false when it is not the peer's. */
@@ -318,8 +344,11 @@ export class Device {
 
   /** Removes a peer with all its secrets; false when there is none. */
   removePeer(publicKey: Uint8Array): boolean {
+    return this.#removePeer(bytesToHex(publicKey));
+  }
+
+  #removePeer(id: string): boolean {
     const context = this.#context;
-    const id = bytesToHex(publicKey);
     const peer = context.peers.get(id);
     if (!peer) return false;
     context.peers.delete(id);
@@ -329,6 +358,7 @@ export class Device {
     peer.staged.clear();
     peer.endpoint = undefined;
     context.waiting.delete(peer);
+    context.wishes.forget(peer);
     context.deadlines.remove(peer);
     peer.leave(context.records);
     this.#sessionSlab.free(peer.sessionBlock);
@@ -349,17 +379,38 @@ export class Device {
 
   /** Sends an IP packet to the peer that its destination address belongs to. The packet is copied. */
   sendPacket(packet: Uint8Array): SendResult {
-    return sendPacket(this.#context, packet);
+    const context = this.#context;
+    context.turn.begin();
+    let result: SendResult | undefined;
+    let released = true;
+    try {
+      result = sendPacket(context, packet);
+    } finally {
+      released = this.#end();
+    }
+    // The gate has counted the drop; the caller learns of it too.
+    if (result === 'sent') return released ? result : STALE;
+    return result === 'staged' ? this.#fateOf(packet) : result;
+  }
+
+  /** What has become of a packet that was staged, now that its handshake was begun or had to wait. */
+  #fateOf(packet: Uint8Array): SendResult {
+    const { allowedIps, waiting } = this.#context;
+    const peer = allowedIps.lookupDestination(packet, 0);
+    if (peer && waiting.has(peer)) return 'waitingForFreshness';
+    return peer?.staged.length === 0 ? 'sent' : 'staged';
   }
 
   /** Sends a keepalive to a peer, with a handshake before it where one is needed. Throws `ERR_UNKNOWN_PEER`. */
   sendKeepalive(publicKey: Uint8Array): void {
-    sendKeepalive(this.#context, this.#peer(publicKey));
+    const peer = this.#peer(publicKey);
+    this.#turn(() => this.#context.wishes.add(peer, Wish.keepalive));
   }
 
   /** Starts a handshake, unless one was started less than five seconds ago. Throws `ERR_UNKNOWN_PEER`. */
   initiateHandshake(publicKey: Uint8Array): void {
-    initiateHandshake(this.#context, this.#peer(publicKey));
+    const peer = this.#peer(publicKey);
+    this.#turn(() => this.#context.wishes.add(peer, Wish.handshake));
   }
 
   /**
@@ -375,7 +426,7 @@ export class Device {
    * place: the content of `datagram` is undefined afterwards.
    */
   receiveDatagram(datagram: Uint8Array, from: Endpoint): ReceiveResult {
-    return receiveDatagram(this.#context, datagram, from);
+    return this.#turn(() => receiveDatagram(this.#context, datagram, from));
   }
 
   /**
@@ -385,42 +436,46 @@ export class Device {
    * than its address is undefined behaviour: a native cipher writes there.
    */
   gatherDatagram(datagram: Uint8Array, from: Endpoint, address = 0): void {
-    gatherDatagram(this.#context, datagram, from, address);
-    if (!this.#context.batch.isOpen) openGathered(this.#context);
+    this.#context.turn.begin();
+    try {
+      gatherDatagram(this.#context, datagram, from, address);
+    } finally {
+      this.#end();
+    }
   }
 
   /**
-   * From here to `uncork` sealed datagrams gather; then one reading of the generation, made after the last was sealed,
-   * releases or discards all of them. Meanwhile data packets share one reading before them, and one of the clock: do
-   * not wait for anything before `uncork`. Calls may nest.
+   * From here to `uncork` is one turn: sealed datagrams gather, and one reading of the generation, made after the last was
+   * sealed, releases or discards all of them; packets and events are handed out after that. Do not wait for anything
+   * before `uncork`. Calls may nest.
    */
   cork(): void {
-    this.#context.batch.open();
-    this.#context.gate.cork();
+    this.#context.turn.begin();
   }
 
+  /** One too many does no harm. */
   uncork(): void {
-    try {
-      openGathered(this.#context);
-    } finally {
-      this.#context.batch.close();
-      this.#context.gate.uncork();
-    }
+    const { turn } = this.#context;
+    if (!turn.isOpen) turn.begin();
+    this.#end();
   }
 
   /** Does everything that is due. Call when `nextDeadline` has come; calling it more often does no harm. */
   runTimers(): void {
+    this.#turn(() => this.#runTimers());
+  }
+
+  #runTimers(): void {
     const context = this.#context;
-    enter(context);
-    const now = context.clock.now();
-    if (context.waiting.size > 0 && now >= this.#retryAt) {
-      this.#retryAt = now + FRESHNESS_POLL_MS;
-      retryWaiting(context);
+    const { crng, turn, waiting } = context;
+    const epoch = enter(context);
+    if (waiting.size > 0 && turn.now >= this.#retryAt) {
+      this.#retryAt = turn.now + FRESHNESS_POLL_MS;
+      if (epoch !== NO_EPOCH && crng.isFresh()) retryWaiting(context);
     }
     openGathered(context);
     consumeQueued(context);
-    fireTimers(context, now);
-    context.gate.flush();
+    fireTimers(context, turn.now);
   }
 
   /**
@@ -428,14 +483,21 @@ export class Device {
    * at once, though not before datagrams get their turn.
    */
   nextDeadline(): number {
-    const { deadlines, gate, handshakeQueue, waiting } = this.#context;
-    if (handshakeQueue.length > 0) return Number.NEGATIVE_INFINITY;
+    const { deadlines, gate, handshakeQueue, turn, waiting, wishes } = this.#context;
+    // What it has begun it also ends.
+    if (turn.isOpen) return deadlines.nextDeadline();
+    if (handshakeQueue.length > 0 || !wishes.isEmpty) return Number.NEGATIVE_INFINITY;
     const retryAt = waiting.size > 0 ? this.#retryAt : Number.POSITIVE_INFINITY;
     return Math.min(deadlines.nextDeadline(), gate.nextDeadline(), retryAt);
   }
 
   /** Erases all sessions and handshakes, as when the machine goes to sleep; identities stay. */
   wipe(): void {
+    this.#wipe();
+    this.#handOutQuietly();
+  }
+
+  #wipe(): void {
     this.#context.handshakeQueue.clear();
     this.#wipedKeypairs += wipeSessions(this.#context).wipedKeypairs;
   }
@@ -452,7 +514,7 @@ export class Device {
       handshakesCompleted: this.#handshakesCompleted,
       clonedPeers: this.#clonedPeers,
       discardedAtRelease: this.#discardedAtRelease,
-      waitingForFreshness: [...waiting.values()].filter(told => told).length,
+      waitingForFreshness: waiting.size,
       sessionSlabBytes: this.#sessionSlab.bytes,
     };
   }
@@ -472,8 +534,9 @@ export class Device {
   close(): void {
     for (const unregister of this.#unregister.splice(0)) unregister();
     try {
-      this.wipe();
+      this.#wipe();
     } finally {
+      this.#context.wishes.clear();
       // Even if that failed: there are no sessions any more, so that taking the peers away fails no more, and nobody is
       // left to seal under what the slabs hold then.
       for (const { publicKey } of this.peers()) this.removePeer(publicKey);
@@ -481,6 +544,53 @@ export class Device {
       this.#identitySlab.release();
       this.#sessionSlab.release();
     }
+  }
+
+  /** A call into the device: all of it is done when this returns. */
+  #turn<T>(work: () => T): T {
+    this.#context.turn.begin();
+    try {
+      return work();
+    } finally {
+      this.#end();
+    }
+  }
+
+  /**
+   * The end of a turn, unless it goes on around this call: see turn.ts. False when something was discarded at the gate.
+   * What throws on the way keeps nothing from being handed out.
+   */
+  #end(): boolean {
+    const context = this.#context;
+    const { turn, gate, handout } = context;
+    if (turn.isNested) {
+      turn.end();
+      return true;
+    }
+    try {
+      openGathered(context);
+      pump(context);
+    } finally {
+      turn.end();
+      try {
+        this.#isReleased = gate.flush();
+      } finally {
+        handout.deliver();
+      }
+    }
+    return this.#isReleased;
+  }
+
+  // By the chain: in the middle of a turn, or between two.
+  #respondToFork(epoch: number): void {
+    respondToFork(this.#context, epoch);
+    this.#handOutQuietly();
+  }
+
+  /** After what ends sessions: the peers that it wishes to call are called by the next turn, when others have ended theirs. */
+  #handOutQuietly(): void {
+    const { turn, handout } = this.#context;
+    if (!turn.isOpen) handout.deliver();
   }
 
   #forgetIdentity(): void {
@@ -517,7 +627,7 @@ export class Device {
     const wasOff = peer.persistentKeepaliveMs === 0;
     peer.persistentKeepaliveMs = seconds * 1_000;
     persistentKeepaliveChanged(this.#context, peer, this.#context.clock.now());
-    if (wasOff && seconds > 0) sendKeepalive(this.#context, peer);
+    if (wasOff && seconds > 0) this.#context.wishes.add(peer, Wish.keepalive);
   }
 
   #info(peer: Peer): PeerInfo {
@@ -545,15 +655,16 @@ export class Device {
     peer.txBytes += bytes.length;
     authenticatedPacketSent(this.#context, peer, notBefore);
     if (kind === 'data') dataSent(this.#context, peer, notBefore);
+    else if (kind === 'keepalive') keepaliveSent(this.#context, peer, notBefore);
   }
 
   // What was discarded was traffic of the old epoch: the peer is called anew, so that the next packet finds a session.
   #discarded({ kind, peer }: Output): void {
     this.#discardedAtRelease++;
     this.#context.drops.drop('staleEpoch');
-    if (peer && kind !== 'response' && !this.#context.held && this.#context.peers.get(peer.id) === peer) {
-      callSoon(this.#context, peer);
-    }
+    const { held, paused, peers, wishes } = this.#context;
+    if (!peer || kind === 'response' || held || paused || peers.get(peer.id) !== peer) return;
+    wishes.add(peer, peer.staged.length > 0 ? Wish.flush : Wish.handshake);
   }
 
   #emit(event: DeviceEvent): void {
@@ -566,7 +677,7 @@ export class Device {
       this.#clonedPeers++;
       this.#wipedKeypairs += event.wipedKeypairs;
     }
-    this.#onEvent(event);
+    this.#context.handout.event(event);
   }
 }
 

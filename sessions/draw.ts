@@ -1,11 +1,11 @@
 // Drawing randomness where "not yet" is an answer: a fork may be noticed between the look and the draw.
 
-import type { Context } from './context.js';
+import type { Randomness } from '../crng/randomness.js';
 
 /** Fills `into` from the CRNG. False, with `into` zeroed, when it has to wait for entropy of this clone's own. */
-export function draw(context: Context, into: Uint8Array): boolean {
+export function draw(crng: Randomness, into: Uint8Array): boolean {
   try {
-    context.crng.fill(into);
+    crng.fill(into);
     return true;
   } catch {
     // The CRNG has said why, in its own events. Whatever the cause: without randomness there is no handshake.
@@ -17,8 +17,8 @@ export function draw(context: Context, into: Uint8Array): boolean {
 const four = new Uint8Array(4);
 
 /** A number in [0, bound), not for secrets: 0 where the CRNG has to wait. */
-export function drawJitter(context: Context, bound: number): number {
-  if (!draw(context, four)) return 0;
+export function drawJitter(crng: Randomness, bound: number): number {
+  if (!draw(crng, four)) return 0;
   const word = new DataView(four.buffer).getUint32(0, true);
   return Math.floor((word / 2 ** 32) * bound);
 }

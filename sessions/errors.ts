@@ -6,7 +6,8 @@ export type SessionErrorCode =
   | 'ERR_UNKNOWN_PEER'
   | 'ERR_OPTION'
   | 'ERR_INDEX_EXHAUSTED'
-  | 'ERR_ADDRESS';
+  | 'ERR_ADDRESS'
+  | 'ERR_INVARIANT';
 
 export class SessionError extends Error {
   readonly code: SessionErrorCode;

@@ -5,21 +5,30 @@
 import { KEEPALIVE_TIMEOUT_MS, REKEY_TIMEOUT_MS } from '../protocol/constants.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
-import { callSoon, endHandshakes } from './handshakes.js';
+import { endHandshakes } from './in-flight.js';
+import { invariant } from './invariant.js';
+import { Timer } from './peer-times.js';
 import type { Peer } from './peer.js';
+import { Wish } from './wishes.js';
 
 /**
- * Reads the generation, and responds if the machine was forked. The first step of whatever uses a secret. Returns the
- * epoch, or NO_EPOCH when nothing vouches for it.
+ * Reads the generation and, into `context.turn.now`, the clock, and responds if the machine was forked; once in a turn. The
+ * first step of whatever uses a secret. Returns the epoch that this device is in, or NO_EPOCH when nothing vouches for it:
+ * then whoever asks next looks again.
  */
 export function enter(context: Context): number {
+  const { turn } = context;
+  if (turn.hasEntered) return context.epoch;
   const epoch = context.vmgenid.check();
-  if (epoch !== context.epoch && epoch !== NO_EPOCH) respondToFork(context, epoch);
+  if (epoch !== NO_EPOCH) respondToFork(context, epoch);
+  turn.now = context.clock.now();
+  turn.hasEntered = epoch !== NO_EPOCH;
   return epoch;
 }
 
 export function respondToFork(context: Context, epoch: number): void {
   if (epoch === context.epoch) return;
+  invariant(epoch > context.epoch, 'an epoch never goes back');
   context.epoch = epoch;
   const policy = context.forkPolicy;
   const ended = policy === 'expire-sending' ? expireSending(context, epoch) : wipeSessions(context);
@@ -68,21 +77,22 @@ function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
   const { size } = keypairs;
   ended.wipedKeypairs += size;
   if (size > 0) keypairs.forget();
-  if (peer.sent || peer.waitingInitiation) forgetHandshakes(peer, ended);
+  if (peer.inFlight || peer.waitingInitiation) forgetHandshakes(peer, ended);
   forgetAttempts(peer);
   peer.needsAnotherKeepalive = false;
   const isTalking = size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
-  if (peer.staged.length > 0 || isTalking) callSoon(context, peer);
+  if (peer.staged.length > 0) context.wishes.add(peer, Wish.flush);
+  else if (isTalking) context.wishes.add(peer, Wish.handshake);
   if (peer.persistentKeepaliveMs > 0) {
-    peer.persistentAt = Math.min(peer.persistentAt, now + peer.persistentKeepaliveMs);
-    context.deadlines.schedule(peer, peer.persistentAt);
+    peer.setTimer(Timer.persistent, Math.min(peer.timer(Timer.persistent), now + peer.persistentKeepaliveMs));
+    context.deadlines.schedule(peer, peer.timer(Timer.persistent));
   }
 }
 
 // What was sent lay in the slab, and its index was forgotten with all others.
 function forgetHandshakes(peer: Peer, ended: Ended): void {
   ended.wipedHandshakes++;
-  peer.sent = undefined;
+  peer.inFlight = undefined;
   peer.waitingInitiation?.state.wipe();
   peer.waitingInitiation = undefined;
 }
@@ -92,10 +102,10 @@ function expireSending(context: Context, epoch: number): Ended {
   const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
   context.cookies.wipe();
   for (const peer of context.peers.values()) {
-    if (peer.sent || peer.waitingInitiation) ended.wipedHandshakes++;
+    if (peer.inFlight || peer.waitingInitiation) ended.wipedHandshakes++;
     endHandshakes(context, peer);
     forgetHandshakeTimes(peer);
-    peer.retransmitAt = Number.POSITIVE_INFINITY;
+    peer.setTimer(Timer.retransmit, Number.POSITIVE_INFINITY);
     const { previous, current, next } = peer.keypairs;
     for (const keypair of [previous, current, next]) {
       if (!keypair) continue;
@@ -104,7 +114,7 @@ function expireSending(context: Context, epoch: number): Ended {
       keypair.sendEpoch = NO_EPOCH;
       keypair.receiveEpoch = epoch;
     }
-    if (peer.staged.length > 0) callSoon(context, peer);
+    if (peer.staged.length > 0) context.wishes.add(peer, Wish.flush);
   }
   context.suite.forget();
   return ended;
@@ -112,11 +122,12 @@ function expireSending(context: Context, epoch: number): Ended {
 
 function hold(context: Context): void {
   context.held = true;
+  context.wishes.clear();
   context.waiting.clear();
   context.deadlines.clear();
   for (const peer of context.peers.values()) {
     peer.staged.clear();
-    peer.persistentAt = Number.POSITIVE_INFINITY;
+    peer.setTimer(Timer.persistent, Number.POSITIVE_INFINITY);
   }
 }
 

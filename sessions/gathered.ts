@@ -1,6 +1,5 @@
 // Data messages that wait to be opened together, in the order in which they came.
-// Promises: nothing is allocated for a message; who gathers more while these are being handed on has them handed on first.
-// That may be before the packet of the one in hand, of which listeners hear before it is delivered.
+// Promises: nothing is allocated for a message.
 // Read on: receive.ts, which fills, opens and empties it; protocol/suite.ts Opener.
 
 import { openerOf } from '../protocol/batches.js';
@@ -30,8 +29,6 @@ export class Gathered {
   readonly opener: Opener;
   readonly #messages: GatheredMessage[] = [];
   #size = 0;
-  #next = 0;
-  #isOpened = false;
 
   constructor(suite: Suite) {
     this.opener = openerOf(suite);
@@ -41,14 +38,9 @@ export class Gathered {
     return this.#size;
   }
 
-  /** Whether they are opened, and being handed on. */
-  get isOpened(): boolean {
-    return this.#isOpened;
-  }
-
-  /** Whether what is in it must be handed on before another message is put in. */
-  get isClosed(): boolean {
-    return this.#isOpened || this.#size === this.opener.capacity;
+  /** Whether what is in it must be opened before another message is put in. */
+  get isFull(): boolean {
+    return this.#size === this.opener.capacity;
   }
 
   put(datagram: Uint8Array, address: number, from: Endpoint): void {
@@ -69,27 +61,8 @@ export class Gathered {
     return this.#messages[i];
   }
 
-  /** Does what was given to the opener. From here on they are handed on. */
-  open(): void {
-    this.opener.settle();
-    this.#isOpened = true;
-  }
-
-  /**
-   * The next of those that are opened. `undefined` when there is none: then it is empty again, or what is in it is still
-   * to be opened.
-   */
-  take(): GatheredMessage | undefined {
-    if (!this.#isOpened) return undefined;
-    if (this.#next < this.#size) return this.#messages[this.#next++];
-    this.clear();
-    return undefined;
-  }
-
   /** Empties it. Until they are used again its places go on holding what was in them. */
   clear(): void {
     this.#size = 0;
-    this.#next = 0;
-    this.#isOpened = false;
   }
 }

@@ -7,15 +7,11 @@ import { secretBytes } from '../native/secret-bytes.js';
 import {
   INITIATIONS_PER_SECOND,
   INITIATION_BYTES,
+  REKEY_TIMEOUT_JITTER_MS,
   REKEY_TIMEOUT_MS,
   RESPONSE_BYTES,
 } from '../protocol/constants.js';
-import {
-  type ConsumedInitiation,
-  type LocalIdentity,
-  createInitiation,
-  receiveInitiation,
-} from '../protocol/handshake.js';
+import { type LocalIdentity, createInitiation, receiveInitiation } from '../protocol/handshake.js';
 import { RESPONSE, readU32 } from '../protocol/messages.js';
 import { KEY_BYTES } from '../protocol/suite.js';
 import { SYMMETRIC_STATE_BYTES } from '../protocol/symmetric-state.js';
@@ -23,56 +19,52 @@ import { isAfterTai64n, tai64n } from '../protocol/tai64n.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
 import { writeMacs } from './cookies.js';
-import { draw } from './draw.js';
+import { draw, drawJitter } from './draw.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
+import { invariant } from './invariant.js';
 import { TRANSPORT_KEYS_BYTES } from './keypairs.js';
-import { type IndexEntry, type Peer, roam } from './peer.js';
+import { endSentInitiation, endWaitingInitiation } from './in-flight.js';
+import type { IndexEntry, Peer } from './peer.js';
 import type { Endpoint } from './ports.js';
-import { flushStaged, sendKeepalive } from './send.js';
+import { roam } from './roam.js';
 import {
   authenticatedPacketReceived,
   handshakeComplete,
   handshakeInitiated,
   sessionDerived,
 } from './timers.js';
-
-/** After a fork many peers may wait: so many are called before datagrams get their turn again. */
-const HANDSHAKES_PER_RETRY = 32;
+import { waitForFreshness } from './waiting.js';
+import { Wish } from './wishes.js';
 
 /** TAI64N timestamps are rounded to 16.8 ms: two initiations to one peer lie at least so far apart. Milliseconds. */
 const TIMESTAMP_STEP_MS = 17;
 const MIN_INITIATION_INTERVAL_MS = 1_000 / INITIATIONS_PER_SECOND;
 
-/** Sends an initiation to a peer, unless one was sent less than REKEY_TIMEOUT ago. Retries keep the attempt count. */
-export function initiateHandshake(context: Context, peer: Peer, isRetry = false): void {
-  if (!isRetry) peer.handshakeAttempts = 0;
+/** Pushes an initiation to a peer, unless one was sent less than REKEY_TIMEOUT ago. */
+export function initiateHandshake(context: Context, peer: Peer): void {
   // First of all, since a fork changes what the next lines look at: who we are, who is known, who may speak.
   const epoch = enter(context);
-  const { local, clock, gate } = context;
+  const { local, clock, gate, turn } = context;
   if (!local || context.held || context.paused || !peer.endpoint) return;
   if (!hasStaticShared(context, local, peer)) return;
-  const now = clock.now();
-  if (now - peer.lastSentHandshake < REKEY_TIMEOUT_MS) return;
+  if (turn.now - peer.lastSentHandshake < REKEY_TIMEOUT_MS) return;
   if (epoch === NO_EPOCH || !context.crng.isFresh()) return waitForFreshness(context, peer);
 
   endSentInitiation(context, peer);
   const storage = peer.handshakeStorage;
   const ephemeralPrivate = storage.subarray(SYMMETRIC_STATE_BYTES);
-  const senderIndex = draw(context, ephemeralPrivate)
-    ? drawIndex(context, { peer, keypair: undefined })
-    : undefined;
-  if (senderIndex === undefined || context.epoch !== epoch) {
-    // A fork, noticed while drawing, has wiped what was begun here.
-    if (senderIndex !== undefined) context.indices.remove(senderIndex);
+  const drawn = drawForHandshake(context, { peer, keypair: undefined }, ephemeralPrivate, epoch);
+  if (!drawn) {
     storage.fill(0);
     return waitForFreshness(context, peer);
   }
 
+  const { senderIndex } = drawn;
   peer.lastSentTimestampMs = Math.max(clock.wallClock(), peer.lastSentTimestampMs + TIMESTAMP_STEP_MS);
   const timestamp = tai64n(peer.lastSentTimestampMs);
   const output = gate.output(INITIATION_BYTES);
-  peer.sent = createInitiation(
+  const state = createInitiation(
     context.suite,
     local,
     peer,
@@ -80,14 +72,14 @@ export function initiateHandshake(context: Context, peer: Peer, isRetry = false)
     output.bytes,
     storage,
   );
-  peer.sentIndex = senderIndex;
-  peer.sentEpoch = epoch;
-  peer.lastSentHandshake = now;
+  // A peer whose key is a low-order point has no static shared secret either, and does not come so far.
+  invariant(state !== undefined, 'a usable peer has a key to agree on others with');
+  peer.inFlight = { state, index: senderIndex, epoch };
+  peer.lastSentHandshake = turn.now;
   context.waiting.delete(peer);
-  writeMacs(context, peer, output.bytes, epoch, now);
-  handshakeInitiated(context, peer, now);
+  writeMacs(context, peer, output.bytes, epoch, turn.now);
+  handshakeInitiated(context, peer, turn.now, drawn.jitterMs);
   gate.push(output, 'initiation', peer.endpoint, peer, epoch);
-  gate.flush();
   context.emit({ type: 'handshakeInitiated', peer: peer.publicKey, attempt: peer.handshakeAttempts });
 }
 
@@ -123,50 +115,52 @@ export function consumeInitiation(
   peer.rxBytes += message.length;
   roam(context, peer, from);
   authenticatedPacketReceived(context, peer, now);
-  respond(context, peer, consumed, epoch);
+  endWaitingInitiation(peer);
+  peer.waitingInitiation = { state: consumed, epoch };
+  context.wishes.add(peer, Wish.respond);
   return 'handshake';
 }
 
-/** Answers a consumed initiation, now or when there is fresh randomness. */
-function respond(context: Context, peer: Peer, consumed: ConsumedInitiation, epoch: number): void {
-  const { gate, clock } = context;
-  endWaitingInitiation(peer);
+/** Pushes the answer to the initiation that was consumed, if there is fresh randomness. */
+export function respond(context: Context, peer: Peer): void {
+  const { waitingInitiation: waiting, endpoint } = peer;
+  if (!waiting) return;
+  if (!endpoint) return endWaitingInitiation(peer);
+  const epoch = enter(context);
+  // A fork makes this initiation one that a sibling may answer too: the peer will send another.
+  const isStale = () => waiting.epoch !== context.epoch;
+  const putOff = () => (isStale() ? endWaitingInitiation(peer) : waitForFreshness(context, peer));
+  if (isStale() || epoch === NO_EPOCH || !context.crng.isFresh()) return putOff();
   const ephemeralPrivate = secretBytes(KEY_BYTES);
   const keys = secretBytes(TRANSPORT_KEYS_BYTES);
   const entry: IndexEntry = { peer, keypair: undefined };
   try {
-    const fresh = context.crng.isFresh() && draw(context, ephemeralPrivate);
-    const senderIndex = fresh ? drawIndex(context, entry) : undefined;
-    if (context.epoch !== epoch || !peer.endpoint) {
-      // A fork has made this initiation one that a sibling may answer too: the peer will send another.
-      if (senderIndex !== undefined) context.indices.remove(senderIndex);
-      return consumed.wipe();
-    }
-    if (senderIndex === undefined) {
-      peer.waitingInitiation = { state: consumed, epoch };
-      return waitForFreshness(context, peer);
-    }
-    const now = clock.now();
+    const drawn = drawForHandshake(context, entry, ephemeralPrivate, epoch);
+    if (!drawn) return putOff();
+    const { senderIndex } = drawn;
+    const { gate, turn } = context;
+    const { state } = waiting;
+    peer.waitingInitiation = undefined;
     const output = gate.output(RESPONSE_BYTES);
     const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
-    if (!consumed.createResponse({ ephemeralPrivate, senderIndex }, peer, output.bytes, transportKeys)) {
+    if (!state.createResponse({ ephemeralPrivate, senderIndex }, peer, output.bytes, transportKeys)) {
+      gate.abandon(output);
       context.indices.remove(senderIndex);
       context.drops.drop('badTag');
       return;
     }
     entry.keypair = peer.keypairs.install(keys, {
-      createdAt: now,
+      createdAt: turn.now,
       epoch,
       localIndex: senderIndex,
-      remoteIndex: consumed.remoteIndex,
+      remoteIndex: state.remoteIndex,
       isInitiator: false,
       tripwire: context.tripwire,
     });
-    peer.lastSentHandshake = now;
-    writeMacs(context, peer, output.bytes, epoch, now);
-    sessionDerived(context, peer, now);
-    gate.push(output, 'response', peer.endpoint, peer, epoch);
-    gate.flush();
+    peer.lastSentHandshake = turn.now;
+    writeMacs(context, peer, output.bytes, epoch, turn.now);
+    sessionDerived(context, peer, turn.now);
+    gate.push(output, 'response', endpoint, peer, epoch);
   } finally {
     ephemeralPrivate.fill(0);
     keys.fill(0);
@@ -187,13 +181,14 @@ export function consumeResponse(
   const entry = context.indices.lookup(localIndex);
   if (!entry || entry.keypair) return drops.drop('unknownIndex');
   const { peer } = entry;
-  if (!peer.sent || peer.sentEpoch !== epoch) return drops.drop('staleEpoch');
+  const { inFlight } = peer;
+  if (!inFlight || inFlight.epoch !== epoch) return drops.drop('staleEpoch');
 
   const keys = secretBytes(TRANSPORT_KEYS_BYTES);
   const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
   try {
-    if (!peer.sent.consumeResponse(message, local, peer, transportKeys)) return drops.drop('badTag');
-    peer.sent = undefined;
+    if (!inFlight.state.consumeResponse(message, local, peer, transportKeys)) return drops.drop('badTag');
+    peer.inFlight = undefined;
     entry.keypair = peer.keypairs.install(keys, {
       createdAt: now,
       epoch,
@@ -212,67 +207,45 @@ export function consumeResponse(
   handshakeComplete(context, peer);
   context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'initiator' });
   // The responder may not send before it has heard from us: what is staged, or a keepalive, confirms.
-  sendKeepalive(context, peer);
+  context.wishes.add(peer, Wish.keepalive);
   return 'handshake';
 }
 
-/** Makes the handshakes that had to wait, as far as they may be made now, and sends what waits for none. */
-export function retryWaiting(context: Context): void {
-  if (context.waiting.size === 0 || enter(context) !== context.epoch || !context.crng.isFresh()) return;
-  let room = HANDSHAKES_PER_RETRY;
-  for (const peer of Array.from(context.waiting.keys())) {
-    if (room-- === 0) return;
-    context.waiting.delete(peer);
-    const waiting = peer.waitingInitiation;
-    if (waiting?.epoch === context.epoch) {
-      peer.waitingInitiation = undefined;
-      respond(context, peer, waiting.state, waiting.epoch);
-    } else if (peer.staged.length > 0) {
-      flushStaged(context, peer);
-    } else {
-      initiateHandshake(context, peer);
-    }
-  }
+interface Drawn {
+  readonly senderIndex: number;
+  readonly jitterMs: number;
 }
 
-/** Ends the handshakes of a peer, in both roles. */
-export function endHandshakes(context: Context, peer: Peer): void {
-  endSentInitiation(context, peer);
-  endWaitingInitiation(peer);
-}
-
-/** Ends the handshake that we started, if one is in flight. */
-export function endSentInitiation(context: Context, peer: Peer): void {
-  if (!peer.sent) return;
-  peer.sent.wipe();
-  peer.sent = undefined;
-  context.indices.remove(peer.sentIndex);
-}
-
-function endWaitingInitiation(peer: Peer): void {
-  peer.waitingInitiation?.state.wipe();
-  peer.waitingInitiation = undefined;
-}
-
-/** Has `retryWaiting` call this peer the next time that timers run. */
-export function callSoon(context: Context, peer: Peer): void {
-  if (!context.paused && !context.waiting.has(peer)) context.waiting.set(peer, false);
-}
-
-/** Has `retryWaiting` look after this peer, when the generation can be read and the randomness is fresh. */
-export function waitForFreshness(context: Context, peer: Peer): void {
-  if (context.held || context.waiting.get(peer) || context.peers.get(peer.id) !== peer) return;
-  context.waiting.set(peer, true);
-  context.emit({ type: 'waitingForFreshness', peer: peer.publicKey });
-}
-
-/** A random index, unique in this device; `undefined` where the CRNG has to wait. */
-function drawIndex(context: Context, entry: IndexEntry): number | undefined {
+/**
+ * All that a handshake needs of randomness: an ephemeral key, an index that stands for `entry`, and what spreads its
+ * retransmission and the handshake after it. Nothing, and nothing kept, when it has to wait, or when drawing has brought
+ * to light a fork: then whoever heard of that may have changed anything.
+ */
+function drawForHandshake(
+  context: Context,
+  entry: IndexEntry,
+  ephemeralPrivate: Uint8Array,
+  epoch: number,
+): Drawn | undefined {
+  const { crng, indices, peers, local } = context;
+  const { peer } = entry;
+  if (!draw(crng, ephemeralPrivate)) return undefined;
+  const jitterMs = drawJitter(crng, REKEY_TIMEOUT_JITTER_MS);
+  // Linux draws it for each packet that follows an answer, which costs half as much as to seal the packet.
+  const newHandshakeJitterMs = drawJitter(crng, REKEY_TIMEOUT_JITTER_MS);
+  let senderIndex: number | undefined;
   try {
-    return context.indices.insert(entry, context.crng);
+    senderIndex = indices.insert(entry, crng);
   } catch {
     return undefined;
   }
+  const isAsBefore = context.epoch === epoch && context.local === local && peers.get(peer.id) === peer;
+  if (!isAsBefore) {
+    indices.remove(senderIndex);
+    return undefined;
+  }
+  peer.newHandshakeJitterMs = newHandshakeJitterMs;
+  return { senderIndex, jitterMs };
 }
 
 // Computed when first needed, not when the peer is added: a device may have many peers that never call.

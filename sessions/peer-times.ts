@@ -12,11 +12,23 @@
 /** Records in one piece of memory. A piece is never given back. */
 const RECORDS_PER_PIECE = 1024;
 
-// What a wipe ends, all at once: deadlines in monotonic milliseconds, Infinity when off.
-const KEEPALIVE_AT = 0;
-const NEW_HANDSHAKE_AT = 1;
-const RETRANSMIT_AT = 2;
-const ERASE_AT = 3;
+/** The timers of a peer: Linux timers.c has the same five. */
+export const Timer = {
+  /** Something was received, and nothing sent back. */
+  keepalive: 0,
+  /** Data was sent, and nothing came back. */
+  newHandshake: 1,
+  /** The initiation was not answered. */
+  retransmit: 2,
+  /** The session is at its end, with all keys. */
+  erase: 3,
+  /** A persistent keepalive is due. The one timer that outlives a session. */
+  persistent: 4,
+} as const;
+export type TimerName = (typeof Timer)[keyof typeof Timer];
+
+// What a wipe ends, all at once: the timers but the last, and where the deadline queue keeps the peer.
+const SESSION_TIMERS = 4;
 const SCHEDULED_FOR = 4;
 const ENDED_WORDS = 5;
 
@@ -102,7 +114,7 @@ export class PeerTimes {
     piece.fill(NEVER, forgotten, forgotten + FORGOTTEN_WORDS);
     piece.fill(0, kept, kept + KEPT_WORDS);
     this.lastTraffic = NEVER;
-    this.persistentAt = OFF;
+    this.setTimer(Timer.persistent, OFF);
     this.lastConsumedInitiation = NEVER;
   }
 
@@ -120,55 +132,30 @@ export class PeerTimes {
     records.free(left);
   }
 
+  /** When it goes off, in monotonic milliseconds; Infinity when it is off. */
+  timer(timer: TimerName): number {
+    return this.#piece[this.#placeOf(timer)];
+  }
+
+  /** The deadline queue is told by whoever sets it: see timers.ts. */
+  setTimer(timer: TimerName, at: number): void {
+    this.#piece[this.#placeOf(timer)] = at;
+  }
+
+  #placeOf(timer: TimerName): number {
+    return timer === Timer.persistent ? this.#kept + PERSISTENT_AT : this.#ended + timer;
+  }
+
   /** The earliest deadline; Infinity when every timer is off. */
   nextDeadline(): number {
-    return Math.min(
-      this.retransmitAt,
-      this.keepaliveAt,
-      this.newHandshakeAt,
-      this.eraseAt,
-      this.persistentAt,
-    );
+    let next = this.timer(Timer.persistent);
+    for (let i = 0; i < SESSION_TIMERS; i++) next = Math.min(next, this.#piece[this.#ended + i]);
+    return next;
   }
 
   /** Turns off the timers that belong to a session; a persistent keepalive goes on. */
   stopSessionTimers(): void {
-    this.retransmitAt = OFF;
-    this.keepaliveAt = OFF;
-    this.newHandshakeAt = OFF;
-    this.eraseAt = OFF;
-  }
-
-  get keepaliveAt(): number {
-    return this.#piece[this.#ended + KEEPALIVE_AT];
-  }
-
-  set keepaliveAt(value: number) {
-    this.#piece[this.#ended + KEEPALIVE_AT] = value;
-  }
-
-  get newHandshakeAt(): number {
-    return this.#piece[this.#ended + NEW_HANDSHAKE_AT];
-  }
-
-  set newHandshakeAt(value: number) {
-    this.#piece[this.#ended + NEW_HANDSHAKE_AT] = value;
-  }
-
-  get retransmitAt(): number {
-    return this.#piece[this.#ended + RETRANSMIT_AT];
-  }
-
-  set retransmitAt(value: number) {
-    this.#piece[this.#ended + RETRANSMIT_AT] = value;
-  }
-
-  get eraseAt(): number {
-    return this.#piece[this.#ended + ERASE_AT];
-  }
-
-  set eraseAt(value: number) {
-    this.#piece[this.#ended + ERASE_AT] = value;
+    this.#piece.fill(OFF, this.#ended, this.#ended + SESSION_TIMERS);
   }
 
   /** Where the deadline queue keeps this peer. */
@@ -203,15 +190,6 @@ export class PeerTimes {
 
   set lastTraffic(value: number) {
     this.#piece[this.#kept + LAST_TRAFFIC] = value;
-  }
-
-  /** Monotonic milliseconds; Infinity when off. */
-  get persistentAt(): number {
-    return this.#piece[this.#kept + PERSISTENT_AT];
-  }
-
-  set persistentAt(value: number) {
-    this.#piece[this.#kept + PERSISTENT_AT] = value;
   }
 
   /** 0 when there is no persistent keepalive. */

@@ -11,7 +11,6 @@ import {
 import type { Keypair } from '../protocol/keypair.js';
 import { KEY_BYTES, MAC_BYTES } from '../protocol/suite.js';
 import { KEYPAIRS_BYTES, Keypairs } from './keypairs.js';
-import type { Context } from './context.js';
 import { type PeerRecords, PeerTimes } from './peer-times.js';
 import type { Endpoint } from './ports.js';
 import { StagedPackets } from './staged-packets.js';
@@ -27,7 +26,15 @@ export interface IndexEntry {
   keypair: Keypair | undefined;
 }
 
-/** An initiation that waits for our response until there is fresh randomness. */
+/** The handshake that we started. */
+export interface InFlight {
+  readonly state: SentInitiation;
+  readonly index: number;
+  /** In which it was started. */
+  epoch: number;
+}
+
+/** An initiation that waits for our response: until the turn's end, or until there is fresh randomness. */
 export interface WaitingInitiation {
   readonly state: ConsumedInitiation;
   readonly epoch: number;
@@ -38,11 +45,13 @@ export class Peer extends PeerTimes implements RemoteIdentity {
   readonly keypairs: Keypairs;
   readonly staged = new StagedPackets();
   /** The handshake that we started, if one is in flight. */
-  sent: SentInitiation | undefined;
+  inFlight: InFlight | undefined;
   waitingInitiation: WaitingInitiation | undefined;
   handshakeAttempts = 0;
   sentLastMinuteHandshake = false;
   needsAnotherKeepalive = false;
+  /** What is wished for: see `Wishes`, which keeps it. */
+  wishes = 0;
   /** Where the deadline queue keeps this peer. */
   deadlineSlot = -1;
 
@@ -58,9 +67,6 @@ export class Peer extends PeerTimes implements RemoteIdentity {
 
   endpoint: Endpoint | undefined;
 
-  // The handshake we started, if one is in flight.
-  sentIndex = 0;
-  sentEpoch = 0;
   /** Wall-clock milliseconds of our last TAI64N timestamp: the next is later, whatever the clock says. */
   lastSentTimestampMs = 0;
   // The handshakes the peer started.
@@ -105,17 +111,4 @@ export class Peer extends PeerTimes implements RemoteIdentity {
     super.stopSessionTimers();
     this.needsAnotherKeepalive = false;
   }
-}
-
-/** The endpoint follows authenticated packets. Call after any, but never for a cookie reply. */
-export function roam(context: Context, peer: Peer, from: Endpoint): void {
-  from.authenticated?.();
-  const known = peer.endpoint;
-  // Equal is not the same: an endpoint may also know by which of our addresses its datagrams come in.
-  peer.endpoint = from;
-  // Nothing of an endpoint is looked at for each packet: with very many peers it would have to be fetched.
-  if (known === from) return;
-  from.isPeers = true;
-  if (known?.equals(from)) return;
-  context.emit({ type: 'roamed', peer: peer.publicKey, endpoint: from });
 }

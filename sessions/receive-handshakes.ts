@@ -6,7 +6,6 @@
 import { COOKIE_REPLY, HANDSHAKE_INITIATION, HANDSHAKE_RESPONSE } from '../protocol/constants.js';
 import { COOKIE, type MessageType, RESPONSE, readU32 } from '../protocol/messages.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
-import { enterForData } from './batch.js';
 import type { Context } from './context.js';
 import { consumeCookieReply, isAdmitted, isFromPeer, refuseAtDoor } from './cookies.js';
 import type { Drop } from './drops.js';
@@ -36,8 +35,8 @@ export function queueHandshake(
   from: Endpoint,
 ): void {
   const { handshakeQueue, drops } = context;
-  // As for data, one reading for a batch: what came after a fork is not to pass for what came before it.
-  const epoch = enterForData(context);
+  // What came after a fork is not to pass for what came before it.
+  const epoch = enter(context);
   let isQueued: boolean;
   if (type === HANDSHAKE_INITIATION) {
     const admitted = isAdmitted(context, message, from);
@@ -53,7 +52,7 @@ export function queueHandshake(
   if (!isQueued) drops.drop('queueFull');
 }
 
-/** Consumes what is queued, as far as the budget of one turn goes. Who listens may queue more: that counts too. */
+/** Consumes what is queued, as far as the budget of one turn goes. */
 export function consumeQueued(context: Context): void {
   const { handshakeQueue, drops } = context;
   for (let left = HANDSHAKE_BUDGET; left > 0 && handshakeQueue.length > 0; ) {
@@ -88,7 +87,7 @@ export function consumeHandshake(
   const { drops } = context;
   if (epoch === NO_EPOCH) return drops.drop('staleEpoch');
   if (context.held) return drops.drop('held');
-  const now = context.clock.now();
+  const { now } = context.turn;
   if (type === COOKIE_REPLY) return consumeCookieReply(context, message, epoch, now);
   const refused = refuseAtDoor(context, message, from, epoch, now, admitted);
   if (refused) return refused;

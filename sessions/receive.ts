@@ -1,6 +1,6 @@
 // The receiving path, from a datagram to a delivered packet.
 // Promises: nothing changes that authentication did not earn; whatever is refused is counted by its reason. What is lost
-// behind an exception, of a listener or of the cipher, was not refused, and is not counted.
+// because the cipher threw was not refused, and is not counted.
 // Read on: WireGuard paper 5.4.6, 6.5; Linux drivers/net/wireguard/receive.c.
 
 import {
@@ -19,19 +19,19 @@ import {
   finishOpening,
 } from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
-import { enterForData } from './batch.js';
 import type { Context } from './context.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
 import type { GatheredMessage } from './gathered.js';
-import { endSentInitiation, initiateHandshake } from './handshakes.js';
-import { type IndexEntry, type Peer, roam } from './peer.js';
+import { endSentInitiation } from './in-flight.js';
+import type { IndexEntry, Peer } from './peer.js';
 import type { Endpoint } from './ports.js';
 import { consumeHandshake, queueHandshake } from './receive-handshakes.js';
-import { flushStaged } from './send.js';
+import { roam } from './roam.js';
 import { authenticatedPacketReceived, dataReceived, handshakeComplete } from './timers.js';
 import { touchGathered } from './touch.js';
 import { peerCloned } from './tripwire.js';
+import { Wish } from './wishes.js';
 
 /** What a datagram turned out to be, or why it was dropped. */
 export type ReceiveResult = 'data' | 'keepalive' | 'handshake' | 'cookie' | Drop;
@@ -48,15 +48,12 @@ export function receiveDatagram(context: Context, datagram: Uint8Array, from: En
   const type = messageType(datagram);
   if (type === undefined) return context.drops.drop('malformed');
   if (type !== TRANSPORT_DATA) return consumeHandshake(context, type, datagram, from, enter(context));
-  // Before it is put in: whoever hears of a fork may open what is gathered, and may gather more.
-  const epoch = enterForData(context);
-  openGathered(context);
   context.gathered.put(datagram, 0, from);
-  return openGathered(context, epoch) as ReceiveResult;
+  return openGathered(context) as ReceiveResult;
 }
 
 /**
- * As `receiveDatagram`, but data may wait to be opened with what comes behind it, until `openGathered`: so long the
+ * As `receiveDatagram`, but data may wait to be opened with what comes behind it, until the turn is over: so long the
  * datagram must stay as it is. A handshake message is copied, and waits for `consumeQueued`: so data before it finds the
  * keys that it was sealed under, and data behind it loses no time. `address`: where the datagram lies in the memory of the
  * process, 0 if that is not known.
@@ -71,33 +68,26 @@ export function gatherDatagram(
   if (type === undefined) context.drops.drop('malformed');
   else if (type !== TRANSPORT_DATA) queueHandshake(context, type, datagram, from);
   else {
-    if (context.gathered.isClosed) openGathered(context);
+    if (context.gathered.isFull) openGathered(context);
     context.gathered.put(datagram, address, from);
   }
 }
 
-/**
- * Opens what was gathered and hands it on, in its order. `epoch`: what `enterForData` has just said, if it was asked.
- * Returns what the first of it turned out to be.
- */
-export function openGathered(context: Context, epoch?: number): ReceiveResult | undefined {
+/** Opens what was gathered, in its order. Returns what the first of it turned out to be. */
+export function openGathered(context: Context): ReceiveResult | undefined {
   const { gathered } = context;
+  if (gathered.size === 0) return undefined;
   let first: ReceiveResult | undefined;
-  let isDone = false;
   try {
-    // Whoever was told of a message may have gathered another, which is opened next.
-    for (let entered = epoch; gathered.size > 0; entered = undefined) {
-      if (!gathered.isOpened) openAll(context, entered);
-      for (let message = gathered.take(); message; message = gathered.take()) {
-        const result = message.refused ?? consumeData(context, message, context.batch.now);
-        first ??= result;
-      }
+    openAll(context);
+    for (let i = 0; i < gathered.size; i++) {
+      const message = gathered.at(i);
+      const result = message.refused ?? consumeData(context, message);
+      first ??= result;
     }
-    isDone = true;
   } finally {
-    // Somebody threw: the opener, or who was told of a message. The others are lost, since whoever gave them may use
-    // their memory again.
-    if (!isDone) gathered.clear();
+    // Even if the opener threw: whoever gave them may use their memory again.
+    gathered.clear();
   }
   return first;
 }
@@ -106,10 +96,9 @@ export function openGathered(context: Context, epoch?: number): ReceiveResult | 
  * Opens all that is gathered, step by step for all of it: with one message after the other each would wait for memory by
  * itself, and of very many peers hardly anything is in a cache (docs/performance.md "Very many peers").
  */
-function openAll(context: Context, entered: number | undefined): void {
+function openAll(context: Context): void {
   const { gathered, indices } = context;
-  // First: whoever hears of a fork may open what is gathered himself, and then there is nothing left.
-  const epoch = entered ?? enterForData(context);
+  const epoch = enter(context);
   for (let i = 0; i < gathered.size; i++) {
     const message = gathered.at(i);
     message.entry = indices.lookup(readU32(message.datagram, TRANSPORT.receiver));
@@ -122,32 +111,31 @@ function openAll(context: Context, entered: number | undefined): void {
     }
   } finally {
     // Even if that failed: an opener that kept some of them would write where other datagrams lie by then.
-    gathered.open();
+    gathered.opener.settle();
   }
 }
 
 /** Gives a message to the opener, or tells why not. */
 function beginData(context: Context, message: GatheredMessage, epoch: number): Drop | undefined {
-  const { batch, drops, gathered } = context;
+  const { drops, gathered, turn } = context;
   const keypair = message.entry?.keypair;
   message.keypair = keypair;
   if (epoch === NO_EPOCH) return drops.drop('staleEpoch');
   if (context.held) return drops.drop('held');
   if (!keypair) return drops.drop('unknownIndex');
   if (keypair.receiveEpoch !== epoch) return drops.drop('staleEpoch');
-  if (batch.now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
+  if (turn.now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
   message.place = beginOpening(gathered.opener, keypair, message.datagram, message.address);
   return message.place === REPLAYED_COUNTER ? drops.drop('replayedCounter') : undefined;
 }
 
-function consumeData(context: Context, message: GatheredMessage, now: number): ReceiveResult {
+function consumeData(context: Context, message: GatheredMessage): ReceiveResult {
   const { datagram, address, from, place } = message;
-  const { drops } = context;
+  const { drops, wishes } = context;
+  const { now } = context.turn;
   const { peer } = message.entry as IndexEntry;
   const keypair = message.keypair as Keypair;
-  // A message before this one, or whoever heard of it, may have ended the session.
-  if (context.held) return drops.drop('held');
-  if (keypair.receiveEpoch !== context.epoch) return drops.drop('staleEpoch');
+  // A message before this one may have ended the session.
   if (!peer.keypairs.has(keypair)) return drops.drop('unknownIndex');
   const length = finishOpening(context.gathered.opener, place, keypair, datagram);
   if (length === BAD_TAG) return drops.drop('badTag');
@@ -164,7 +152,7 @@ function consumeData(context: Context, message: GatheredMessage, now: number): R
     endSentInitiation(context, peer);
     handshakeComplete(context, peer);
     context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'responder' });
-    flushStaged(context, peer);
+    wishes.add(peer, Wish.flush);
   }
   rekeyBeforeTheEnd(context, peer, now);
   if (length === 0) return 'keepalive';
@@ -172,7 +160,7 @@ function consumeData(context: Context, message: GatheredMessage, now: number): R
   return deliver(context, peer, datagram, length, address);
 }
 
-/** Strips the padding, and delivers the packet if its source address is the peer's. */
+/** Strips the padding, and has the packet handed out if its source address is the peer's. */
 function deliver(
   context: Context,
   peer: Peer,
@@ -185,7 +173,7 @@ function deliver(
   if (context.allowedIps.lookupSource(datagram, TRANSPORT.packet) !== peer) {
     return context.drops.drop('disallowedSource');
   }
-  context.sink.deliverPacket(datagram, TRANSPORT.packet, packetLength, peer.publicKey, address);
+  context.handout.packet(datagram, TRANSPORT.packet, packetLength, peer.publicKey, address);
   return 'data';
 }
 
@@ -210,5 +198,5 @@ function rekeyBeforeTheEnd(context: Context, peer: Peer, now: number): void {
   if (peer.sentLastMinuteHandshake || !keypair?.isInitiator || keypair.sendEpoch !== context.epoch) return;
   if (now - keypair.createdAt < REKEY_ON_RECEIVE_MS) return;
   peer.sentLastMinuteHandshake = true;
-  initiateHandshake(context, peer);
+  context.wishes.add(peer, Wish.handshake);
 }

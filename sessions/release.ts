@@ -60,7 +60,6 @@ export class ReleaseGate {
   readonly #spareSlotless: Output[] = [];
   readonly #queue: Output[] = [];
   #head = 0;
-  #corks = 0;
   #flushing = false;
 
   constructor(options: ReleaseOptions) {
@@ -115,27 +114,17 @@ export class ReleaseGate {
     this.#recycle(output);
   }
 
-  /** While corked, sealed datagrams gather: `uncork` then checks once for all of them. Calls may nest. */
-  cork(): void {
-    this.#corks++;
-  }
-
-  uncork(): void {
-    if (this.#corks > 0) this.#corks--;
-    this.flush();
-  }
-
   /**
    * Reads the generation once, after everything so far was sealed, and releases or discards all of it. False when
    * something was discarded.
    */
   flush(): boolean {
-    if (this.#corks > 0 || this.#flushing) return true;
+    if (this.#flushing) return true;
     const queue = this.#queue;
     let released = true;
     this.#flushing = true;
     try {
-      // What is pushed while these are released was sealed after this check, and gets one of its own.
+      // What is pushed while these are released, by whoever is handed one, gets a check of its own.
       while (this.#head < queue.length) {
         // Before anything else, so that neither keys nor plaintext wait with what is held back.
         this.#seal();
@@ -153,9 +142,7 @@ export class ReleaseGate {
 
   /** When the oldest datagram held back may leave; Infinity when none is. */
   nextDeadline(): number {
-    return this.#head < this.#queue.length && this.#corks === 0
-      ? this.#queue[this.#head].notBefore
-      : Number.POSITIVE_INFINITY;
+    return this.#head < this.#queue.length ? this.#queue[this.#head].notBefore : Number.POSITIVE_INFINITY;
   }
 
   // What was not sealed is zeroed, and must not go out even so.

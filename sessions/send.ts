@@ -11,20 +11,19 @@ import {
 import type { Keypair } from '../protocol/keypair.js';
 import { COUNTER_EXHAUSTED, messageLength, paddedLength, sealPacket } from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
-import { enterForData } from './batch.js';
 import type { Context } from './context.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
-import { initiateHandshake, waitForFreshness } from './handshakes.js';
 import type { Peer } from './peer.js';
+import type { Endpoint } from './ports.js';
+import { waitForFreshness } from './waiting.js';
+import { Wish } from './wishes.js';
 
 /**
  * `sent`: sealed and released, or gathered while corked or held back. `staged`: waits for a handshake.
  * `waitingForFreshness`: waits for a handshake that waits for randomness of this clone's own.
  */
 export type SendResult = 'sent' | 'staged' | 'waitingForFreshness' | Drop;
-
-const KEEPALIVE = new Uint8Array(0);
 
 /** The largest IP packet whose message still fits a UDP datagram over IPv4 (65,507 bytes), padded or not. */
 const MAX_PACKET_BYTES = 65_507 - TRANSPORT_OVERHEAD_BYTES - PADDING_BYTES;
@@ -38,77 +37,48 @@ export function sendPacket(context: Context, packet: Uint8Array): SendResult {
   if (!context.local) return context.drops.drop('noPrivateKey');
   if (!peer.endpoint) return context.drops.drop('noEndpoint');
 
-  const epoch = enterForData(context);
+  const epoch = enter(context);
+  // The entrance may have found a fork.
   if (context.held) return context.drops.drop('held');
-  const { now } = context.batch;
-  const keypair = sendingKeypair(peer, epoch, now);
-  if (!keypair || peer.staged.length > 0) {
-    stage(context, peer, packet);
-    flushStaged(context, peer);
-    if (context.waiting.get(peer)) return 'waitingForFreshness';
-    return peer.staged.length > 0 ? 'staged' : 'sent';
-  }
-  if (!seal(context, peer, keypair, packet, epoch, now)) return stageAndCall(context, peer, packet);
-  const released = context.gate.flush();
-  keepKeyFresh(context, peer, keypair, now);
-  // The gate has counted the drop; the caller learns of it too.
-  return released ? 'sent' : STALE;
+  const keypair = sendingKeypair(context, peer, epoch);
+  if (!keypair) return stage(context, peer, packet, Wish.flush);
+  // What was staged goes first.
+  if (peer.staged.length > 0) sealStaged(context, peer, keypair, epoch);
+  if (!seal(context, peer, keypair, packet, epoch)) return stage(context, peer, packet, Wish.handshake);
+  keepKeyFresh(context, peer, keypair);
+  return 'sent';
 }
 
-const STALE: Drop = Object.freeze({ drop: 'staleEpoch' });
-
-/** Sends what is staged; if nothing is, a keepalive. Without a usable keypair: starts a handshake. */
-export function sendKeepalive(context: Context, peer: Peer): void {
-  if (peer.staged.length === 0) peer.staged.stage(KEEPALIVE);
-  flushStaged(context, peer);
-}
-
-/** Sends all staged packets of a peer, or starts the handshake that they wait for. */
+/** Seals all staged packets of a peer, or wishes for the handshake that they wait for. */
 export function flushStaged(context: Context, peer: Peer): void {
   if (peer.staged.length === 0 || !peer.endpoint) return;
   const epoch = enter(context);
   // Nothing is wrong with the session: it waits for somebody to vouch for the generation.
   if (epoch === NO_EPOCH) return waitForFreshness(context, peer);
-  const now = context.clock.now();
-  const keypair = sendingKeypair(peer, epoch, now);
-  if (!keypair) {
-    initiateHandshake(context, peer);
-    return;
-  }
-  context.gate.cork();
-  try {
-    peer.staged.drain(packet => {
-      // Whoever hears of the handshake that a spent counter brings about may have wiped the session.
-      const usable = keypair === peer.keypairs.current;
-      if (!usable || !seal(context, peer, keypair, packet, epoch, now)) stageAndCall(context, peer, packet);
-    });
-  } finally {
-    context.gate.uncork();
-  }
-  keepKeyFresh(context, peer, keypair, now);
+  const keypair = sendingKeypair(context, peer, epoch);
+  if (!keypair) return context.wishes.add(peer, Wish.handshake);
+  sealStaged(context, peer, keypair, epoch);
+  keepKeyFresh(context, peer, keypair);
+}
+
+function sealStaged(context: Context, peer: Peer, keypair: Keypair, epoch: number): void {
+  peer.staged.drain(packet => {
+    if (!seal(context, peer, keypair, packet, epoch)) stage(context, peer, packet, Wish.handshake);
+  });
 }
 
 /** The keypair that may seal now: current, of this epoch, young enough. */
-function sendingKeypair(peer: Peer, epoch: number, now: number): Keypair | undefined {
+function sendingKeypair({ turn }: Context, peer: Peer, epoch: number): Keypair | undefined {
   const keypair = peer.keypairs.current;
   if (!keypair || epoch === NO_EPOCH || keypair.sendEpoch !== epoch) return undefined;
-  return now - keypair.createdAt < REJECT_AFTER_TIME_MS ? keypair : undefined;
+  return turn.now - keypair.createdAt < REJECT_AFTER_TIME_MS ? keypair : undefined;
 }
 
 /** Seals one packet and hands it to the gate. False when the keypair has no counter left. */
-function seal(
-  context: Context,
-  peer: Peer,
-  keypair: Keypair,
-  packet: Uint8Array,
-  epoch: number,
-  now: number,
-): boolean {
+function seal(context: Context, peer: Peer, keypair: Keypair, packet: Uint8Array, epoch: number): boolean {
   const padded = paddedLength(packet.length, context.mtu);
   const { gate } = context;
-  const to = peer.endpoint;
-  // Lost on the way here, as when the peer was removed by whoever heard of a handshake.
-  if (!to) return true;
+  const to = peer.endpoint as Endpoint;
   const output = gate.output(messageLength(padded), to);
   let length = COUNTER_EXHAUSTED;
   try {
@@ -117,22 +87,18 @@ function seal(
     if (length === COUNTER_EXHAUSTED) gate.abandon(output);
   }
   if (length === COUNTER_EXHAUSTED) return false;
-  gate.push(output, packet.length === 0 ? 'keepalive' : 'data', to, peer, epoch, now);
+  gate.push(output, packet.length === 0 ? 'keepalive' : 'data', to, peer, epoch, context.turn.now);
   return true;
 }
 
-function stage(context: Context, peer: Peer, packet: Uint8Array): void {
+function stage(context: Context, peer: Peer, packet: Uint8Array, wish: number): 'staged' {
   if (peer.staged.stage(packet)) context.drops.drop('stagedOverflow');
-}
-
-function stageAndCall(context: Context, peer: Peer, packet: Uint8Array): SendResult {
-  stage(context, peer, packet);
-  initiateHandshake(context, peer);
+  context.wishes.add(peer, wish);
   return 'staged';
 }
 
 // Linux send.c keep_key_fresh(): the initiator alone asks for new keys by age, both ask by count.
-function keepKeyFresh(context: Context, peer: Peer, keypair: Keypair, now: number): void {
-  const old = keypair.isInitiator && now - keypair.createdAt >= REKEY_AFTER_TIME_MS;
-  if (old || keypair.counter.isPastRekeyLimit()) initiateHandshake(context, peer);
+function keepKeyFresh({ turn, wishes }: Context, peer: Peer, keypair: Keypair): void {
+  const old = keypair.isInitiator && turn.now - keypair.createdAt >= REKEY_AFTER_TIME_MS;
+  if (old || keypair.counter.isPastRekeyLimit()) wishes.add(peer, Wish.handshake);
 }

@@ -6,55 +6,56 @@ import {
   ERASE_AFTER_TIME_MS,
   KEEPALIVE_TIMEOUT_MS,
   MAX_HANDSHAKE_ATTEMPTS,
-  REKEY_TIMEOUT_JITTER_MS,
   REKEY_TIMEOUT_MS,
 } from '../protocol/constants.js';
 import type { Context } from './context.js';
-import { drawJitter } from './draw.js';
-import { endHandshakes, initiateHandshake } from './handshakes.js';
+import { endHandshakes } from './in-flight.js';
+import { Timer, type TimerName } from './peer-times.js';
 import type { Peer } from './peer.js';
-import { sendKeepalive } from './send.js';
+import { Wish } from './wishes.js';
 
 const OFF = Number.POSITIVE_INFINITY;
 
 /** Call after a data packet that is not a keepalive was sent. */
 export function dataSent(context: Context, peer: Peer, now: number): void {
-  if (peer.newHandshakeAt !== OFF) return;
-  peer.newHandshakeAt = now + KEEPALIVE_TIMEOUT_MS + REKEY_TIMEOUT_MS + peer.newHandshakeJitterMs;
-  context.deadlines.schedule(peer, peer.newHandshakeAt);
+  if (peer.timer(Timer.newHandshake) !== OFF) return;
+  const afterMs = KEEPALIVE_TIMEOUT_MS + REKEY_TIMEOUT_MS + peer.newHandshakeJitterMs;
+  set(context, peer, Timer.newHandshake, now + afterMs);
 }
 
 /** Call after an authenticated data packet that is not a keepalive arrived. */
 export function dataReceived(context: Context, peer: Peer, now: number): void {
-  if (peer.keepaliveAt === OFF) {
-    peer.keepaliveAt = now + KEEPALIVE_TIMEOUT_MS;
-    context.deadlines.schedule(peer, peer.keepaliveAt);
-  } else {
-    peer.needsAnotherKeepalive = true;
-  }
+  if (peer.timer(Timer.keepalive) === OFF) set(context, peer, Timer.keepalive, now + KEEPALIVE_TIMEOUT_MS);
+  else peer.needsAnotherKeepalive = true;
+}
+
+/** Call after a keepalive was sent; and `authenticatedPacketSent` before. */
+export function keepaliveSent(context: Context, peer: Peer, now: number): void {
+  if (!peer.needsAnotherKeepalive) return;
+  peer.needsAnotherKeepalive = false;
+  set(context, peer, Timer.keepalive, now + KEEPALIVE_TIMEOUT_MS);
 }
 
 /** Call after any authenticated packet was sent: handshake, data or keepalive. */
 export function authenticatedPacketSent(context: Context, peer: Peer, now: number): void {
-  peer.keepaliveAt = OFF;
+  peer.setTimer(Timer.keepalive, OFF);
   authenticatedPacketTraversed(context, peer, now);
 }
 
 /** Call after any authenticated packet arrived. */
 export function authenticatedPacketReceived(context: Context, peer: Peer, now: number): void {
-  peer.newHandshakeAt = OFF;
+  peer.setTimer(Timer.newHandshake, OFF);
   authenticatedPacketTraversed(context, peer, now);
 }
 
-/** Call after an initiation was made. */
-export function handshakeInitiated(context: Context, peer: Peer, now: number): void {
-  peer.retransmitAt = now + REKEY_TIMEOUT_MS + drawJitter(context, REKEY_TIMEOUT_JITTER_MS);
-  context.deadlines.schedule(peer, peer.retransmitAt);
+/** Call after an initiation was made. `jitterMs`: drawn for it. */
+export function handshakeInitiated(context: Context, peer: Peer, now: number, jitterMs: number): void {
+  set(context, peer, Timer.retransmit, now + REKEY_TIMEOUT_MS + jitterMs);
 }
 
 /** Call when a handshake has ended well: a response was consumed, or our response was confirmed by data. */
 export function handshakeComplete(context: Context, peer: Peer): void {
-  peer.retransmitAt = OFF;
+  peer.setTimer(Timer.retransmit, OFF);
   peer.handshakeAttempts = 0;
   peer.sentLastMinuteHandshake = false;
   peer.lastHandshakeAt = context.clock.wallClock();
@@ -62,70 +63,60 @@ export function handshakeComplete(context: Context, peer: Peer): void {
 
 /** Call when new transport keys were derived, on either side. */
 export function sessionDerived(context: Context, peer: Peer, now: number): void {
-  peer.eraseAt = now + ERASE_AFTER_TIME_MS;
-  // Linux draws it for each packet that follows an answer, which costs half as much as to seal the packet.
-  peer.newHandshakeJitterMs = drawJitter(context, REKEY_TIMEOUT_JITTER_MS);
-  context.deadlines.schedule(peer, peer.eraseAt);
+  set(context, peer, Timer.erase, now + ERASE_AFTER_TIME_MS);
 }
 
 /** Call after the interval was changed by configuration. */
 export function persistentKeepaliveChanged(context: Context, peer: Peer, now: number): void {
-  peer.persistentAt = OFF;
+  peer.setTimer(Timer.persistent, OFF);
   schedulePersistentKeepalive(context, peer, now);
 }
 
 /** Does all that is due. Call from `runTimers` alone. */
 export function fireTimers(context: Context, now: number): void {
   for (let peer = context.deadlines.popDue(now); peer; peer = context.deadlines.popDue(now)) {
-    // A datagram that was held back, or a sink that removes its peer, may have set a timer after the removal.
+    // A datagram that was held back may have set a timer of a peer that was removed meanwhile.
     if (context.peers.get(peer.id) !== peer) continue;
     firePeer(context, peer, now);
     // The queue keeps a peer at its earliest deadline of old; timers that have moved since are put back.
-    const next = peer.nextDeadline();
-    if (next !== OFF && context.peers.get(peer.id) === peer) context.deadlines.schedule(peer, next);
+    context.deadlines.schedule(peer, peer.nextDeadline());
   }
 }
 
 function firePeer(context: Context, peer: Peer, now: number): void {
-  if (peer.retransmitAt <= now) {
-    peer.retransmitAt = OFF;
-    retransmit(context, peer, now);
-  }
-  if (peer.keepaliveAt <= now) {
-    peer.keepaliveAt = OFF;
-    sendKeepalive(context, peer);
-    if (peer.needsAnotherKeepalive) {
-      peer.needsAnotherKeepalive = false;
-      peer.keepaliveAt = now + KEEPALIVE_TIMEOUT_MS;
-    }
-  }
-  if (peer.newHandshakeAt <= now) {
-    // Data was sent and nothing came back: perhaps the peer has lost its keys.
-    peer.newHandshakeAt = OFF;
-    initiateHandshake(context, peer);
-  }
-  if (peer.eraseAt <= now) {
-    peer.eraseAt = OFF;
+  const { wishes } = context;
+  if (fires(peer, Timer.retransmit, now)) retransmit(context, peer, now);
+  if (fires(peer, Timer.keepalive, now)) wishes.add(peer, Wish.keepalive);
+  // Data was sent and nothing came back: perhaps the peer has lost its keys.
+  if (fires(peer, Timer.newHandshake, now)) wishes.add(peer, Wish.handshake);
+  if (fires(peer, Timer.erase, now)) {
     peer.keypairs.clear();
     endHandshakes(context, peer);
     context.emit({ type: 'keysErased', peer: peer.publicKey });
   }
-  if (peer.persistentAt <= now) {
-    peer.persistentAt = peer.persistentKeepaliveMs > 0 ? now + peer.persistentKeepaliveMs : OFF;
-    sendKeepalive(context, peer);
+  if (fires(peer, Timer.persistent, now)) {
+    schedulePersistentKeepalive(context, peer, now);
+    wishes.add(peer, Wish.keepalive);
   }
+}
+
+/** Whether a timer has gone off, which is then off. */
+function fires(peer: Peer, timer: TimerName, now: number): boolean {
+  if (peer.timer(timer) > now) return false;
+  peer.setTimer(timer, OFF);
+  return true;
 }
 
 function retransmit(context: Context, peer: Peer, now: number): void {
   if (peer.handshakeAttempts < MAX_HANDSHAKE_ATTEMPTS) {
     peer.handshakeAttempts++;
-    initiateHandshake(context, peer, true);
+    context.wishes.add(peer, Wish.retry);
     return;
   }
-  peer.keepaliveAt = OFF;
+  peer.setTimer(Timer.keepalive, OFF);
   peer.staged.clear();
   // The keys of a peer that no longer answers shall not outlive it for long.
-  if (peer.eraseAt === OFF) sessionDerived(context, peer, now);
+  if (peer.timer(Timer.erase) === OFF) sessionDerived(context, peer, now);
   context.emit({ type: 'handshakeGivenUp', peer: peer.publicKey });
 }
 
@@ -135,7 +126,10 @@ function authenticatedPacketTraversed(context: Context, peer: Peer, now: number)
 }
 
 function schedulePersistentKeepalive(context: Context, peer: Peer, now: number): void {
-  if (peer.persistentKeepaliveMs === 0) return;
-  peer.persistentAt = now + peer.persistentKeepaliveMs;
-  context.deadlines.schedule(peer, peer.persistentAt);
+  if (peer.persistentKeepaliveMs > 0) set(context, peer, Timer.persistent, now + peer.persistentKeepaliveMs);
+}
+
+function set(context: Context, peer: Peer, timer: TimerName, at: number): void {
+  peer.setTimer(timer, at);
+  context.deadlines.schedule(peer, at);
 }

@@ -11,6 +11,7 @@
 import { TRANSPORT, readU32 } from '../protocol/messages.js';
 import type { Context } from './context.js';
 import type { GatheredMessage } from './gathered.js';
+import { Timer } from './peer-times.js';
 import type { Peer } from './peer.js';
 
 /** Messages that are gathered, each with its entry known, and about to be opened. */
@@ -50,7 +51,7 @@ function touchOpening({ datagram, from, entry }: GatheredMessage): number {
     Number(replay.check(readU32(datagram, TRANSPORT.counter + 4), low)) +
     (receivedTags?.of(low) ?? 0) +
     peer.rxBytes +
-    peer.newHandshakeAt +
+    peer.timer(Timer.newHandshake) +
     Number(peer.needsAnotherKeepalive) +
     Number(peer.keypairs.has(keypair)) +
     Number(peer.endpoint === from)
@@ -58,8 +59,9 @@ function touchOpening({ datagram, from, entry }: GatheredMessage): number {
 }
 
 /** Reads a word of whatever sealing for this peer will read of it and its keypair. */
-function touchSealing({ keypairs, endpoint, staged, txBytes, newHandshakeAt }: Peer): number {
-  const keypair = keypairs.current;
+function touchSealing(peer: Peer): number {
+  const { endpoint, staged, txBytes } = peer;
+  const keypair = peer.keypairs.current;
   if (!keypair) return 0;
   return (
     Number(keypair.sendKey[0] === 0) +
@@ -67,7 +69,7 @@ function touchSealing({ keypairs, endpoint, staged, txBytes, newHandshakeAt }: P
     Number(!endpoint) +
     staged.length +
     txBytes +
-    newHandshakeAt
+    peer.timer(Timer.newHandshake)
   );
 }
 

@@ -19,7 +19,8 @@ import { TRANSPORT, readU32 } from '../protocol/messages.js';
 import type { Context } from './context.js';
 import type { Drop } from './drops.js';
 import type { PeerCloned } from './events.js';
-import { endHandshakes } from './handshakes.js';
+import { endHandshakes } from './in-flight.js';
+import { Timer } from './peer-times.js';
 import type { Peer } from './peer.js';
 import type { Endpoint } from './ports.js';
 
@@ -36,8 +37,8 @@ export function peerCloned(
   peer.keypairs.clear();
   peer.stopSessionTimers();
   // Neither copy knows what happened. As ever: not before REKEY_TIMEOUT, and not at all if the peer calls first.
-  peer.newHandshakeAt = Math.max(now, peer.lastSentHandshake + REKEY_TIMEOUT_MS);
-  context.deadlines.schedule(peer, peer.newHandshakeAt);
+  peer.setTimer(Timer.newHandshake, Math.max(now, peer.lastSentHandshake + REKEY_TIMEOUT_MS));
+  context.deadlines.schedule(peer, peer.timer(Timer.newHandshake));
   const counter =
     (BigInt(readU32(datagram, TRANSPORT.counter + 4)) << 32n) | BigInt(readU32(datagram, TRANSPORT.counter));
   const { publicKey, endpoint: knownEndpoint } = peer;

@@ -42,7 +42,7 @@ vi.mock('../../sessions/fork-response.js', async original => {
     if (!off.stamps) return;
     // As if handshakes and keypairs bore no epoch: they are taken for those of the new one.
     for (const peer of context.peers.values()) {
-      peer.sentEpoch = epoch;
+      if (peer.inFlight) peer.inFlight.epoch = epoch;
       for (const keypair of [peer.keypairs.previous, peer.keypairs.current, peer.keypairs.next]) {
         if (!keypair) continue;
         keypair.sendEpoch = epoch;
@@ -51,7 +51,11 @@ vi.mock('../../sessions/fork-response.js', async original => {
     }
   };
   const enter = (context: Context): number => {
+    const { turn } = context;
+    if (turn.hasEntered) return context.epoch;
+    turn.now = context.clock.now();
     const epoch = context.vmgenid.check();
+    turn.hasEntered = epoch !== NO_EPOCH;
     if (epoch !== context.epoch && epoch !== NO_EPOCH) respondToFork(context, epoch);
     return epoch;
   };

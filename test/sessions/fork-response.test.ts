@@ -86,7 +86,8 @@ describe('policy wipe', () => {
     const [response] = pair.b.take();
     pair.a.source.fork(ID);
     expect(pair.a.receive(response)).toEqual({ drop: 'unknownIndex' });
-    expect(pair.a.types).toEqual([]);
+    // What waited for it waits for one of this clone's own.
+    expect(pair.a.types).toEqual([INITIATION]);
   });
 
   it('keeps persistent keepalives going', () => {
@@ -288,7 +289,7 @@ describe('a fork at any read of the generation', () => {
   const { reads } = script('wipe', Number.POSITIVE_INFINITY);
 
   it('leaves nothing to be sent under policy hold', () => {
-    expect(reads).toBeGreaterThan(50);
+    expect(reads).toBeGreaterThan(40);
     for (let at = FIRST; at <= reads; at++) {
       const { pair, sent, sentAtFork } = script('hold', at);
       expect(sent, `fork at read ${at}`).toBe(sentAtFork);

@@ -1,19 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { PeerRecords, PeerTimes } from '../../sessions/peer-times.js';
+import { PeerRecords, PeerTimes, Timer } from '../../sessions/peer-times.js';
 
 const OFF = Number.POSITIVE_INFINITY;
 const NEVER = Number.NEGATIVE_INFINITY;
 
 const NAMES = [
-  'keepaliveAt',
-  'newHandshakeAt',
-  'retransmitAt',
-  'eraseAt',
   'scheduledFor',
   'lastSentHandshake',
   'cookieReceivedAt',
   'lastTraffic',
-  'persistentAt',
   'persistentKeepaliveMs',
   'txBytes',
   'rxBytes',
@@ -21,15 +16,22 @@ const NAMES = [
   'lastConsumedInitiation',
   'lastHandshakeAt',
 ] as const;
-const FRESH = [OFF, OFF, OFF, OFF, OFF, NEVER, NEVER, NEVER, OFF, 0, 0, 0, 0, NEVER, 0];
+const SESSION_TIMERS = [Timer.keepalive, Timer.newHandshake, Timer.retransmit, Timer.erase] as const;
+/** The session timers, what a wipe ends or forgets, and what outlives it. */
+const FRESH = [OFF, OFF, OFF, OFF, OFF, NEVER, NEVER, NEVER, 0, 0, 0, 0, NEVER, 0, OFF];
 
-const read = (times: PeerTimes) => NAMES.map(name => times[name]);
-const write = (times: PeerTimes, from: number) => {
-  NAMES.forEach((name, i) => {
-    times[name] = from + i;
-  });
+const read = (times: PeerTimes) => [
+  ...SESSION_TIMERS.map(timer => times.timer(timer)),
+  ...NAMES.map(name => times[name]),
+  times.timer(Timer.persistent),
+];
+const write = (times: PeerTimes, first: number) => {
+  let value = first;
+  for (const timer of SESSION_TIMERS) times.setTimer(timer, value++);
+  for (const name of NAMES) times[name] = value++;
+  times.setTimer(Timer.persistent, value);
 };
-const from = (first: number) => NAMES.map((_, i) => first + i);
+const from = (first: number) => FRESH.map((_, i) => first + i);
 
 describe('the times of peers', () => {
   test('each of 3,000 peers has words of its own', () => {

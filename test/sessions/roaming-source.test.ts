@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Context } from '../../sessions/context.js';
 import type { Endpoint } from '../../sessions/ports.js';
-import { type Peer, roam } from '../../sessions/peer.js';
+import type { Peer } from '../../sessions/peer.js';
+import { roam } from '../../sessions/roam.js';
 
 /** Equal to every endpoint of its port, whichever way its datagrams come. */
 function endpoint(port: number): Endpoint {

@@ -1,0 +1,61 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Peer } from '../../sessions/peer.js';
+import { Wish, Wishes } from '../../sessions/wishes.js';
+
+const peer = (): Peer => ({ wishes: 0 }) as Peer;
+
+describe('wishes', () => {
+  it('are taken in the order of their peers, several for one peer together', () => {
+    const wishes = new Wishes();
+    const [a, b] = [peer(), peer()];
+    wishes.add(a, Wish.flush);
+    wishes.add(b, Wish.handshake);
+    wishes.add(a, Wish.respond);
+    expect(wishes.take()).toBe(a);
+    expect(a.wishes).toBe(Wish.flush | Wish.respond);
+    expect([wishes.take(), wishes.take(), wishes.isEmpty]).toEqual([b, undefined, true]);
+  });
+
+  it('are what a plain list of them would be, whatever is added, taken, taken back and cleared', () => {
+    const step = fc.oneof(
+      fc.record({ add: fc.nat(4), wish: fc.constantFrom(...Object.values(Wish)) }),
+      fc.record({ forget: fc.nat(4) }),
+      fc.constantFrom('take' as const, 'clear' as const),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), steps => {
+        const wishes = new Wishes();
+        const peers = Array.from({ length: 5 }, peer);
+        let model: number[] = [];
+        const wished = new Map<number, number>();
+        for (const each of steps) {
+          if (each === 'take') {
+            const taken = wishes.take();
+            const expected = model.shift();
+            expect(taken).toBe(expected === undefined ? undefined : peers[expected]);
+            if (taken && expected !== undefined) {
+              expect(taken.wishes).toBe(wished.get(expected));
+              taken.wishes = 0;
+            }
+          } else if (each === 'clear') {
+            wishes.clear();
+            model = [];
+          } else if ('forget' in each) {
+            wishes.forget(peers[each.forget]);
+            model = model.filter(i => i !== each.forget);
+          } else {
+            wishes.add(peers[each.add], each.wish);
+            if (!model.includes(each.add)) {
+              model.push(each.add);
+              wished.set(each.add, 0);
+            }
+            wished.set(each.add, (wished.get(each.add) ?? 0) | each.wish);
+          }
+          expect(wishes.isEmpty).toBe(model.length === 0);
+          peers.forEach((it, i) => expect(it.wishes !== 0).toBe(model.includes(i)));
+        }
+      }),
+    );
+  });
+});
