@@ -20,4 +20,3 @@ export { type DeviceStatus, type PeerStatus, parseStatus } from './status.js';
 export { TRANSPORT_DROPS, type Transport, type TransportCounters, type TransportDrop } from './transport.js';
 export { type UdpOptions, type UdpStatus, UdpTransport } from './udp.js';
 export * from './websocket.js';
-export * from './wire.js';

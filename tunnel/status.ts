@@ -8,7 +8,7 @@ import type { Protection, SourceStatus } from '../vmgenid/index.js';
 import type { KeyMemoryReport } from './key-memory.js';
 import type { Privileges } from './linux/capabilities.js';
 import type { TransportDrop } from './transport.js';
-import type { TunState } from './tun.js';
+import type { TunState } from './linux/tun.js';
 
 export interface PeerStatus {
   /** Base64, as `wg` writes it. */

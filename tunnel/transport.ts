@@ -1,6 +1,6 @@
 // What every way to carry datagrams looks like to the driver of a device.
 // Promises: sending never blocks, never throws and never queues without bound; what is dropped is counted by reason.
-// Read on: sessions/ports.ts (Sink, Endpoint); udp.ts, websocket.ts, wire.ts.
+// Read on: sessions/ports.ts (Sink, Endpoint); udp.ts, websocket.ts.
 
 import type { Endpoint } from '../sessions/ports.js';
 import type { TunnelError } from './errors.js';
@@ -41,7 +41,7 @@ export function newCounters(): TransportCounters {
 }
 
 export interface Transport {
-  readonly kind: 'udp' | 'websocket' | 'memory';
+  readonly kind: 'udp' | 'websocket';
   readonly counters: Readonly<TransportCounters>;
   /** Where it listens, as `address:port`. Empty for one that only dials. */
   readonly localAddresses: readonly string[];

@@ -1,6 +1,6 @@
 // UAPI requests, good ones and mutations of them, all from a seed.
 
-import { SimulationRandom } from '../../tunnel/wire.js';
+import { SimulationRandom } from './simulation-random.js';
 
 const hexKey = (byte: number) => byte.toString(16).padStart(2, '0').repeat(32);
 

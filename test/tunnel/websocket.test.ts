@@ -16,7 +16,7 @@ import {
   WebSocketListener,
   type WebSocketListenerOptions,
 } from '../../tunnel/websocket.js';
-import { SimulationRandom } from '../../tunnel/wire.js';
+import { SimulationRandom } from '../support/simulation-random.js';
 import { LOOPBACK_CERT, LOOPBACK_KEY } from './loopback-tls.js';
 import { destroyRawClients, frame, RawClient, until } from './raw-websocket.js';
 

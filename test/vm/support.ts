@@ -1,7 +1,7 @@
 // What the tests in virtual machines share: one lab per file, and forks at named instants.
 
 import { afterAll, beforeAll } from 'vitest';
-import { SimulationRandom } from '../../tunnel/wire.js';
+import { SimulationRandom } from '../support/simulation-random.js';
 import { INSTANTS } from './harness/instants.js';
 import { VmLab } from './harness/lab.js';
 import { type ForkOptions, type ForkResult, Trial } from './harness/trial.js';

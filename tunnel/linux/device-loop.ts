@@ -15,7 +15,6 @@ import { encodeKey } from '../keys.js';
 import type { RingReader } from '../device-thread/datagram-ring.js';
 import type { RelayEndpoint } from '../relay-endpoint.js';
 import type { PeerStatus } from '../status.js';
-import type { TunState } from '../tun.js';
 import type { UapiChanges, UapiState } from '../uapi/types.js';
 import { Alarm } from './alarm.js';
 import { DeviceConfiguration } from './device-configuration.js';
@@ -29,7 +28,7 @@ import { type EventFd, Poller } from './poller.js';
 import { SleepDetector } from './sleep-detector.js';
 import { packetMemory, sumWithin } from './offload/packet-memory.js';
 import { type PacketTaker, type TunCounters, TunIo } from './tun-io.js';
-import { type LinuxTun, tunOutcome } from './tun.js';
+import { type LinuxTun, type TunState, tunOutcome } from './tun.js';
 import { UdpOutbox } from './udp-outbox.js';
 import { type LinuxUdpCounters, type LinuxUdpSocket, RECEIVE_BYTES } from './udp.js';
 import { LinuxUdpEndpoint } from './udp-endpoint.js';
@@ -266,7 +265,7 @@ export class DeviceLoop {
     this.#alarm.silence();
     const now = this.#options.clock.now();
     if (now >= this.#lookAt) this.#look();
-    if (now >= this.device.nextDeadline()) this.#corked(() => this.device.runTimers());
+    if (now >= this.device.nextDeadline()) this.device.runTimers();
   }
 
   #readLog(): void {

@@ -6,7 +6,6 @@
 
 import { fstatSync } from 'node:fs';
 import type { NativeMemory } from '../../vmgenid/native-memory.js';
-import type { TunState } from '../tun.js';
 import { EINTR, ENOBUFS, systemCallError } from './errno.js';
 import { AF_NETLINK, type Libc, SOCK_CLOEXEC_NONBLOCK, SOCK_RAW, checked } from './libc.js';
 import { homeNamespace, openNamespaceOfTun } from './namespace.js';
@@ -21,7 +20,7 @@ import {
   namespaceIdRequest,
   parseNetlink,
 } from './netlink.js';
-import type { LinuxTun } from './tun.js';
+import type { LinuxTun, TunState } from './tun.js';
 
 /** Call `look` at least this often unless `isTold`: a change in another namespace sends no message. */
 export const LOOK_EVERY_MS = 1_000;

@@ -1,12 +1,12 @@
-// A TUN device of Linux.
-// Promises: see ../tun.ts. State and name are asked of the descriptor itself, so that they hold after the interface was
-// renamed or moved to another network namespace; what goes by name (MTU) is refused there rather than asked of whoever
+// A TUN device of Linux: the network interface whose packets a tunnel carries.
+// Promises: reading and writing never block, allocate nothing and throw nothing; trouble comes as a negative number, which
+// `tunOutcome` puts into a word. State and name are asked of the descriptor itself, so that they hold after the interface
+// was renamed or moved to another network namespace; what goes by name (MTU) is refused there rather than asked of whoever
 // has the name at home.
-// Read on: Linux drivers/net/tun.c (tun_chr_poll, tun_get_user, __tun_chr_ioctl).
+// Read on: Linux drivers/net/tun.c (tun_chr_poll, tun_get_user, __tun_chr_ioctl), link-monitor.ts (who notices changes).
 
 import type { NativeMemory } from '../../vmgenid/native-memory.js';
 import { TunnelError } from '../errors.js';
-import type { TunDevice, TunOptions, TunOutcome, TunState } from '../tun.js';
 import {
   EAGAIN,
   EBADF,
@@ -68,6 +68,31 @@ const NO_OFFLOADS = { bits: 0, names: [] };
 /** What the kernel gives its own WireGuard interfaces; TUN devices get 500, which loses packets in bursts. */
 export const TUN_QUEUE_LENGTH = 1_000;
 
+/** `gone`: the interface was deleted, and the descriptor is of no more use. */
+export type TunState = 'up' | 'down' | 'gone';
+
+/**
+ * What a negative result means. `again`: nothing to read, or no room: wait. `down`: the interface is down, and the
+ * packet is lost. `gone`: the interface was deleted. `refused`: the kernel takes no such packet.
+ */
+export type TunOutcome = 'again' | 'down' | 'gone' | 'refused';
+
+export interface TunOptions {
+  /** 1 to 15 bytes; with `%d` in it the kernel puts a number there. */
+  readonly name: string;
+  /** Bytes. Default: the kernel's, 1500. */
+  readonly mtu?: number;
+  /** Whether every packet has a virtio-net header in front, as offloads need it. Default false. */
+  readonly vnetHeader?: boolean;
+  /**
+   * Have the kernel hand over packets of up to 64 KiB to be split, with checksums to be completed, as far as it can;
+   * with a virtio-net header in front if it has that. Default false.
+   */
+  readonly offloads?: boolean;
+  /** Packets that wait for us in the kernel. Default 1000, as the kernel's own WireGuard has. */
+  readonly queueLength?: number;
+}
+
 /** What a negative result of `read` or `write` means. */
 export function tunOutcome(result: number): TunOutcome {
   switch (-result) {
@@ -88,8 +113,10 @@ export function tunOutcome(result: number): TunOutcome {
   }
 }
 
-export class LinuxTun implements TunDevice {
+export class LinuxTun {
+  /** For polling: readable when a packet waits, in error when the interface is gone. */
   readonly fd: number;
+  /** Bytes in front of every packet, read or written: 10 with a virtio-net header, else 0. */
   readonly vnetHeaderBytes: number;
   readonly #libc: Libc;
   /** A socket at home: interfaces are asked for by name through any. */
@@ -117,7 +144,7 @@ export class LinuxTun implements TunDevice {
     this.#socket = checked(libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC_NONBLOCK, 0), 'socket');
   }
 
-  /** See `createTun`. */
+  /** Makes an interface, down. Throws `ERR_TUN`. */
   static create(libc: Libc, options: TunOptions): LinuxTun {
     const { name } = options;
     const fd = libc.open(CLONE_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -138,7 +165,7 @@ export class LinuxTun implements TunDevice {
     });
   }
 
-  /** See `adoptTun`. The descriptor is ours from here on, whatever comes of it. */
+  /** Takes over a descriptor that somebody else opened, as `WG_TUN_FD` says: ours from here on, whatever comes of it. */
   static adopt(libc: Libc, fd: number, options: Pick<TunOptions, 'mtu' | 'offloads'> = {}): LinuxTun {
     return guarded(libc, fd, () => {
       const tun = new LinuxTun(libc, fd);
@@ -148,22 +175,26 @@ export class LinuxTun implements TunDevice {
     });
   }
 
+  /** The name now: an interface can be renamed. Throws `ERR_TUN` when it is gone. */
   name(): string {
     const flags = this.#query();
     if (flags < 0) throw systemCallError('ioctl TUNGETIFF', flags, 'the interface is gone', 'ERR_TUN');
     return this.#name();
   }
 
+  /** Bytes. Throws `ERR_TUN` when the interface is gone, or lies in another network namespace. */
   mtu(): number {
     this.#atHome('SIOCGIFMTU', SIOCGIFMTU, 0);
     return this.#ifreq.u32[IFNAMSIZ / 4];
   }
 
+  /** Throws like `mtu`, and for a number that the kernel refuses. */
   setMtu(mtu: number): void {
     if (!Number.isInteger(mtu) || mtu < 1) throw new TunnelError('ERR_TUN', `no MTU: ${mtu}`);
     this.#atHome('SIOCSIFMTU', SIOCSIFMTU, mtu);
   }
 
+  /** Works in whatever network namespace the interface lies. */
   state(): TunState {
     const { u32, address } = this.#pollfd;
     u32[0] = this.fd;
@@ -175,14 +206,17 @@ export class LinuxTun implements TunDevice {
     return (happened & POLLOUT) === 0 ? 'down' : 'up';
   }
 
+  /** One packet into `buffer[offset, offset + length)`: its length, cut to `length`, or `-errno`. */
   read(buffer: Uint8Array, offset: number, length: number): number {
     return this.#libc.readInto(this.fd, buffer, offset, length);
   }
 
+  /** One packet from `buffer[offset, offset + length)`: `length`, or `-errno`. */
   write(buffer: Uint8Array, offset: number, length: number): number {
     return this.#libc.writeFrom(this.fd, buffer, offset, length);
   }
 
+  /** What the kernel leaves to us: `TUN_TSO`, `TUN_USO`. */
   get offloads(): readonly string[] {
     return this.#offloads;
   }
@@ -201,6 +235,7 @@ export class LinuxTun implements TunDevice {
     return this.#libc.writev(this.fd, memory.address + IOVECS_AT, 1 + count);
   }
 
+  /** Gives the descriptor back. Whoever made the interface without `ip tuntap` loses it by that. May be called twice. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

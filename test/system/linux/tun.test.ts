@@ -2,8 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { F_GETFL, F_SETFL, O_NONBLOCK, POLLERR, POLLIN } from '../../../tunnel/linux/libc.js';
 import { Poller } from '../../../tunnel/linux/poller.js';
-import { LinuxTun } from '../../../tunnel/linux/tun.js';
-import { adoptTun, createTun, tunOutcome } from '../../../tunnel/tun.js';
+import { LinuxTun, tunOutcome } from '../../../tunnel/linux/tun.js';
 import { parseIp } from '../../../tunnel/ip.js';
 import { echoRequest, readEcho } from '../support/echo.js';
 import { run } from '../support/run.js';
@@ -191,14 +190,18 @@ describe('making a TUN device', () => {
     const device = tun();
     const descriptors = () => readdirSync('/proc/self/fd').length;
     const before = descriptors();
-    expect(() => createTun({ name: device.name() })).toThrowError(
+    expect(() => LinuxTun.create(libc, { name: device.name() })).toThrowError(
       expect.objectContaining({ code: 'ERR_TUN', call: 'ioctl TUNSETIFF', errno: 'EBUSY' }),
     );
-    expect(() => createTun({ name: 'lo' })).toThrowError(expect.objectContaining({ code: 'ERR_TUN' }));
+    expect(() => LinuxTun.create(libc, { name: 'lo' })).toThrowError(
+      expect.objectContaining({ code: 'ERR_TUN' }),
+    );
     for (const name of ['', 'sixteen-letters-', 'a/b', 'a b', '..', 'a:b']) {
-      expect(() => createTun({ name })).toThrowError(expect.objectContaining({ code: 'ERR_TUN' }));
+      expect(() => LinuxTun.create(libc, { name })).toThrowError(
+        expect.objectContaining({ code: 'ERR_TUN' }),
+      );
     }
-    expect(() => createTun({ name: freshName(), mtu: 10_000_000 })).toThrowError(
+    expect(() => LinuxTun.create(libc, { name: freshName(), mtu: 10_000_000 })).toThrowError(
       expect.objectContaining({ code: 'ERR_TUN', call: 'ioctl SIOCSIFMTU', errno: 'EINVAL' }),
     );
     expect(descriptors()).toBe(before);
@@ -209,7 +212,7 @@ describe('making a TUN device', () => {
     const flags = libc.fcntl(made.fd, F_GETFL);
     libc.fcntl(made.fd, F_SETFL, flags & ~O_NONBLOCK);
     const F_DUPFD_CLOEXEC = 1030;
-    const adopted = adoptTun(libc.fcntl(made.fd, F_DUPFD_CLOEXEC), { mtu: 1400 });
+    const adopted = LinuxTun.adopt(libc, libc.fcntl(made.fd, F_DUPFD_CLOEXEC), { mtu: 1400 });
     atEnd(() => adopted.close());
     expect([adopted.name(), adopted.vnetHeaderBytes, adopted.mtu()]).toEqual([made.name(), 10, 1400]);
     // Would wait for ever if it still blocked.

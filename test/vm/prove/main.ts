@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { SimulationRandom } from '../../../tunnel/wire.js';
+import { SimulationRandom } from '../../support/simulation-random.js';
 import { INSTANTS } from '../harness/instants.js';
 import { VmLab } from '../harness/lab.js';
 import { Trial } from '../harness/trial.js';

@@ -2,7 +2,7 @@
 // Promises: what it does to a datagram comes from a seed; it changes no bytes.
 
 import type { Socket } from 'node:dgram';
-import { SimulationRandom } from '../../../../tunnel/wire.js';
+import { SimulationRandom } from '../../../support/simulation-random.js';
 import { atEnd, type Pair, endpoint } from './machine.js';
 import { udpSocket } from './sockets.js';
 
