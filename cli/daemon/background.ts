@@ -11,12 +11,9 @@ import type { ProcessRights } from '../../tunnel/linux/process-rights.js';
 import { CliError } from '../errors.js';
 import { inWords } from '../trouble.js';
 import { NODE_FLAGS } from '../signals.js';
+import { INHERITED, READY_FD } from './environment.js';
 import { HANDOVER_FD, type Handover, type OpenedDevices, writeHandover } from './handover.js';
 
-/** In the daemon's environment: the descriptor on which it says that it is ready, or why not. */
-export const READY_FD = 'WIREONCE_READY_FD';
-/** Descriptors that whoever starts us may have opened for us. */
-export const INHERITED = ['WG_TUN_FD', 'WG_UAPI_FD'] as const;
 const PIPE_FD = 3;
 
 export const PROGRAM = fileURLToPath(new URL('../main.js', import.meta.url));

@@ -19,7 +19,7 @@ import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
 import { holdsPassword, readableSecret } from '../readable-secret.js';
 import { unreadable } from '../trouble.js';
-import { READY_FD } from './background.js';
+import { READY_FD } from './environment.js';
 import { LOG_LEVELS } from './log-levels.js';
 
 /** As commander gives them: texts by the names of the flags. */

@@ -12,7 +12,7 @@ import { ACPI_MEMORY } from '../../vmgenid/sources/acpi.js';
 import { KMSG_PATH } from '../../vmgenid/sources/kmsg.js';
 import type { CliIo } from '../io.js';
 import { ENDING, NODE_FLAGS } from '../signals.js';
-import { INHERITED } from './background.js';
+import { INHERITED } from './environment.js';
 import { HANDOVER_FD, type Handover, type OpenedDevices, writeHandover } from './handover.js';
 
 /*
