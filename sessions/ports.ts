@@ -9,7 +9,7 @@ export interface Endpoint {
   /** Set by the device where a peer is, or was heard: in a flood its handshakes go before those of strangers. */
   isPeers?: boolean;
   equals(other: Endpoint): boolean;
-  /** Called with each message from here that was authenticated: there is a peer, and no stranger. */
+  /** Called with each message from here that was authenticated: there is a peer, and no stranger. It may not call the device. */
   authenticated?(): void;
   /** `192.0.2.1:51820`, `[2001:db8::1]:51820`, or a WebSocket URL. */
   toString(): string;
