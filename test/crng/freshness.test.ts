@@ -278,6 +278,11 @@ describe('a public ID is not enough for ever', () => {
     crng.uint32();
     crng.uint32();
     expect(crng.reseeds).toBe(reseeds + 1);
+    // That is enough: it is not asked again until the next fork.
+    const { reads } = hardware;
+    clock.ms += HARDWARE_RETRY_MS;
+    crng.uint32();
+    expect([hardware.reads, crng.reseeds]).toEqual([reads, reseeds + 1]);
   });
 });
 
@@ -319,12 +324,37 @@ describe('a hardware generator', () => {
 
   test('starts counting anew with every fork', async () => {
     const hardware = new Portions(1);
-    const { crng, source } = await machine({ ...COUNTER, crng: { hardware } });
+    const { crng, source, clock } = await machine({ ...COUNTER, crng: { hardware } });
     hardware.queue.push(HARDWARE_FACT_BYTES - 1, HARDWARE_FACT_BYTES - 1);
     source.fork(ONE);
     expect(crng.isFresh()).toBe(false);
+    clock.ms += HARDWARE_RETRY_MS;
     source.fork(new Uint8Array(16).fill(2, 0, 1));
     expect(crng.isFresh()).toBe(false);
+  });
+});
+
+describe('a kernel that fails while a fork is answered', () => {
+  test('takes nothing from what the hardware has given for this fork', async () => {
+    const hardware = new Portions(1);
+    const { crng, source, entropy } = await machine({ ...COUNTER, crng: { hardware } });
+    hardware.queue.push(HARDWARE_FACT_BYTES);
+    entropy.broken = true;
+    source.fork(ONE);
+    expect(() => crng.uint32()).toThrow('no entropy today');
+    entropy.broken = false;
+    expect(crng.isFresh()).toBe(true);
+  });
+
+  test('does not put off the timeout', async () => {
+    const { crng, source, entropy, clock } = await machine(COUNTER);
+    entropy.broken = true;
+    source.fork(ONE);
+    expect(() => crng.uint32()).toThrow('no entropy today');
+    clock.ms += FRESHNESS_TIMEOUT_MS;
+    entropy.broken = false;
+    expect(crng.isFresh()).toBe(false);
+    expect(crng.freshness).toBe('refusing');
   });
 });
 

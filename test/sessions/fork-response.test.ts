@@ -10,6 +10,9 @@ import { type EndOptions, Pair, payloadOf } from '../support/pair.js';
 const INITIATION = 1;
 const RESPONSE = 2;
 const DATA = 4;
+/** How long a peer may have been silent and is still called after a wipe: paper 6.5, Keepalive-Timeout + Rekey-Timeout. */
+const RECENT_TRAFFIC_MS = 15_000;
+const KEEPALIVE_BYTES = 32;
 const ID = new Uint8Array(16).fill(0xf0);
 /** What a counter shows after so many forks. */
 const count = (forks: number) => new Uint8Array(16).fill(forks, 0, 1);
@@ -106,9 +109,34 @@ describe('policy wipe', () => {
     pair.a.source.fork(ID);
     pair.a.device.runTimers();
     expect(pair.a.types).toEqual([]);
-    expect(pair.a.device.nextDeadline()).toBeLessThanOrEqual(pair.clock.ms + 25_000);
-    pair.advance(25_000, true);
+    // The next is due when it was.
+    expect(pair.a.device.nextDeadline()).toBeLessThanOrEqual(pair.clock.ms + 5_000);
+    pair.advance(5_000, true);
     expect(pair.a.count('handshakeComplete')).toBe(2);
+  });
+
+  it.each([
+    [RECENT_TRAFFIC_MS - 1, [INITIATION]],
+    [RECENT_TRAFFIC_MS, []],
+  ])('calls a peer in conversation by itself, and none that was silent: %d ms', (silence, types) => {
+    const pair = withPolicy('wipe').connect();
+    pair.clock.ms += silence;
+    pair.a.source.fork(ID);
+    pair.a.device.runTimers();
+    expect(pair.a.types).toEqual(types);
+  });
+
+  it('answers what comes under the new session with one keepalive, whatever it owed under the old', () => {
+    const pair = withPolicy('wipe').connect();
+    pair.advance(1_000, true);
+    pair.a.source.fork(ID);
+    pair.send(pair.a, 'new');
+    pair.settle();
+    pair.send(pair.b, 'one packet');
+    pair.settle();
+    const before = pair.b.device.peers()[0].rxBytes;
+    pair.advance(60_000, true);
+    expect(pair.b.device.peers()[0].rxBytes - before).toBe(KEEPALIVE_BYTES);
   });
 
   it('answers each fork once', () => {
@@ -119,6 +147,7 @@ describe('policy wipe', () => {
       pair.a.device.runTimers();
     }
     expect(pair.a.device.stats()).toMatchObject({ forks: 3, epoch: 4, wipedKeypairs: 1 });
+    expect(forkEvents(pair).map(({ wipedHandshakes }) => wipedHandshakes)).toEqual([0, 1, 0]);
   });
 });
 
@@ -169,7 +198,12 @@ describe('policy expire-sending, as Linux', () => {
       pair.a.source.fork(new Uint8Array(16).fill(id));
       pair.a.device.runTimers();
     }
-    expect(forkEvents(pair).map(({ wipedKeypairs }) => wipedKeypairs)).toEqual([1, 0]);
+    expect(forkEvents(pair)).toMatchObject([
+      { wipedKeypairs: 1, wipedHandshakes: 0 },
+      { wipedKeypairs: 0, wipedHandshakes: 0 },
+    ]);
+    // Nor is anybody called for whom nothing waits.
+    expect(pair.a.types).toEqual([]);
     expect(pair.a.device.stats()).toMatchObject({ forks: 2, wipedKeypairs: 1 });
   });
 });
