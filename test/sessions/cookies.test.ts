@@ -1,7 +1,7 @@
 // Under load: cookies asked and given, the rate limit, and how long each is good for.
 
 import { describe, expect, it } from 'vitest';
-import { cookieKey, createCookieReply } from '../../protocol/cookie.js';
+import { cookieKey, cookieValue, createCookieReply, openCookieReply } from '../../protocol/cookie.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { SimEndpoint } from '../support/machine.js';
 import { type Datagram, type End, Pair, payloadOf } from '../support/pair.js';
@@ -134,6 +134,22 @@ describe('a device under load', () => {
 });
 
 describe('a cookie that was given to us', () => {
+  it('is drawn anew by a device that was wiped, and never the zeros that were left of the old one', () => {
+    const pair = loaded();
+    fetchCookie(pair);
+    pair.b.device.wipe();
+    pair.clock.ms += 6_000;
+    const initiation = initiate(pair);
+    expect(hasMac2(initiation)).toBe(true);
+    expect(pair.b.receive(initiation)).toEqual({ drop: 'underLoad' });
+    const [{ bytes }] = pair.b.take();
+    const mac1 = initiation.bytes.subarray(initiation.bytes.length - 32, initiation.bytes.length - 16);
+    const cookie = openCookieReply(nobleSuite, cookieKey(nobleSuite, pair.b.publicKey), bytes, mac1);
+    const { ip, port } = pair.a.endpoint;
+    expect(cookie).toBeDefined();
+    expect(cookie).not.toEqual(cookieValue(nobleSuite, new Uint8Array(32), ip, port));
+  });
+
   it('is used for 115 s', () => {
     const pair = loaded();
     fetchCookie(pair);

@@ -3,6 +3,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HANDSHAKE_STATE_BYTES, ReceivedInitiation } from '../../protocol/handshake.js';
 import type { ForkPolicy } from '../../sessions/events.js';
+import { CookieJar } from '../../sessions/cookies.js';
+import { Keypairs } from '../../sessions/keypairs.js';
 import { KeySlab } from '../../sessions/key-slab.js';
 import { Announcer } from '../crng/machine.js';
 import { type EndOptions, Pair, payloadOf } from '../support/pair.js';
@@ -13,6 +15,7 @@ const DATA = 4;
 /** How long a peer may have been silent and is still called after a wipe: paper 6.5, Keepalive-Timeout + Rekey-Timeout. */
 const RECENT_TRAFFIC_MS = 15_000;
 const KEEPALIVE_BYTES = 32;
+const isFilled = (bytes: Uint8Array) => bytes.some(byte => byte !== 0);
 const ID = new Uint8Array(16).fill(0xf0);
 /** What a counter shows after so many forks. */
 const count = (forks: number) => new Uint8Array(16).fill(forks, 0, 1);
@@ -129,6 +132,11 @@ describe('policy wipe', () => {
   it('answers what comes under the new session with one keepalive, whatever it owed under the old', () => {
     const pair = withPolicy('wipe').connect();
     pair.advance(1_000, true);
+    // Two packets: one keepalive is owed for the first, and then another.
+    for (const _ of [1, 2]) {
+      pair.send(pair.b);
+      pair.settle();
+    }
     pair.a.source.fork(ID);
     pair.send(pair.a, 'new');
     pair.settle();
@@ -164,6 +172,57 @@ describe('policy expire-sending, as Linux', () => {
     expect(pair.a.types).toEqual([INITIATION]);
     pair.settle();
     expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'after']);
+  });
+
+  it('keeps no key that seals, and no cookie secret', () => {
+    const blocks: Uint8Array[] = [];
+    const { allocate } = KeySlab.prototype;
+    vi.spyOn(KeySlab.prototype, 'allocate').mockImplementation(function (this: KeySlab) {
+      const block = allocate.call(this);
+      blocks.push(block);
+      return block;
+    });
+    const sealing: string[] = [];
+    const { install } = Keypairs.prototype;
+    vi.spyOn(Keypairs.prototype, 'install').mockImplementation(function (this: Keypairs, keys, input) {
+      if (input.isInitiator) sealing.push(Buffer.from(keys.subarray(0, 32)).toString('hex'));
+      return install.call(this, keys, input);
+    });
+    const cookies: Uint8Array[] = [];
+    const { secret } = CookieJar.prototype;
+    vi.spyOn(CookieJar.prototype, 'secret').mockImplementation(function (this: CookieJar, ...given) {
+      const drawn = secret.call(this, ...given);
+      if (drawn) cookies.push(drawn);
+      return drawn;
+    });
+    const pair = withPolicy('expire-sending', { device: { underLoadThreshold: 0 } });
+    pair.b.device.initiateHandshake(pair.a.publicKey);
+    expect(pair.a.receive(pair.b.take()[0])).toEqual({ drop: 'underLoad' });
+    pair.a.take();
+    pair.advance(6_000);
+    pair.b.take();
+    const open = withPolicy('expire-sending').connect();
+    // The other end opens with that key.
+    open.b.device.close();
+    const held = () => {
+      const memory = blocks.map(block => Buffer.from(block).toString('hex')).join(' ');
+      return [sealing.filter(key => memory.includes(key)).length, cookies.filter(isFilled).length];
+    };
+    expect(held()).toEqual([1, 1]);
+    for (const { a } of [pair, open]) {
+      a.source.fork(ID);
+      a.device.runTimers();
+    }
+    expect(held()).toEqual([0, 0]);
+  });
+
+  it('sends no initiation again that the fork has ended', () => {
+    const pair = withPolicy('expire-sending');
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    pair.a.take();
+    pair.a.source.fork(ID);
+    pair.advance(60_000);
+    expect(pair.a.types).toEqual([]);
   });
 
   it('a next that is confirmed after the fork does not send either', () => {
@@ -234,6 +293,31 @@ describe('policy hold', () => {
     pair.send(pair.a, 'someone new');
     pair.settle();
     expect(pair.b.received.map(payloadOf)).toContain('someone new');
+  });
+
+  it('waits for nothing and has nothing due, whatever waited and was due before', () => {
+    const pair = withPolicy('hold', { peer: { persistentKeepalive: 25 } });
+    pair.settle();
+    pair.a.crng.isFresh = () => false;
+    pair.advance(121_000, true);
+    pair.send(pair.a);
+    expect(pair.a.device.stats().waitingForFreshness).toBe(1);
+    pair.a.source.fork(ID);
+    pair.a.device.runTimers();
+    expect(pair.a.device.stats().waitingForFreshness).toBe(0);
+    expect(pair.a.device.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('begins a new interval of keepalives with the new key', () => {
+    const pair = withPolicy('hold', { peer: { persistentKeepalive: 25 } });
+    pair.settle();
+    pair.a.source.fork(ID);
+    pair.advance(60_000, true);
+    pair.a.device.setPrivateKey(new Uint8Array(32).fill(0x33));
+    pair.advance(24_999);
+    expect(pair.a.types).toEqual([]);
+    pair.advance(1);
+    expect(pair.a.types).toEqual([INITIATION]);
   });
 
   it('drops the plaintext that waited', () => {
@@ -429,6 +513,17 @@ describe('while nothing parts this clone from its siblings', () => {
       expect(held()).toEqual([false]);
     },
   );
+
+  it('a wipe ends it, and what was erased is answered by nobody', () => {
+    const { pair, announcer } = counterOnly();
+    pair.a.source.fork(count(1));
+    pair.send(pair.b);
+    pair.a.receive(pair.b.take()[0]);
+    pair.a.device.wipe();
+    announcer.announce({ kernelReseeded: true });
+    pair.advance(1);
+    expect(pair.a.types).not.toContain(RESPONSE);
+  });
 
   it('a second fork ends the wait for what was kept', () => {
     const { pair, announcer } = counterOnly();
