@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HANDSHAKE_STATE_BYTES, ReceivedInitiation } from '../../protocol/handshake.js';
 import type { ForkPolicy } from '../../sessions/events.js';
-import { CookieJar } from '../../sessions/cookies.js';
+import { CookieJar } from '../../sessions/cookie-jar.js';
 import { Keypairs } from '../../sessions/keypairs.js';
 import { KeySlab } from '../../sessions/key-slab.js';
 import { Announcer } from '../crng/machine.js';
