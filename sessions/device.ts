@@ -445,6 +445,14 @@ export class Device {
   }
 
   /**
+   * Call while a part of the handshake messages is kept away from the device: it is under load then, and for a second
+   * after, though few of them wait.
+   */
+  noteLoad(): void {
+    this.#context.load.note(this.#context.clock.now());
+  }
+
+  /**
    * From here to `uncork` is one turn: sealed datagrams gather, and one reading of the generation, made after the last was
    * sealed, releases or discards all of them; packets and events are handed out after that. Do not wait for anything
    * before `uncork`. Calls may nest.

@@ -20,9 +20,14 @@ export class LoadMeter {
     return queued >= this.#threshold;
   }
 
+  /** Call while messages are kept away that would wait otherwise. */
+  note(now: number): void {
+    this.#underLoadUntil = now + UNDER_LOAD_MS;
+  }
+
   /** Whether the device is under load, with so many messages that wait or since there were as many. */
   isUnderLoad(queued: number, now: number): boolean {
-    if (this.isLoad(queued)) this.#underLoadUntil = now + UNDER_LOAD_MS;
+    if (this.isLoad(queued)) this.note(now);
     return now < this.#underLoadUntil;
   }
 }

@@ -118,6 +118,16 @@ describe('a device under load', () => {
     expect(pair.b.receive(initiation)).toEqual({ drop: 'replayedInitiation' });
   });
 
+  it('is what whoever keeps messages away from it says, for a second', () => {
+    const pair = new Pair();
+    const initiation = initiate(pair);
+    pair.b.device.noteLoad();
+    pair.clock.ms += 999;
+    expect(pair.b.receive(initiation)).toEqual({ drop: 'underLoad' });
+    pair.clock.ms += 1;
+    expect(pair.b.receive(initiation)).toBe('handshake');
+  });
+
   it('its secret lasts 120 s', () => {
     const pair = loaded();
     fetchCookie(pair);

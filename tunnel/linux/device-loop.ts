@@ -19,6 +19,7 @@ import type { UapiChanges, UapiState } from '../uapi/types.js';
 import { Alarm } from './alarm.js';
 import { DeviceConfiguration } from './device-configuration.js';
 import { DatagramPool } from './datagram-pool.js';
+import { InitiationFilter } from './initiation-filter.js';
 import type { KernelLog } from './kernel-log.js';
 import { type KeyMemoryReport, LockedKeyMemory } from './key-memory.js';
 import { type Libc, POLLIN, POLLOUT } from './libc.js';
@@ -140,6 +141,7 @@ export class DeviceLoop {
   #v4Place = -1;
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
+  #initiationFilter: InitiationFilter | undefined;
   #lookAt = Number.POSITIVE_INFINITY;
   #isLinkInDoubt = false;
   #ended = false;
@@ -223,7 +225,8 @@ export class DeviceLoop {
     const { clock, wake, arrivals } = this.#options;
     const poller = this.#poller;
     const before = clock.now();
-    const due = Math.min(this.device.nextDeadline(), this.#lookAt);
+    const filterDue = this.#initiationFilter?.deadline ?? Number.POSITIVE_INFINITY;
+    const due = Math.min(this.device.nextDeadline(), this.#lookAt, filterDue);
     const isDue = due <= before;
     const isReady = isDue || !arrivals.isEmpty;
     if (!isDue) this.#alarm.ringBy(due, before);
@@ -250,6 +253,7 @@ export class DeviceLoop {
       if (delivered || poller.happened(this.#tunPlace) !== 0) this.#readTun();
     }
     this.#receiveArrivals();
+    this.#adjustFilter();
     // Last of all, since strangers bring them about: handshakes, of which a turn does a bounded part.
     const isDueNow = isDue || this.device.nextDeadline() <= before;
     if (isDueNow || poller.happened(this.#alarmPlace) !== 0) this.#runTimers();
@@ -259,6 +263,13 @@ export class DeviceLoop {
   /** So many have come in, by the interface and by UDP. */
   get #packets(): number {
     return this.#tunIo.counters.packetsIn + (this.#configuration.socket?.counters.received ?? 0);
+  }
+
+  #adjustFilter(): void {
+    const filter = this.#initiationFilter;
+    if (!filter?.isWorth || !filter.adjust(this.#options.clock.now())) return;
+    // Few wait then, so that the device cannot tell by itself.
+    if (filter.share < 1) this.device.noteLoad();
   }
 
   #runTimers(): void {
@@ -432,6 +443,7 @@ export class DeviceLoop {
   }
 
   readonly #handle = (datagram: Uint8Array, from: LinuxUdpEndpoint, address: number): void => {
+    this.#initiationFilter?.note(datagram);
     this.device.gatherDatagram(datagram, from, address);
   };
 
@@ -494,6 +506,8 @@ export class DeviceLoop {
     this.#v4Place = socket && socket.fd4 >= 0 ? this.#poller.add(socket.fd4) : -1;
     this.#v6Place = socket && socket.fd6 >= 0 ? this.#poller.add(socket.fd6) : -1;
     this.#polledSocket = socket;
+    const fds = [socket?.fd4 ?? -1, socket?.fd6 ?? -1].filter(fd => fd >= 0);
+    this.#initiationFilter = fds.length > 0 ? new InitiationFilter(this.#options.libc, fds) : undefined;
     this.#poller.setEvents(this.#tunPlace, POLLIN);
   }
 

@@ -47,6 +47,8 @@ export const MSG_NOSIGNAL = 0x4000;
 export const SOL_SOCKET = 1;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
+export const SO_ATTACH_FILTER = 26;
+export const SO_DETACH_FILTER = 27;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_MARK = 36;
@@ -273,6 +275,11 @@ export class Libc {
   setsockopt(fd: number, level: number, name: number, value: number): number {
     this.#scratch.u32[0] = value;
     return this.#result(this.#setsockopt(fd, level, name, this.#scratch.address, WORD));
+  }
+
+  /** An option of `length` bytes at `address`. */
+  setsockoptAt(fd: number, level: number, name: number, address: number, length: number): number {
+    return this.#result(this.#setsockopt(fd, level, name, address, length));
   }
 
   /** An option that is an `int` and never negative. */
