@@ -93,9 +93,11 @@ async function askDaemon(path: string): Promise<string | undefined> {
     const { privateKey, peers } = await client.get();
     for (const { presharedKey } of peers) presharedKey.fill(0);
     if (!privateKey) return undefined;
-    const key = encodeKey(publicKeyOf(nobleSuite, privateKey));
-    privateKey.fill(0);
-    return key;
+    try {
+      return encodeKey(publicKeyOf(nobleSuite, privateKey));
+    } finally {
+      privateKey.fill(0);
+    }
   } catch {
     return undefined;
   }

@@ -52,6 +52,8 @@ export interface Context {
   readonly peerId: (publicKey: Uint8Array) => string;
   /** Counts an event, and has it handed out when the turn is over. */
   readonly emit: (event: DeviceEvent) => void;
+  /** Peers that the next `runTimers` calls anew: when everybody has been told of what ended their sessions. */
+  readonly recalled: Set<Peer>;
   /** Peers whose handshake waits until somebody vouches for the generation and the randomness is fresh. */
   readonly waiting: Set<Peer>;
   /** Our identity; none until a private key is set. */

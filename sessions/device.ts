@@ -45,7 +45,7 @@ import {
 } from './timers.js';
 import { touchDestinations } from './touch.js';
 import { Turn } from './turn.js';
-import { retryWaiting } from './waiting.js';
+import { recall, retryWaiting } from './waiting.js';
 import { Wish, Wishes } from './wishes.js';
 
 export interface DeviceOptions {
@@ -155,8 +155,8 @@ export class Device {
   #clonedPeers = 0;
   #discardedAtRelease = 0;
   #retryAt = Number.NEGATIVE_INFINITY;
-  /** Whether the last turn released all that it had sealed. */
-  #isReleased = true;
+  /** Of the turns that are open, those that `cork` has begun. */
+  #corks = 0;
 
   /** Throws `ERR_STRICT_PROTECTION` when `strict` and the machine offers less than immediate protection. */
   constructor(options: DeviceOptions) {
@@ -210,6 +210,7 @@ export class Device {
       sessionSlab: this.#sessionSlab,
       peerId: bytesToHex,
       emit: event => this.#emit(event),
+      recalled: new Set(),
       waiting: new Set(),
       local: undefined,
       mtu,
@@ -292,6 +293,7 @@ export class Device {
     this.#context.paused = paused;
     if (!paused) return;
     this.#context.waiting.clear();
+    this.#context.recalled.clear();
     this.#context.wishes.clear();
   }
 
@@ -358,6 +360,7 @@ export class Device {
     peer.staged.clear();
     peer.endpoint = undefined;
     context.waiting.delete(peer);
+    context.recalled.delete(peer);
     context.wishes.forget(peer);
     context.deadlines.remove(peer);
     peer.leave(context.records);
@@ -393,12 +396,14 @@ export class Device {
     return result === 'staged' ? this.#fateOf(packet) : result;
   }
 
-  /** What has become of a packet that was staged, now that its handshake was begun or had to wait. */
+  /** What has become of a packet that was staged, now that its handshake was begun, or had to wait. */
   #fateOf(packet: Uint8Array): SendResult {
-    const { allowedIps, waiting } = this.#context;
+    const { allowedIps, drops, held, waiting } = this.#context;
+    if (held) return drops.drop('held');
     const peer = allowedIps.lookupDestination(packet, 0);
-    if (peer && waiting.has(peer)) return 'waitingForFreshness';
-    return peer?.staged.length === 0 ? 'sent' : 'staged';
+    // Who hears of a fork may have removed it.
+    if (!peer) return drops.drop('unknownPeer');
+    return waiting.has(peer) ? 'waitingForFreshness' : 'staged';
   }
 
   /** Sends a keepalive to a peer, with a handshake before it where one is needed. Throws `ERR_UNKNOWN_PEER`. */
@@ -423,7 +428,8 @@ export class Device {
 
   /**
    * Takes a datagram from the wire, and does at once what it asks for: for whoever is not flooded. Data is decrypted in
-   * place: the content of `datagram` is undefined afterwards.
+   * place: the content of `datagram` is undefined afterwards. Between `cork` and `uncork` it must stay as it is, since its
+   * packet is handed out then.
    */
   receiveDatagram(datagram: Uint8Array, from: Endpoint): ReceiveResult {
     return this.#turn(() => receiveDatagram(this.#context, datagram, from));
@@ -458,13 +464,14 @@ export class Device {
    * before `uncork`. Calls may nest.
    */
   cork(): void {
+    this.#corks++;
     this.#context.turn.begin();
   }
 
   /** One too many does no harm. */
   uncork(): void {
-    const { turn } = this.#context;
-    if (!turn.isOpen) turn.begin();
+    if (this.#corks === 0) return;
+    this.#corks--;
     this.#end();
   }
 
@@ -477,6 +484,7 @@ export class Device {
     const context = this.#context;
     const { crng, turn, waiting } = context;
     const epoch = enter(context);
+    recall(context);
     if (waiting.size > 0 && turn.now >= this.#retryAt) {
       this.#retryAt = turn.now + FRESHNESS_POLL_MS;
       if (epoch !== NO_EPOCH && crng.isFresh()) retryWaiting(context);
@@ -491,10 +499,10 @@ export class Device {
    * at once, though not before datagrams get their turn.
    */
   nextDeadline(): number {
-    const { deadlines, gate, handshakeQueue, turn, waiting, wishes } = this.#context;
+    const { deadlines, gate, handshakeQueue, recalled, turn, waiting, wishes } = this.#context;
     // What it has begun it also ends.
     if (turn.isOpen) return deadlines.nextDeadline();
-    if (handshakeQueue.length > 0 || !wishes.isEmpty) return Number.NEGATIVE_INFINITY;
+    if (handshakeQueue.length > 0 || recalled.size > 0 || !wishes.isEmpty) return Number.NEGATIVE_INFINITY;
     const retryAt = waiting.size > 0 ? this.#retryAt : Number.POSITIVE_INFINITY;
     return Math.min(deadlines.nextDeadline(), gate.nextDeadline(), retryAt);
   }
@@ -544,7 +552,8 @@ export class Device {
     try {
       this.#wipe();
     } finally {
-      this.#context.wishes.clear();
+      const { gate, gathered, handout, recalled, wishes } = this.#context;
+      for (const waiting of [gate, gathered, handout, recalled, wishes]) waiting.clear();
       // Even if that failed: there are no sessions any more, so that taking the peers away fails no more, and nobody is
       // left to seal under what the slabs hold then.
       for (const { publicKey } of this.peers()) this.removePeer(publicKey);
@@ -575,18 +584,19 @@ export class Device {
       turn.end();
       return true;
     }
+    let released = true;
     try {
       openGathered(context);
       pump(context);
     } finally {
       turn.end();
       try {
-        this.#isReleased = gate.flush();
+        released = gate.flush();
       } finally {
         handout.deliver();
       }
     }
-    return this.#isReleased;
+    return released;
   }
 
   // By the chain: in the middle of a turn, or between two.
@@ -595,7 +605,7 @@ export class Device {
     this.#handOutQuietly();
   }
 
-  /** After what ends sessions: the peers that it wishes to call are called by the next turn, when others have ended theirs. */
+  /** After what ends sessions, and sends nothing: whom it recalls is called by the next `runTimers`. */
   #handOutQuietly(): void {
     const { turn, handout } = this.#context;
     if (!turn.isOpen) handout.deliver();
@@ -670,9 +680,9 @@ export class Device {
   #discarded({ kind, peer }: Output): void {
     this.#discardedAtRelease++;
     this.#context.drops.drop('staleEpoch');
-    const { held, paused, peers, wishes } = this.#context;
+    const { held, paused, peers, recalled } = this.#context;
     if (!peer || kind === 'response' || held || paused || peers.get(peer.id) !== peer) return;
-    wishes.add(peer, peer.staged.length > 0 ? Wish.flush : Wish.handshake);
+    recalled.add(peer);
   }
 
   #emit(event: DeviceEvent): void {

@@ -9,7 +9,6 @@ import { endHandshakes } from './in-flight.js';
 import { invariant } from './invariant.js';
 import { Timer } from './peer-times.js';
 import type { Peer } from './peer.js';
-import { Wish } from './wishes.js';
 
 /**
  * Reads the generation and, into `context.turn.now`, the clock, and responds if the machine was forked; once in a turn. The
@@ -81,8 +80,7 @@ function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
   forgetAttempts(peer);
   peer.needsAnotherKeepalive = false;
   const isTalking = size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
-  if (peer.staged.length > 0) context.wishes.add(peer, Wish.flush);
-  else if (isTalking) context.wishes.add(peer, Wish.handshake);
+  if (peer.staged.length > 0 || isTalking) context.recalled.add(peer);
   if (peer.persistentKeepaliveMs > 0) {
     peer.setTimer(Timer.persistent, Math.min(peer.timer(Timer.persistent), now + peer.persistentKeepaliveMs));
     context.deadlines.schedule(peer, peer.timer(Timer.persistent));
@@ -114,7 +112,7 @@ function expireSending(context: Context, epoch: number): Ended {
       keypair.sendEpoch = NO_EPOCH;
       keypair.receiveEpoch = epoch;
     }
-    if (peer.staged.length > 0) context.wishes.add(peer, Wish.flush);
+    if (peer.staged.length > 0) context.recalled.add(peer);
   }
   context.suite.forget();
   return ended;
@@ -123,6 +121,7 @@ function expireSending(context: Context, epoch: number): Ended {
 function hold(context: Context): void {
   context.held = true;
   context.wishes.clear();
+  context.recalled.clear();
   context.waiting.clear();
   context.deadlines.clear();
   for (const peer of context.peers.values()) {

@@ -66,6 +66,12 @@ export class Handout {
     if (failure) throw failure.error;
   }
 
+  /** Nothing of it is handed out. */
+  clear(): void {
+    this.#next = 0;
+    this.#size = 0;
+  }
+
   #entry(): Entry {
     const i = this.#size++;
     return (this.#entries[i] ??= {

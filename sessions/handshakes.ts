@@ -61,24 +61,29 @@ export function initiateHandshake(context: Context, peer: Peer): void {
   }
 
   const { senderIndex } = drawn;
+  // First: what throws from here on is tried again then.
+  handshakeInitiated(context, peer, turn.now, drawn.jitterMs);
   peer.lastSentTimestampMs = Math.max(clock.wallClock(), peer.lastSentTimestampMs + TIMESTAMP_STEP_MS);
   const timestamp = tai64n(peer.lastSentTimestampMs);
   const output = gate.output(INITIATION_BYTES);
-  const state = createInitiation(
-    context.suite,
-    local,
-    peer,
-    { ephemeralPrivate, senderIndex, timestamp },
-    output.bytes,
-    storage,
-  );
-  // A peer whose key is a low-order point has no static shared secret either, and does not come so far.
-  invariant(state !== undefined, 'a usable peer has a key to agree on others with');
-  peer.inFlight = { state, index: senderIndex, epoch };
+  let isMade = false;
+  try {
+    const input = { ephemeralPrivate, senderIndex, timestamp };
+    const state = createInitiation(context.suite, local, peer, input, output.bytes, storage);
+    // A peer whose key is a low-order point has no static shared secret either, and does not come so far.
+    invariant(state !== undefined, 'a usable peer has a key to agree on others with');
+    writeMacs(context, peer, output.bytes, epoch, turn.now);
+    peer.inFlight = { state, index: senderIndex, epoch };
+    isMade = true;
+  } finally {
+    if (!isMade) {
+      gate.abandon(output);
+      context.indices.remove(senderIndex);
+      storage.fill(0);
+    }
+  }
   peer.lastSentHandshake = turn.now;
   context.waiting.delete(peer);
-  writeMacs(context, peer, output.bytes, epoch, turn.now);
-  handshakeInitiated(context, peer, turn.now, drawn.jitterMs);
   gate.push(output, 'initiation', peer.endpoint, peer, epoch);
   context.emit({ type: 'handshakeInitiated', peer: peer.publicKey, attempt: peer.handshakeAttempts });
 }
@@ -143,12 +148,22 @@ export function respond(context: Context, peer: Peer): void {
     peer.waitingInitiation = undefined;
     const output = gate.output(RESPONSE_BYTES);
     const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
-    if (!state.createResponse({ ephemeralPrivate, senderIndex }, peer, output.bytes, transportKeys)) {
-      gate.abandon(output);
-      context.indices.remove(senderIndex);
-      context.drops.drop('badTag');
-      return;
+    let isMade = false;
+    try {
+      isMade = state.createResponse({ ephemeralPrivate, senderIndex }, peer, output.bytes, transportKeys);
+      if (isMade) writeMacs(context, peer, output.bytes, epoch, turn.now);
+      else context.drops.drop('badTag');
+    } catch (error) {
+      isMade = false;
+      state.wipe();
+      throw error;
+    } finally {
+      if (!isMade) {
+        gate.abandon(output);
+        context.indices.remove(senderIndex);
+      }
     }
+    if (!isMade) return;
     entry.keypair = peer.keypairs.install(keys, {
       createdAt: turn.now,
       epoch,
@@ -158,7 +173,6 @@ export function respond(context: Context, peer: Peer): void {
       tripwire: context.tripwire,
     });
     peer.lastSentHandshake = turn.now;
-    writeMacs(context, peer, output.bytes, epoch, turn.now);
     sessionDerived(context, peer, turn.now);
     gate.push(output, 'response', endpoint, peer, epoch);
   } finally {

@@ -1,5 +1,6 @@
 // From wishes to messages: the one place where handshakes are begun and answered, and staged packets sent.
-// Promises: wishes are done in their order; a turn makes a bounded number of handshakes, and the rest waits for the next.
+// Promises: wishes are done in their order; a turn makes a bounded number of handshakes, and the rest waits for the next. So
+// does what follows a draw that has brought a fork to light: others hear of it first.
 // Read on: wishes.ts, handshakes.ts, send.ts.
 
 import type { Context } from './context.js';
@@ -15,8 +16,8 @@ const KEEPALIVE = new Uint8Array(0);
 
 /** Does what is wished for, as far as the bound of a turn goes. */
 export function pump(context: Context): void {
-  const { wishes } = context;
-  for (let left = HANDSHAKES_PER_TURN; left > 0; ) {
+  const { epoch, wishes } = context;
+  for (let left = HANDSHAKES_PER_TURN; left > 0 && context.epoch === epoch; ) {
     const peer = wishes.take();
     if (!peer) return;
     const wished = peer.wishes;

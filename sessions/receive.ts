@@ -86,7 +86,7 @@ export function openGathered(context: Context): ReceiveResult | undefined {
       first ??= result;
     }
   } finally {
-    // Even if the opener threw: whoever gave them may use their memory again.
+    // Even if the opener threw: whoever gave them may use their memory again when the turn is over.
     gathered.clear();
   }
   return first;

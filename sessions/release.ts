@@ -114,6 +114,12 @@ export class ReleaseGate {
     this.#recycle(output);
   }
 
+  /** Nothing of what was pushed leaves any more. */
+  clear(): void {
+    while (this.#head < this.#queue.length) this.abandon(this.#queue[this.#head++]);
+    if (!this.#flushing) this.#forgetFinished();
+  }
+
   /**
    * Reads the generation once, after everything so far was sealed, and releases or discards all of it. False when
    * something was discarded.

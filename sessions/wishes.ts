@@ -18,44 +18,35 @@ export const Wish = {
 } as const;
 
 export class Wishes {
-  readonly #peers: Peer[] = [];
-  #head = 0;
+  /** In the order in which they were added. */
+  readonly #peers = new Set<Peer>();
 
   get isEmpty(): boolean {
-    return this.#head === this.#peers.length;
+    return this.#peers.size === 0;
   }
 
   add(peer: Peer, wish: number): void {
-    if (peer.wishes === 0) this.#peers.push(peer);
     peer.wishes |= wish;
+    this.#peers.add(peer);
   }
 
   /** The peer that has waited longest, its wishes as they are: whoever takes it clears them. */
   take(): Peer | undefined {
-    while (this.#head < this.#peers.length) {
-      const peer = this.#peers[this.#head++];
-      if (this.isEmpty) this.#reset();
-      // Taken back meanwhile.
-      if (peer.wishes !== 0) return peer;
+    for (const peer of this.#peers) {
+      this.#peers.delete(peer);
+      return peer;
     }
     return undefined;
   }
 
   /** Takes back what is wished for a peer. */
   forget(peer: Peer): void {
-    if (peer.wishes === 0) return;
     peer.wishes = 0;
-    this.#peers.splice(this.#peers.indexOf(peer, this.#head), 1);
-    if (this.isEmpty) this.#reset();
+    this.#peers.delete(peer);
   }
 
   clear(): void {
     for (const peer of this.#peers) peer.wishes = 0;
-    this.#reset();
-  }
-
-  #reset(): void {
-    this.#peers.length = 0;
-    this.#head = 0;
+    this.#peers.clear();
   }
 }

@@ -9,7 +9,7 @@ import type { Randomness } from '../crng/randomness.js';
 import { copySecret, secretBytes } from '../native/secret-bytes.js';
 import type { SUITE_NAMES } from '../protocol/suites/names.js';
 import type { ForkPolicy } from '../sessions/events.js';
-import { FIRST_EPOCH, type VmGenId } from '../vmgenid/index.js';
+import type { VmGenId } from '../vmgenid/index.js';
 import type { SourceSelection } from '../vmgenid/detect.js';
 import { KMSG_PATH } from '../vmgenid/sources/kmsg.js';
 import { systemClock } from './clock.js';
@@ -109,7 +109,7 @@ export class DeviceThread implements UapiBackend {
   /** Requests to set something that are not answered yet. */
   #sets = 0;
   /** The epoch in which the private key was set: by policy `hold` it is that of this machine in no other. */
-  #identityEpoch = FIRST_EPOCH;
+  #identityEpoch: number;
   #isWaking = false;
   #name = '';
   #over = false;
@@ -118,6 +118,7 @@ export class DeviceThread implements UapiBackend {
   private constructor(options: DeviceThreadOptions) {
     const { vmgenid, tun, forkPolicy = 'wipe', strict = false, holdBackMs = 0, tripwire = true } = options;
     this.#options = options;
+    this.#identityEpoch = vmgenid.epoch;
     const libc = requireLibc();
     this.#wake = EventFd.create(libc);
     this.#settings = {

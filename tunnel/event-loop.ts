@@ -79,8 +79,7 @@ export class EventLoopTunnel {
   addTransport(transport: Transport): void {
     transport.onDatagram = (datagram, from) => {
       if (this.#closed) return;
-      this.device.gatherDatagram(datagram, from);
-      this.#rearm();
+      this.#do(() => this.device.gatherDatagram(datagram, from));
     };
     transport.onError = this.#onTransportError;
     transport.isHeld = this.#isHeld;
@@ -89,21 +88,17 @@ export class EventLoopTunnel {
 
   /** Adds or changes a peer; see `Device.setPeer`. */
   setPeer(peer: PeerOptions): void {
-    this.device.setPeer(peer);
-    this.#rearm();
+    this.#do(() => this.device.setPeer(peer));
   }
 
   /** Sends an IP packet to the peer that its destination belongs to. */
   sendPacket(packet: Uint8Array): SendResult {
-    const result = this.device.sendPacket(packet);
-    this.#rearm();
-    return result;
+    return this.#do(() => this.device.sendPacket(packet));
   }
 
   /** Starts a handshake with a peer, unless one was started less than five seconds ago. */
   initiateHandshake(publicKey: Uint8Array): void {
-    this.device.initiateHandshake(publicKey);
-    this.#rearm();
+    this.#do(() => this.device.initiateHandshake(publicKey));
   }
 
   /** Erases all secrets, ends the timer and closes the transports. May be called twice. */
@@ -128,6 +123,15 @@ export class EventLoopTunnel {
     return this.#transports.find(transport => transport.owns(to));
   }
 
+  /** What throws, a listener's error too, stops no clock. */
+  #do<T>(call: () => T): T {
+    try {
+      return call();
+    } finally {
+      this.#rearm();
+    }
+  }
+
   // A timer that is armed for an earlier instant stays: to wake once too often is cheaper than to re-arm per packet.
   #rearm(): void {
     const deadline = this.device.nextDeadline();
@@ -145,7 +149,6 @@ export class EventLoopTunnel {
 
   #run(): void {
     this.#armedFor = Number.POSITIVE_INFINITY;
-    this.device.runTimers();
-    this.#rearm();
+    this.#do(() => this.device.runTimers());
   }
 }

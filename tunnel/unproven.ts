@@ -40,7 +40,8 @@ export class UnprovenConnections {
       now: this.#now,
       framesPerSecond: () => Math.min(FRAMES_PER_SECOND_EACH, FRAMES_PER_SECOND / this.#count),
       queued: bytes => {
-        this.#queuedBytes += bytes;
+        // What still waits on a connection that is gone is Node's to throw away, and tells of it later.
+        if (!left) this.#queuedBytes += bytes;
       },
       hasRoom: bytes => this.#queuedBytes + bytes <= QUEUE_BYTES,
       leave: () => {

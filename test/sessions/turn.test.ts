@@ -1,6 +1,9 @@
 // A turn: what packets between cork and uncork share, what a fork in their midst does to them, and who hears of it when.
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import type { Suite } from '../../protocol/suite.js';
+import { nobleSuite } from '../../protocol/suites/noble.js';
+import { IndexTable } from '../../sessions/index-table.js';
 import { Pair, heard, payloadOf, sealed } from '../support/pair.js';
 
 const ID = new Uint8Array(16).fill(0xf0);
@@ -205,5 +208,88 @@ describe('a turn', () => {
       }
     }
     expect(pair.a.vmgenid.epoch).toBeGreaterThan(1);
+  });
+});
+
+describe('what goes wrong in a turn', () => {
+  /** A suite whose next call of `method` throws once. */
+  const failing = (method: 'mac' | 'seal') => {
+    const state = { throws: false };
+    const real = nobleSuite[method].bind(nobleSuite) as (...given: never[]) => never;
+    const suite = Object.assign(Object.create(nobleSuite) as Suite, {
+      [method]: (...given: never[]) => {
+        if (state.throws) {
+          state.throws = false;
+          throw new Error('no cipher today');
+        }
+        return real(...given);
+      },
+    });
+    return { state, suite };
+  };
+
+  it.each(['mac', 'seal'] as const)(
+    'with an initiation is tried again by its timer, and leaves no index in use: %s throws',
+    method => {
+      const { state, suite } = failing(method);
+      const inUse = new Set<number>();
+      const { insert, remove } = IndexTable.prototype;
+      vi.spyOn(IndexTable.prototype, 'insert').mockImplementation(function (
+        this: IndexTable<unknown>,
+        ...given
+      ) {
+        const index = insert.apply(this, given);
+        inUse.add(index);
+        return index;
+      });
+      vi.spyOn(IndexTable.prototype, 'remove').mockImplementation(function (
+        this: IndexTable<unknown>,
+        index,
+      ) {
+        inUse.delete(index);
+        return remove.call(this, index);
+      });
+      const pair = new Pair({ a: { device: { suite } } });
+      state.throws = true;
+      expect(() => pair.send(pair.a, 'hello')).toThrow('no cipher today');
+      expect([pair.a.types, inUse.size]).toEqual([[], 0]);
+      pair.advance(6_000, true);
+      expect(heard(pair)).toEqual(['hello']);
+      vi.restoreAllMocks();
+    },
+  );
+
+  it('as one `uncork` too many, by whoever hears of a fork in its midst, ends no other turn', () => {
+    const pair = new Pair().connect();
+    const { device, source, vmgenid } = pair.a;
+    const off = vmgenid.register('application', () => device.uncork());
+    source.fork(ID);
+    pair.send(pair.a, 'first');
+    pair.advance(200_000, true);
+    off();
+    source.fork(new Uint8Array(16).fill(0xf1));
+    pair.send(pair.a, 'second');
+    pair.advance(6_000, true);
+    expect(heard(pair)).toEqual(['connect', 'first', 'second']);
+    expect(device.stats().forks).toBe(2);
+  });
+
+  it('as its end by whoever is handed a packet: nothing is handed out or sent after it', () => {
+    const pair: Pair = new Pair({
+      b: { onPacket: packet => payloadOf(packet) === '2' && pair.b.device.close() },
+    }).connect();
+    const datagrams = sealed(pair, '1', '2', '3');
+    pair.b.take();
+    pair.b.device.cork();
+    for (const { bytes, from } of datagrams) pair.b.device.gatherDatagram(bytes, from);
+    pair.b.device.uncork();
+    expect(heard(pair)).toEqual(['connect', '1', '2']);
+    pair.a.device.cork();
+    expect(pair.send(pair.a, 'late')).toBe('sent');
+    pair.a.take();
+    pair.a.device.close();
+    pair.a.device.uncork();
+    expect(pair.a.types).toEqual([]);
+    expect(pair.a.device.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
   });
 });

@@ -257,6 +257,8 @@ export class DeviceLoop {
     // Last of all, since strangers bring them about: handshakes, of which a turn does a bounded part.
     const isDueNow = isDue || this.device.nextDeadline() <= before;
     if (isDueNow || poller.happened(this.#alarmPlace) !== 0) this.#runTimers();
+    // Whatever was taken or passed over in this turn: a writer wakes only a reader that has told it so.
+    this.#options.arrivals.release();
     this.#flush();
   }
 
@@ -431,7 +433,6 @@ export class DeviceLoop {
       } finally {
         // What was opened and delivered lies there.
         this.#tunIo.flush();
-        arrivals.release();
       }
     }
   }
