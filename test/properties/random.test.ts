@@ -271,7 +271,8 @@ describe.each(promises)('a source that is %s', (_name, overrides, speakWithin) =
   afterAll(() => {
     // What was never in danger proves nothing.
     expect(seen.forks).toBeGreaterThan(runs.numRuns);
-    expect(seen.data).toBeGreaterThan(runs.numRuns);
+    // With a cookie asked of everybody a session takes two more messages that arrive.
+    expect(seen.data).toBeGreaterThan(runs.numRuns / 2);
     expect(seen.handshakes).toBeGreaterThan(runs.numRuns);
   });
 });
