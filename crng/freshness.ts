@@ -1,7 +1,7 @@
 // The freshness barrier: has this clone got entropy that its siblings lack?
 // Promises: open on a machine that was never forked; after a fork closed until a fact parts this clone from the
 // others; a timeout follows the stated policy and never opens it in silence.
-// Read on: Linux random.c add_vmfork_randomness() ("unique, not secret"); DESIGN "Freshness barrier".
+// Read on: Linux random.c add_vmfork_randomness() ("unique, not secret"); docs/architecture.md "The freshness barrier".
 
 import type { ForkEvidence } from '../vmgenid/driver.js';
 import { FIRST_EPOCH } from '../vmgenid/generation.js';

@@ -1,6 +1,6 @@
 // Which sources this machine offers, what each is worth, and a driver over the best of them.
 // Promises: what is not there is left out with its reason; what was asked for and does not work lets nothing out.
-// Read on: DESIGN "Why no nonce is used twice"; Linux drivers/virt/vmgenid.c for where the kernel's driver shows.
+// Read on: docs/architecture.md "Why no nonce is used twice"; Linux drivers/virt/vmgenid.c for where the kernel's driver shows.
 
 import { closeSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';

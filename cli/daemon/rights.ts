@@ -49,7 +49,7 @@ export function giveUpRights(rights: ProcessRights, files: readonly string[]): s
   rights.forbid(RLIMIT_CORE);
   const kept = [...KEPT];
   if (!rights.liftLimit(RLIMIT_MEMLOCK)) kept.push(TO_LOCK_MEMORY);
-  const closed = rights.withEffective(capabilityMask(kept), () => files.some(isClosed));
+  const closed = rights.withEffective(capabilityMask(kept), () => files.some(isClosed)) ?? true;
   if (closed) kept.push(TO_READ_THE_PROGRAM);
   return rights.limit(capabilityMask(kept));
 }

@@ -46,7 +46,7 @@ export class ProcessRights {
     if (!koffi) throw new TunnelError('ERR_NO_SYSTEM_CALLS', reason);
     this.#koffi = koffi;
     const library = koffi.load(null);
-    // Variadic in C. On these two machines such arguments travel like all others.
+    // Variadic in C. On x86-64 and arm64 Linux such arguments travel like all others.
     this.#prctl = library.func('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);
     this.#capset = library.func('capset', 'int', ['uintptr_t', 'uintptr_t']);
     this.#prlimit = library.func('prlimit', 'int', ['int', 'int', 'uintptr_t', 'uintptr_t']);
@@ -56,10 +56,13 @@ export class ProcessRights {
     this.#execv = library.func('execv', 'int', ['str', 'const char **']);
   }
 
-  /** Runs `action` with no more than these of the calling thread's capabilities in effect. */
-  withEffective<T>(mask: bigint, action: () => T): T {
+  /**
+   * Runs `action` with no more than these of the calling thread's capabilities in effect; `undefined`, and nothing is run,
+   * where the kernel refuses that.
+   */
+  withEffective<T>(mask: bigint, action: () => T): T | undefined {
     const permitted = permittedToThread();
-    this.#setCapabilities(permitted & mask, permitted, 0n);
+    if (this.#setCapabilities(permitted & mask, permitted, 0n) < 0) return undefined;
     try {
       return action();
     } finally {

@@ -124,7 +124,7 @@ export class Broker {
         onTrouble: reason => this.#emit({ type: 'clientTrouble', reason }),
       });
     }
-    // From here on nothing else can fail, and nobody is in between.
+    // The page last: a start that fails before it, or at it, has changed nothing.
     if (counterFile !== undefined) this.#openPage(counterFile);
     this.#socket?.welcome();
   }
