@@ -77,7 +77,6 @@ function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
   ended.wipedKeypairs += size;
   if (size > 0) keypairs.forget();
   if (peer.inFlight || peer.waitingInitiation) forgetHandshakes(peer, ended);
-  forgetAttempts(peer);
   peer.needsAnotherKeepalive = false;
   const isTalking = size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
   if (peer.staged.length > 0 || isTalking) context.recalled.add(peer);
@@ -134,10 +133,4 @@ function hold(context: Context): void {
 function forgetHandshakeTimes(peer: Peer): void {
   peer.lastSentHandshake = Number.NEGATIVE_INFINITY;
   peer.cookieReceivedAt = Number.NEGATIVE_INFINITY;
-  forgetAttempts(peer);
-}
-
-function forgetAttempts(peer: Peer): void {
-  peer.handshakeAttempts = 0;
-  peer.sentLastMinuteHandshake = false;
 }

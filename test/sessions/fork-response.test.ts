@@ -360,6 +360,18 @@ describe('every policy', () => {
   );
 });
 
+it('an epoch that goes back is no epoch: the device throws, and sends nothing', () => {
+  const pair = new Pair().connect();
+  pair.advance(6_000);
+  pair.a.source.fork(ID);
+  pair.a.device.runTimers();
+  pair.a.take();
+  vi.spyOn(pair.a.vmgenid, 'check').mockReturnValue(1);
+  expect(() => pair.send(pair.a)).toThrow('an epoch never goes back');
+  expect(() => pair.a.device.runTimers()).toThrow('an epoch never goes back');
+  expect(pair.a.types).toEqual([]);
+});
+
 describe('a fork at any read of the generation', () => {
   /** Handshakes of both roles, traffic, a batch, a rekey, timers. The fork shows at read `at` of A. */
   function script(forkPolicy: ForkPolicy, at: number) {

@@ -3,6 +3,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import type { Sealer, Suite } from '../../protocol/suite.js';
+import { nobleSuite } from '../../protocol/suites/noble.js';
 import { ReleaseGate } from '../../sessions/release.js';
 import { VmGenId } from '../../vmgenid/index.js';
 import { SimEndpoint } from '../support/machine.js';
@@ -199,6 +201,46 @@ describe('a sink that calls back', () => {
     pair.send(pair.a, 'and on');
     pair.settle();
     expect(pair.b.received.map(payloadOf)).toEqual(['0', '1', '2', '3', '4', 'and on']);
+  });
+});
+
+describe('a sealer that fails', () => {
+  /** It seals nothing until it is told to settle, as a native one, and zeroes what it could not seal. */
+  function failing() {
+    const batch: (() => void)[] = [];
+    const plaintexts: Uint8Array[] = [];
+    const state = { fails: false, plaintexts };
+    const sealer: Sealer = {
+      seal: (key, low, high, buffer, offset, length) => {
+        const copy = key.slice();
+        plaintexts.push(buffer);
+        batch.push(() => nobleSuite.seal(copy, low, high, buffer, offset, length));
+      },
+      settle: () => {
+        const work = batch.splice(0);
+        if (state.fails) throw new Error('no memory for this');
+        for (const seal of work) seal();
+      },
+    };
+    const suite = Object.assign(Object.create(nobleSuite) as Suite, { sealer: () => sealer });
+    return { state, pair: new Pair({ a: { device: { suite } } }).connect() };
+  }
+
+  it('has all that waits for it discarded, zeroed and counted, and takes on what comes after', () => {
+    const { state, pair } = failing();
+    state.plaintexts.length = 0;
+    state.fails = true;
+    pair.a.device.cork();
+    for (const text of ['one', 'two', 'three']) pair.send(pair.a, text);
+    expect(() => pair.a.device.uncork()).toThrow('no memory for this');
+    expect(pair.a.types).toEqual([]);
+    expect(state.plaintexts.map(bytes => bytes.some(byte => byte !== 0))).toEqual([false, false, false]);
+    expect(pair.a.device.stats().discardedAtRelease).toBe(3);
+    state.fails = false;
+    pair.clock.ms += 6_000;
+    pair.send(pair.a, 'four');
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'four']);
   });
 });
 
