@@ -23,7 +23,7 @@ if (shipped.length < 2 && nativeMustLoad)
 
 // A package of Debian for x86-64, which need not be there. CI installs it, and then says so.
 const ipsecMb = await loadIpsecMbSuite();
-if (!ipsecMb && process.env['WIREONCE_IPSEC_MB'] === 'installed')
+if (!ipsecMb && process.env['TEST_IPSEC_MB'] === 'installed')
   throw new Error('libipsec-mb does not load or fails its self-test');
 const native = ipsecMb ? [...shipped, ipsecMb] : shipped;
 
