@@ -23,17 +23,22 @@ class LineReporter {
 interface NodePath {
   readonly node: unknown;
   readonly parentPath: NodePath | null;
+  isCallExpression(): boolean;
   isNewExpression(): boolean;
   isThrowStatement(): boolean;
 }
 
-/** What an error says is prose: its code is held by tests, its words by nobody. */
+/** What an error says is prose: its code is held by tests, its words by nobody. Nor are those of an invariant. */
 function isProse(path: NodePath): boolean {
   const parent = path.parentPath;
-  if (!parent?.isNewExpression() || !parent.node || !(parent.parentPath?.isThrowStatement() ?? false))
-    return false;
-  const { arguments: given } = parent.node as { arguments: unknown[] };
-  return given.indexOf(path.node) > 0;
+  if (!parent) return false;
+  const call = parent.node as {
+    readonly arguments?: unknown[];
+    readonly callee?: { readonly name?: string };
+  };
+  const isError = parent.isNewExpression() && (parent.parentPath?.isThrowStatement() ?? false);
+  const isInvariant = parent.isCallExpression() && call.callee?.name === 'invariant';
+  return (isError || isInvariant) && (call.arguments ?? []).indexOf(path.node) > 0;
 }
 
 export const strykerPlugins = [

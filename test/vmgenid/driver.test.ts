@@ -8,6 +8,8 @@ import type { Announcement, GenerationSource, SourceListener } from '../../vmgen
 import { MemorySource } from '../../vmgenid/sources/memory.js';
 
 const id = (n: number) => new Uint8Array(16).fill(n);
+/** What a counter shows after so many forks. */
+const count = (forks: number) => new Uint8Array(16).fill(forks, 0, 1);
 
 /** A source that announces, like a log or a hook: `waiting` is what its next poll finds. */
 class Announcer implements GenerationSource {
@@ -43,7 +45,8 @@ afterEach(async () => {
 });
 
 async function machine(...sources: GenerationSource[]) {
-  const clock = { ms: 0 };
+  // Not 0: what is counted from a moment and what is counted from the start of the clock are two things.
+  const clock = { ms: 1_000_000 };
   const events: VmGenIdEvent[] = [];
   const forks: VmFork[] = [];
   const vm = new VmGenId(sources, { now: () => clock.ms, onEvent: event => events.push(event) });
@@ -131,6 +134,37 @@ describe('driver: one source', () => {
       process.removeAllListeners('uncaughtException');
       for (const listener of keep) process.on('uncaughtException', listener);
     }
+  });
+
+  it('a subscriber that throws is an event with its name and phase; the others are told', async () => {
+    const source = new MemorySource();
+    const { vm, forks, events } = await machine(source);
+    const error = new Error('not today');
+    vm.register(
+      'sessions',
+      () => {
+        throw error;
+      },
+      { name: 'the one that throws' },
+    );
+    source.fork(id(2));
+    vm.check();
+    expect(forks).toHaveLength(1);
+    expect(events).toContainEqual({
+      type: 'subscriberFailed',
+      subscriber: 'the one that throws',
+      phase: 'sessions',
+      error,
+    });
+  });
+
+  it('protection is immediate with a page that can be read, delayed with what speaks later, and none without', async () => {
+    const page = new Brittle();
+    const { vm } = await machine(page, new MemorySource({ name: 'late', timing: 'delayed' }));
+    expect(vm.protection).toBe('immediate');
+    page.broken = 'gone';
+    vm.check();
+    expect(vm.protection).toBe('delayed');
   });
 
   it('without any source there is no protection, and the program runs', async () => {
@@ -233,6 +267,18 @@ describe('driver: fail closed', () => {
     expect(vm.check()).toBe(2);
     expect(forks).toHaveLength(1);
     expect(vm.sources[1].reason).toBe('poll broke');
+  });
+
+  it('what a source throws that is no error is one all the same', async () => {
+    const source = new Announcer('x');
+    source.start = () => {
+      // What somebody else's source may do.
+      throw 'just words';
+    };
+    const { events } = await machine(source);
+    expect(events).toMatchObject([
+      { type: 'sourceFailed', source: 'x', error: { code: 'ERR_SOURCE_UNREADABLE', message: 'just words' } },
+    ]);
   });
 
   it('a source that cannot start has failed', async () => {
@@ -441,7 +487,7 @@ describe('driver: several sources', () => {
       const log = new Announcer('kmsg');
       const { vm, clock } = await machine(...pages, log);
       pages[0].fork(id(9));
-      pages[1].fork(new Uint8Array(16).fill(forks, 0, 1));
+      pages[1].fork(count(forks));
       vm.check();
       log.listener.announce({ kernelReseeded: true });
       expect(vm.evidence.kernelReseeded).toBe(reseeded);
@@ -539,6 +585,39 @@ describe('driver: several sources', () => {
     ]);
   });
 
+  it('a source may ask how things stand: which epoch, and whether anything parts this clone from its siblings', async () => {
+    for (const news of [{ vmGenId: id(3) }, { seed: id(4) }, { kernelReseeded: true }]) {
+      const [page, hook] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('hook')];
+      const { vm } = await machine(page, hook);
+      const stands = () => hook.listener.look();
+      expect(stands()).toEqual({ epoch: 1, parted: true });
+      page.fork(count(1));
+      expect(stands()).toEqual({ epoch: 2, parted: false });
+      hook.listener.announce(news);
+      expect(stands()).toEqual({ epoch: 2, parted: true });
+      page.fork(count(2));
+      expect(stands()).toEqual({ epoch: 3, parted: false });
+      await vm.close();
+      expect(stands()).toEqual({ epoch: NO_EPOCH, parted: false });
+    }
+  });
+
+  it('each piece of evidence, and each fork, has a higher serial than what was before', async () => {
+    const [page, hook] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('hook')];
+    const { vm } = await machine(page, hook);
+    const serials = [vm.evidence.serial];
+    const note = () => void serials.push(vm.evidence.serial);
+    page.fork(id(2));
+    vm.check();
+    note();
+    for (const news of [{ vmGenId: id(3) }, { seed: id(4) }, { kernelReseeded: true }]) {
+      hook.listener.announce(news);
+      note();
+    }
+    expect(serials).toEqual(serials.toSorted((a, b) => a - b));
+    expect(new Set(serials).size).toBe(5);
+  });
+
   it('a seed can be read during the notification alone, even where a log line is found beside it', async () => {
     const [hook, log] = [new Announcer('hook'), new Announcer('kmsg')];
     const { vm } = await machine(hook, log);
@@ -560,6 +639,11 @@ describe('driver: several sources', () => {
     vm.onEvidence(function broken() {
       throw new Error('x');
     });
+    vm.onEvidence(
+      (() => () => {
+        throw new Error('y');
+      })(),
+    );
     const stop = vm.onEvidence(() => seen.push(vm.evidence.seed?.slice()));
     page.fork(id(2));
     vm.check();
@@ -569,6 +653,7 @@ describe('driver: several sources', () => {
     expect(seed).toEqual(id(0));
     expect(events.filter(({ type }) => type === 'subscriberFailed')).toMatchObject([
       { subscriber: 'broken' },
+      { subscriber: 'onEvidence' },
     ]);
     stop();
   });
