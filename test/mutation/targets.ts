@@ -3,6 +3,7 @@
 // Read on: run.ts, and docs/architecture.md "Why no nonce is used twice".
 
 export const TARGETS: readonly string[] = [
+  'sessions/fork-response.ts',
   'protocol/nonce-counter.ts',
   'protocol/replay-filter.ts',
   'protocol/keypair.ts',
