@@ -1,12 +1,12 @@
 // `wireonce INTERFACE`: a userspace WireGuard for Linux, in place of wireguard-go, driven by `wg`, `wg-quick` and `ip`.
 // Promises: when the command returns the socket stands; a second start on a live interface is refused and changes
 // nothing; deleting the link or a SIGTERM ends it, and nothing is left behind.
-// Read on: tunnel/device-thread.ts; daemon/background.ts; wireguard-go main.go.
+// Read on: tunnel/daemon/device-thread.ts; daemon/background.ts; wireguard-go main.go.
 
 import type { Command } from 'commander';
 import { TunnelError } from '../tunnel/errors.js';
-import { socketPath } from '../tunnel/uapi/socket-path.js';
-import { isServed } from '../vmgenid/socket-file.js';
+import { socketPath } from '../tunnel/daemon/uapi/socket-path.js';
+import { isServed } from '../native/socket-file.js';
 import { ProcessRights } from '../tunnel/linux/process-rights.js';
 import { PROGRAM, ReadyPipe, startInBackground } from './daemon/background.js';
 import { takeHandover } from './daemon/handover.js';

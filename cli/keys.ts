@@ -6,7 +6,7 @@ import { accessSync, constants, fstatSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { Crng } from '../crng/crng.js';
 import { decodeKey, encodeKey, KEY_BYTES } from '../tunnel/keys.js';
-import { openCrng } from '../tunnel/open-crng.js';
+import { openCrng } from '../tunnel/loop/open-crng.js';
 import { VmGenId } from '../vmgenid/driver.js';
 import { CliError } from './errors.js';
 import { type CliIo, type Finish, printLine, readStdin } from './io.js';

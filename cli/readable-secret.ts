@@ -3,7 +3,7 @@
 // Read on: wireguard-tools src/wg-quick/linux.bash parse_options() (the same rule for its files).
 
 import { fstatSync, readlinkSync, type Stats, statSync } from 'node:fs';
-import type { ConfigEndpoint } from '../tunnel/config-values.js';
+import type { ConfigEndpoint } from '../tunnel/config/config-values.js';
 
 const OTHERS_MAY_ACCESS = 0o007;
 

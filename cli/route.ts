@@ -1,8 +1,8 @@
 // Which peer of a configuration an address belongs to, and which of our addresses speaks to it.
 // Promises: the same choice as the device makes (longest prefix; of two equal ones the later peer has it).
 
-import type { IpPrefix, PeerConfig, TunnelConfig } from '../tunnel/config.js';
-import { formatPrefix } from '../tunnel/config.js';
+import type { IpPrefix, PeerConfig, TunnelConfig } from '../tunnel/config/config.js';
+import { formatPrefix } from '../tunnel/config/config.js';
 import { formatIp } from '../tunnel/ip.js';
 import { encodeKey } from '../tunnel/keys.js';
 import { CliError } from './errors.js';

@@ -5,7 +5,7 @@
 
 import type Inspector from 'node:inspector';
 import { constants } from 'node:os';
-import { loadKoffi } from '../vmgenid/koffi.js';
+import { loadKoffi } from '../native/koffi.js';
 
 /** Each ends a process at once by default, SIGQUIT and SIGXCPU with a core dump. */
 export const ENDING: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGXCPU', 'SIGPWR'];

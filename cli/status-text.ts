@@ -3,7 +3,7 @@
 // same; what is unknown and says nothing is left out.
 // Read on: status.ts.
 
-import type { DeviceStatus, PeerStatus } from '../tunnel/status.js';
+import type { DeviceStatus, PeerStatus } from '../tunnel/daemon/status.js';
 import { ago, bytes, duration, plural } from './human.js';
 import { describeProtection } from './protection.js';
 

@@ -1,13 +1,13 @@
 // `wireonce status`: what `wg show` cannot say of a running device: protection, forks, drops, nonce headroom.
 // Promises: asks the daemon and changes nothing; says clearly when nobody answers, or another implementation does.
-// Read on: tunnel/status.ts, tunnel/uapi/client.ts; status-text.ts.
+// Read on: tunnel/daemon/status.ts, tunnel/daemon/uapi/client.ts; status-text.ts.
 
 import { readdir } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { TunnelError } from '../tunnel/errors.js';
-import type { DeviceStatus } from '../tunnel/status.js';
-import { UapiClient } from '../tunnel/uapi/client.js';
-import { SOCKET_FOLDER, socketPath } from '../tunnel/uapi/socket-path.js';
+import type { DeviceStatus } from '../tunnel/daemon/status.js';
+import { UapiClient } from '../tunnel/daemon/uapi/client.js';
+import { SOCKET_FOLDER, socketPath } from '../tunnel/daemon/uapi/socket-path.js';
 import { CliError } from './errors.js';
 import { INTERFACE_NAME_RULE, isInterfaceName } from './interface-name.js';
 import { type CliIo, type Finish, printJson, printLine } from './io.js';

@@ -9,7 +9,7 @@
 import { secretBytes } from '../native/secret-bytes.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import { VM_GEN_ID_BYTES } from '../vmgenid/generation.js';
-import { loadKoffi } from '../vmgenid/koffi.js';
+import { loadKoffi } from '../native/koffi.js';
 import type { Crng } from './crng.js';
 import type { EntropySource } from './entropy.js';
 

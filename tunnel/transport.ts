@@ -1,6 +1,6 @@
 // What every way to carry datagrams looks like to the driver of a device.
 // Promises: sending never blocks, never throws and never queues without bound; what is dropped is counted by reason.
-// Read on: sessions/ports.ts (Sink, Endpoint); udp.ts, websocket.ts.
+// Read on: sessions/ports.ts (Sink, Endpoint); loop/udp.ts, websocket/index.ts.
 
 import type { Endpoint } from '../sessions/ports.js';
 import type { TunnelError } from './errors.js';

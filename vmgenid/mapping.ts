@@ -5,7 +5,7 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { VmGenIdError } from './errors.js';
-import { type Koffi, loadKoffi } from './koffi.js';
+import { type Koffi, loadKoffi } from '../native/koffi.js';
 
 const PROT_READ = 1;
 const MAP_SHARED = 1;

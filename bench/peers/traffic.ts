@@ -3,8 +3,8 @@
 // Read on: crowd.ts (the other direction).
 
 import { type Libc, requireLibc } from '../../tunnel/linux/libc.js';
-import { LinuxUdpSocket } from '../../tunnel/linux/udp.js';
-import { LinuxUdpEndpoint } from '../../tunnel/linux/udp-endpoint.js';
+import { LinuxUdpSocket } from '../../tunnel/linux/net/udp.js';
+import { LinuxUdpEndpoint } from '../../tunnel/linux/net/udp-endpoint.js';
 import { innerAddress, nextPeer } from './addresses.js';
 import { answerOrders } from './orders.js';
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Suite } from '../../protocol/suite.js';
 import type { GenerationSource } from '../../vmgenid/source.js';
-import { loadKoffi } from '../../vmgenid/koffi.js';
+import { loadKoffi } from '../../native/koffi.js';
 import { AcpiSource } from '../../vmgenid/sources/acpi.js';
 import { MemorySource } from '../../vmgenid/sources/memory.js';
 import { VmclockSource } from '../../vmgenid/sources/vmclock.js';

@@ -4,10 +4,10 @@
 
 import type { CrngEvent } from '../../crng/index.js';
 import { type DeviceEvent, type ForkPolicy, describePeerCloned } from '../../sessions/index.js';
-import type { ThreadDeviceEvent } from '../../tunnel/device-thread.js';
+import type { ThreadDeviceEvent } from '../../tunnel/daemon/device-thread.js';
 import type { TunnelError } from '../../tunnel/errors.js';
 import { encodeKey } from '../../tunnel/keys.js';
-import type { LinkEvent } from '../../tunnel/linux/link-monitor.js';
+import type { LinkEvent } from '../../tunnel/linux/net/link-monitor.js';
 import { formatGuid, type VmGenIdEvent } from '../../vmgenid/index.js';
 import { plural } from '../human.js';
 import type { Logger } from './log.js';

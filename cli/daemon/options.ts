@@ -1,20 +1,20 @@
 // What a daemon is told: flags over environment over /etc/wireonce/NAME.conf, as one object.
 // Promises: each setting is read by one reader, wherever it stands; a mistake names the flag, the variable, or file,
 // line and field; a token is never a flag, where every user of the machine could read it.
-// Read on: tunnel/daemon-config.ts (the settings), docs/configuration.md.
+// Read on: tunnel/config/daemon-config.ts (the settings), docs/configuration.md.
 
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { SUITE_NAMES } from '../../protocol/suites/names.js';
-import { BadValue } from '../../tunnel/config-values.js';
+import { BadValue } from '../../tunnel/config/config-values.js';
 import {
   type DaemonPeer,
   type DaemonSettings,
   parseDaemonConfig,
   SETTINGS,
   type SettingsDraft,
-} from '../../tunnel/daemon-config.js';
+} from '../../tunnel/config/daemon-config.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
 import { holdsPassword, readableSecret } from '../readable-secret.js';

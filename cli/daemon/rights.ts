@@ -5,7 +5,7 @@
 
 import { closeSync, constants, openSync } from 'node:fs';
 import { constants as os } from 'node:os';
-import type { DaemonSettings } from '../../tunnel/daemon-config.js';
+import type { DaemonSettings } from '../../tunnel/config/daemon-config.js';
 import { capabilityMask } from '../../tunnel/linux/capabilities.js';
 import { type ProcessRights, RLIMIT_CORE, RLIMIT_MEMLOCK } from '../../tunnel/linux/process-rights.js';
 import { ACPI_MEMORY } from '../../vmgenid/sources/acpi.js';

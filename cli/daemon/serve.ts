@@ -1,15 +1,15 @@
 // The daemon at work: opens what it was told to, serves until it is told to stop or its interface is gone, and closes all.
 // Promises: nothing is left behind, whichever step failed; what it logs to may go away.
-// Read on: ../daemon.ts (the command), options.ts, ../../tunnel/device-thread.ts.
+// Read on: ../daemon.ts (the command), options.ts, ../../tunnel/daemon/device-thread.ts.
 
 import { closeSync } from 'node:fs';
-import { ConfiguredEndpoints } from '../../tunnel/configured-endpoints.js';
+import { ConfiguredEndpoints } from '../../tunnel/config/configured-endpoints.js';
 import { systemClock } from '../../tunnel/clock.js';
-import type { DaemonSettings } from '../../tunnel/daemon-config.js';
-import { DeviceThread } from '../../tunnel/device-thread.js';
-import { openCrng } from '../../tunnel/open-crng.js';
-import { resolveEndpoints } from '../../tunnel/resolve.js';
-import { UapiServer, socketPath } from '../../tunnel/uapi/index.js';
+import type { DaemonSettings } from '../../tunnel/config/daemon-config.js';
+import { DeviceThread } from '../../tunnel/daemon/device-thread.js';
+import { openCrng } from '../../tunnel/loop/open-crng.js';
+import { resolveEndpoints } from '../../tunnel/config/resolve.js';
+import { UapiServer, socketPath } from '../../tunnel/daemon/uapi/index.js';
 import { type SourceSelection, type VmGenId, openVmGenId } from '../../vmgenid/index.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
@@ -147,7 +147,7 @@ async function start(
 
   if (settings.metrics !== undefined) {
     // Half of what a daemon loads, for those who want it.
-    const { MetricsServer } = await import('../../tunnel/metrics.js');
+    const { MetricsServer } = await import('../../tunnel/daemon/metrics.js');
     const metrics = await MetricsServer.listen({
       listen: settings.metrics,
       ...(settings.metricsHost && { hosts: settings.metricsHost }),

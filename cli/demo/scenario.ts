@@ -4,7 +4,7 @@ import { Crng, kernelEntropy } from '../../crng/index.js';
 import { type Suite, publicKeyOf } from '../../protocol/suite.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { systemClock } from '../../tunnel/clock.js';
-import { EventLoopTunnel } from '../../tunnel/event-loop.js';
+import { EventLoopTunnel } from '../../tunnel/loop/event-loop.js';
 import { UdpEndpoint, UdpTransport } from '../../tunnel/index.js';
 import { VmGenId } from '../../vmgenid/index.js';
 import { Machine } from './machine.js';

@@ -8,7 +8,7 @@
  * then gets memory outside.
  */
 
-import type { Koffi } from '../../vmgenid/koffi.js';
+import type { Koffi } from '../../native/koffi.js';
 
 interface Addresses {
   of(bytes: Uint8Array): number;

@@ -3,7 +3,7 @@
 // Promises: offered only after it has passed the self-test, alone and in batches; it keeps no key beyond a batch.
 // Read on: ipsec-mb/engine.ts; docs/performance.md.
 
-import type { Koffi } from '../../vmgenid/koffi.js';
+import type { Koffi } from '../../native/koffi.js';
 import type { Suite } from '../suite.js';
 import { ArrayAddresses, MemoryAddresses } from './addresses.js';
 import { BurstOpener, BurstSealer } from './ipsec-mb/batches.js';

@@ -1,7 +1,7 @@
 // How a suite over a native library is offered: loaded through koffi, tested, and left out where any of it fails.
 // Promises: never throws. Runs everywhere: where there is no koffi there is no suite.
 
-import type { Koffi, LoadedKoffi } from '../../vmgenid/koffi.js';
+import type { Koffi, LoadedKoffi } from '../../native/koffi.js';
 import type { Suite } from '../suite.js';
 import { passesSelfTest } from './self-test.js';
 
@@ -22,7 +22,7 @@ export async function offerNativeSuite(make: (koffi: Koffi) => Suite): Promise<S
 
 async function loadBridge(): Promise<LoadedKoffi> {
   // A name that compilers and bundlers do not follow: what it loads is there in Node alone.
-  const name: string = '../../vmgenid/koffi.js';
+  const name: string = '../../native/koffi.js';
   const module = (await import(/* @vite-ignore */ name)) as { loadKoffi(): LoadedKoffi };
   return module.loadKoffi();
 }

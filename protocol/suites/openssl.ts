@@ -3,7 +3,7 @@
 // Promises: offered only after it has passed the self-test; nothing of it draws on OpenSSL's generator.
 // Read on: openssl/aead.ts, openssl/blake2s.ts, openssl/x25519.ts; docs/performance.md.
 
-import type { Koffi } from '../../vmgenid/koffi.js';
+import type { Koffi } from '../../native/koffi.js';
 import type { Suite } from '../suite.js';
 import { offerNativeSuite } from './native-suite.js';
 import { nobleSuite } from './noble.js';

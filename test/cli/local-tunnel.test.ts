@@ -10,10 +10,10 @@ import { ping } from '../../cli/ping.js';
 import { publicKeyOf } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { encodeKey } from '../../tunnel/keys.js';
-import { UapiServer } from '../../tunnel/uapi/index.js';
+import { UapiServer } from '../../tunnel/daemon/uapi/index.js';
 import { address } from '../support/echo-peer.js';
-import { deviceStatus, keyText } from '../tunnel/status.js';
-import { MemoryBackend } from '../tunnel/uapi/backend.js';
+import { deviceStatus, keyText } from '../tunnel/daemon/status.js';
+import { MemoryBackend } from '../tunnel/daemon/uapi/backend.js';
 import { terminal } from './terminal.js';
 
 const privateKey = new Uint8Array(32).fill(5);

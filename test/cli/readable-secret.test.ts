@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readDaemonOptions } from '../../cli/daemon/options.js';
 import { runCli } from '../../cli/program.js';
-import { keyText } from '../tunnel/status.js';
+import { keyText } from '../tunnel/daemon/status.js';
 import { terminal } from './terminal.js';
 
 let folder: string;

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { chooseRoute } from '../../cli/route.js';
-import { parseConfig } from '../../tunnel/config.js';
+import { parseConfig } from '../../tunnel/config/config.js';
 import { formatIp } from '../../tunnel/ip.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import { address } from '../support/echo-peer.js';

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runCli } from '../../cli/program.js';
 import { status } from '../../cli/status.js';
-import type { DeviceStatus } from '../../tunnel/status.js';
-import { UapiServer } from '../../tunnel/uapi/index.js';
-import { deviceStatus, keyText, noDrops, peerStatus } from '../tunnel/status.js';
-import { MemoryBackend } from '../tunnel/uapi/backend.js';
+import type { DeviceStatus } from '../../tunnel/daemon/status.js';
+import { UapiServer } from '../../tunnel/daemon/uapi/index.js';
+import { deviceStatus, keyText, noDrops, peerStatus } from '../tunnel/daemon/status.js';
+import { MemoryBackend } from '../tunnel/daemon/uapi/backend.js';
 import { terminal } from './terminal.js';
 
 const NOW = 1_700_000_100_000;

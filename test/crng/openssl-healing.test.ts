@@ -244,9 +244,9 @@ test('where OpenSSL cannot be reached, the reason is said', async () => {
     ],
   ] as const) {
     vi.resetModules();
-    vi.doMock('../../vmgenid/koffi.js', () => ({ loadKoffi: () => koffi }));
+    vi.doMock('../../native/koffi.js', () => ({ loadKoffi: () => koffi }));
     const { openSslHealing: bare } = await import('../../crng/openssl.js');
-    vi.doUnmock('../../vmgenid/koffi.js');
+    vi.doUnmock('../../native/koffi.js');
     expect(bare({ vmgenid: guard, crng, entropy })).toEqual({ reason });
   }
 });

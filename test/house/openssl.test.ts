@@ -12,7 +12,7 @@ import {
   UdpTransport,
   systemClock,
 } from '../../tunnel/index.js';
-import { WebSocketDialer, WebSocketListener } from '../../tunnel/websocket.js';
+import { WebSocketDialer, WebSocketListener } from '../../tunnel/websocket/index.js';
 import { VmGenId } from '../../vmgenid/index.js';
 import { ipv4Packet } from '../support/packets.js';
 

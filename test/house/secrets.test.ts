@@ -15,11 +15,11 @@ const WATCHED = [
   'protocol',
   'crng',
   'sessions',
-  'tunnel/uapi',
-  'tunnel/device-thread.ts',
-  'tunnel/device-thread/messages.ts',
+  'tunnel/daemon/uapi',
+  'tunnel/daemon/device-thread.ts',
+  'tunnel/daemon/device-thread/messages.ts',
   'tunnel/keys.ts',
-  'tunnel/thread-guard.ts',
+  'tunnel/daemon/thread-guard.ts',
   'tunnel/linux/device-configuration.ts',
   'cli/keys.ts',
   'vmgenid/sources/hook-call.ts',
@@ -37,8 +37,13 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   // Here it is done.
   'native/secret-bytes.ts': ['return new Uint8Array(new ArrayBuffer(length));'],
   'sessions/key-slab.ts': ['allocate: byteLength => new Uint8Array(new SharedArrayBuffer(byteLength)),'],
+  // On a buffer of its own, as secret bytes are; whoever puts a key there erases it.
+  'native/native-memory.ts': [
+    'const start = Number(koffi.address(new Uint8Array(memory)));',
+    'this.bytes = new Uint8Array(memory, at, length);',
+  ],
   // Views of memory that was made there.
-  'tunnel/uapi/lines.ts': [
+  'tunnel/daemon/uapi/lines.ts': [
     'const NOTHING = Buffer.alloc(0);',
     'const joined = Buffer.from(secretBytes(rest.length + chunk.length).buffer);',
   ],
@@ -119,18 +124,18 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   'sessions/touch.ts': ['const kept = new Uint8Array(1);'],
   // Addresses.
   'sessions/allowed-ips.ts': ['const bytes = new Uint8Array(V6_BYTES);'],
-  'tunnel/uapi/values.ts': ['const ip = new Uint8Array(4);'],
-  'tunnel/device-thread/messages.ts': ['const packed = new Uint8Array(bytes);'],
+  'tunnel/daemon/uapi/values.ts': ['const ip = new Uint8Array(4);'],
+  'tunnel/daemon/device-thread/messages.ts': ['const packed = new Uint8Array(bytes);'],
   // What is said without keys.
-  'tunnel/uapi/format.ts': [
+  'tunnel/daemon/uapi/format.ts': [
     'return Buffer.from(secretBytes(PIECE_BYTES).buffer);',
     "return Buffer.from(`status=${JSON.stringify(status)}\\n`, 'utf8');",
   ],
-  'tunnel/uapi/client.ts': [
+  'tunnel/daemon/uapi/client.ts': [
     "await this.#call([Buffer.from('get=1\\n\\n', 'latin1')], (name, value) => reader.line(name, value));",
     "await this.#call([Buffer.from('status=1\\n\\n', 'latin1')], onLine, MAX_STATUS_BYTES);",
   ],
-  'tunnel/uapi/connection.ts': [
+  'tunnel/daemon/uapi/connection.ts': [
     "await this.#send(Buffer.from(formatErrno(request.operation, errno), 'latin1'));",
   ],
 };

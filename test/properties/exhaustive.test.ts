@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
-import type { Machine } from '../../test/support/machine.js';
+import type { Machine } from '../support/machine.js';
 import { Network, type Overrides } from '../support/network.js';
 
 const suite = await fastestSuite();

@@ -7,7 +7,7 @@ import { nativeMustLoad, nativeSuites } from '../support/suites.js';
 
 afterEach(() => {
   vi.doUnmock('sodium-native');
-  vi.doUnmock('../../vmgenid/koffi.js');
+  vi.doUnmock('../../native/koffi.js');
   vi.resetModules();
 });
 
@@ -103,7 +103,7 @@ it('where no native library loads, the reference suite is the fastest', async ()
   vi.doMock('sodium-native', () => {
     throw new Error('no binary for this platform');
   });
-  vi.doMock('../../vmgenid/koffi.js', () => ({ loadKoffi: () => ({ reason: 'not installed' }) }));
+  vi.doMock('../../native/koffi.js', () => ({ loadKoffi: () => ({ reason: 'not installed' }) }));
   vi.resetModules();
   const fresh = await import('../../protocol/suites/fastest.js');
   expect((await fresh.fastestSuite()).name).toBe('noble');

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { BATCH_CAPACITY } from '../../protocol/batches.js';
 import { type Opener, type Sealer, type Suite, TAG_BYTES } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
-import { type Koffi, loadKoffi } from '../../vmgenid/koffi.js';
+import { type Koffi, loadKoffi } from '../../native/koffi.js';
 import { countInMemory } from '../support/process-memory.js';
 import { counting, nativeSuites } from '../support/suites.js';
 
@@ -24,7 +24,7 @@ interface Changes {
 /** Loads the suite anew, on a library in which some functions are replaced. */
 async function loadChanged({ load, named = {}, found }: Changes): Promise<Suite | undefined> {
   let index = 0;
-  vi.doMock('../../vmgenid/koffi.js', () => {
+  vi.doMock('../../native/koffi.js', () => {
     const { koffi } = loadKoffi() as { koffi: Koffi };
     const loadReal: Koffi['load'] = path => koffi.load(path);
     const changed: Koffi = Object.assign(Object.create(koffi) as Koffi, {
@@ -52,7 +52,7 @@ async function loadChanged({ load, named = {}, found }: Changes): Promise<Suite 
 }
 
 afterEach(() => {
-  vi.doUnmock('../../vmgenid/koffi.js');
+  vi.doUnmock('../../native/koffi.js');
   vi.resetModules();
 });
 
@@ -61,7 +61,7 @@ const isSubmit = (index: number) => index % 2 === 1;
 const scratch = () => new Uint8Array(40 + TAG_BYTES).fill(0x5a);
 
 it('is not offered where koffi is missing, and not where the library is', async () => {
-  vi.doMock('../../vmgenid/koffi.js', () => ({ loadKoffi: () => ({ reason: 'not installed' }) }));
+  vi.doMock('../../native/koffi.js', () => ({ loadKoffi: () => ({ reason: 'not installed' }) }));
   vi.resetModules();
   const { loadIpsecMbSuite } = await import('../../protocol/suites/ipsec-mb.js');
   expect(await loadIpsecMbSuite()).toBeUndefined();

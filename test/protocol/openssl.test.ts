@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Suite, TAG_BYTES } from '../../protocol/suite.js';
-import { type Koffi, loadKoffi } from '../../vmgenid/koffi.js';
+import { type Koffi, loadKoffi } from '../../native/koffi.js';
 import { countInMemory } from '../support/process-memory.js';
 import { counting, nativeMustLoad, nativeSuites } from '../support/suites.js';
 
@@ -10,7 +10,7 @@ type Native = (...values: unknown[]) => number;
 
 /** Loads the suite anew, on a library in which some functions are replaced. */
 async function loadChanged(change: Record<string, (real: Native) => Native>): Promise<Suite | undefined> {
-  vi.doMock('../../vmgenid/koffi.js', () => {
+  vi.doMock('../../native/koffi.js', () => {
     const { koffi } = loadKoffi() as { koffi: Koffi };
     const library = koffi.load(null);
     const load = () => ({
@@ -28,7 +28,7 @@ async function loadChanged(change: Record<string, (real: Native) => Native>): Pr
 }
 
 afterEach(() => {
-  vi.doUnmock('../../vmgenid/koffi.js');
+  vi.doUnmock('../../native/koffi.js');
   vi.resetModules();
 });
 
@@ -47,7 +47,7 @@ describe.runIf(nativeMustLoad)('the openssl suite', () => {
   });
 
   it('is not offered where koffi is missing', async () => {
-    vi.doMock('../../vmgenid/koffi.js', () => ({ loadKoffi: () => ({ reason: 'not installed' }) }));
+    vi.doMock('../../native/koffi.js', () => ({ loadKoffi: () => ({ reason: 'not installed' }) }));
     const { loadOpensslSuite } = await import('../../protocol/suites/openssl.js');
     expect(await loadOpensslSuite()).toBeUndefined();
   });

@@ -4,11 +4,11 @@ import { Crng, kernelEntropy } from '../../crng/index.js';
 import { type Echo, DEFAULT_HOP_LIMIT, echoPacket, parseIcmp } from '../../cli/icmp.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { systemClock } from '../../tunnel/clock.js';
-import { EventLoopTunnel } from '../../tunnel/event-loop.js';
+import { EventLoopTunnel } from '../../tunnel/loop/event-loop.js';
 import { parseIp } from '../../tunnel/ip.js';
 import { encodeKey } from '../../tunnel/keys.js';
-import { UdpTransport } from '../../tunnel/udp.js';
-import { WebSocketListener } from '../../tunnel/websocket.js';
+import { UdpTransport } from '../../tunnel/loop/udp.js';
+import { WebSocketListener } from '../../tunnel/websocket/index.js';
 import { VmGenId } from '../../vmgenid/index.js';
 
 export const INSIDE = { v4: '10.99.0.1', v6: 'fd99::1' } as const;

@@ -2,7 +2,7 @@
 // Linux alone. Promises: the reader's own buffer is not counted.
 
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
-import { loadKoffi } from '../../vmgenid/koffi.js';
+import { loadKoffi } from '../../native/koffi.js';
 
 const CHUNK_BYTES = 2 ** 20;
 

@@ -2,9 +2,9 @@
 
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
-import { RingReader, ringMemory } from '../../tunnel/device-thread/datagram-ring.js';
+import { RingReader, ringMemory } from '../../tunnel/daemon/device-thread/datagram-ring.js';
 
-const BUILT = new URL('../../dist/tunnel/device-thread/datagram-ring.js', import.meta.url).href;
+const BUILT = new URL('../../dist/tunnel/daemon/device-thread/datagram-ring.js', import.meta.url).href;
 
 test('between two threads nothing is torn, lost or doubled', async () => {
   const memory = ringMemory(4_096);

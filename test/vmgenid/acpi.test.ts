@@ -208,13 +208,13 @@ describe('where the page cannot be had, the reason is said:', () => {
 
   it('no bridge to the system', async () => {
     vi.resetModules();
-    vi.doMock('../../vmgenid/koffi.js', () => ({ loadKoffi: () => ({ reason: 'no koffi here' }) }));
+    vi.doMock('../../native/koffi.js', () => ({ loadKoffi: () => ({ reason: 'no koffi here' }) }));
     try {
       const { AcpiSource: Bare } = await import('../../vmgenid/sources/acpi.js');
       const { tables, memory } = machine(() => AcpiMachine.qemu(id(1)));
       expect(() => read(new Bare({ tables, memory }))).toThrow('no koffi here');
     } finally {
-      vi.doUnmock('../../vmgenid/koffi.js');
+      vi.doUnmock('../../native/koffi.js');
     }
   });
 

@@ -6,11 +6,17 @@
 import type { Device, PeerOptions } from '../../sessions/device.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { TunnelError } from '../errors.js';
-import { RelayEndpoint, RelayTable } from '../relay-endpoint.js';
-import type { UapiChanges, UapiEndpoint, UapiPeerChange, UapiPeerState, UapiState } from '../uapi/types.js';
+import { RelayEndpoint, RelayTable } from '../daemon/relay-endpoint.js';
+import type {
+  UapiChanges,
+  UapiEndpoint,
+  UapiPeerChange,
+  UapiPeerState,
+  UapiState,
+} from '../daemon/uapi/types.js';
 import type { Libc } from './libc.js';
-import { LinuxUdpEndpoint } from './udp-endpoint.js';
-import { type LinuxUdpOptions, LinuxUdpSocket } from './udp.js';
+import { LinuxUdpEndpoint } from './net/udp-endpoint.js';
+import { type LinuxUdpOptions, LinuxUdpSocket } from './net/udp.js';
 
 /** A peer's change with its endpoint resolved. */
 interface ReadyChange {

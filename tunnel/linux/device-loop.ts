@@ -1,7 +1,7 @@
 // The synchronous loop of a device thread: it waits, reads many, opens or seals, checks once, releases many.
 // Promises: nothing but the one wait blocks; no packet waits for an await; what a flood does to one direction does not
 // starve the other. Sockets stay in the network namespace where the thread was born, wherever the interface is moved.
-// Read on: ../device-thread.ts (the thread around it); sessions/release.ts (what `cork` is for); wireguard-go device/send.go.
+// Read on: ../daemon/device-thread.ts (the thread around it); sessions/release.ts (what `cork` is for); wireguard-go device/send.go.
 
 import type { Randomness } from '../../crng/randomness.js';
 import type { Suite } from '../../protocol/suite.js';
@@ -12,27 +12,27 @@ import type { ForkGuard, Protection } from '../../vmgenid/driver.js';
 import { systemClock } from '../clock.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
-import type { RingReader } from '../device-thread/datagram-ring.js';
-import type { RelayEndpoint } from '../relay-endpoint.js';
-import type { PeerStatus } from '../status.js';
-import type { UapiChanges, UapiState } from '../uapi/types.js';
-import { Alarm } from './alarm.js';
+import type { RingReader } from '../daemon/device-thread/datagram-ring.js';
+import type { RelayEndpoint } from '../daemon/relay-endpoint.js';
+import type { PeerStatus } from '../daemon/status.js';
+import type { UapiChanges, UapiState } from '../daemon/uapi/types.js';
+import { Alarm } from './wait/alarm.js';
 import { DeviceConfiguration } from './device-configuration.js';
-import { DatagramPool } from './datagram-pool.js';
-import { InitiationFilter } from './initiation-filter.js';
+import { DatagramPool } from './net/datagram-pool.js';
+import { InitiationFilter } from './net/initiation-filter.js';
 import type { KernelLog } from './kernel-log.js';
 import { type KeyMemoryReport, LockedKeyMemory } from './key-memory.js';
 import { type Libc, POLLIN, POLLOUT } from './libc.js';
-import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './link-monitor.js';
-import { Lookout } from './lookout.js';
-import { type EventFd, Poller } from './poller.js';
-import { SleepDetector } from './sleep-detector.js';
+import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from './net/link-monitor.js';
+import { Lookout } from './wait/lookout.js';
+import { type EventFd, Poller } from './wait/poller.js';
+import { SleepDetector } from './wait/sleep-detector.js';
 import { packetMemory, sumWithin } from './offload/packet-memory.js';
-import { type PacketTaker, type TunCounters, TunIo } from './tun-io.js';
-import { type LinuxTun, type TunState, tunOutcome } from './tun.js';
-import { UdpOutbox } from './udp-outbox.js';
-import { type LinuxUdpCounters, type LinuxUdpSocket, RECEIVE_BYTES } from './udp.js';
-import { LinuxUdpEndpoint } from './udp-endpoint.js';
+import { type PacketTaker, type TunCounters, TunIo } from './tun/tun-io.js';
+import { type LinuxTun, type TunState, tunOutcome } from './tun/tun.js';
+import { UdpOutbox } from './net/udp-outbox.js';
+import { type LinuxUdpCounters, type LinuxUdpSocket, RECEIVE_BYTES } from './net/udp.js';
+import { LinuxUdpEndpoint } from './net/udp-endpoint.js';
 
 export interface DeviceLoopOptions {
   readonly libc: Libc;

@@ -3,8 +3,8 @@
 // the kernel sees does not move: it lies outside the JavaScript heap, and its owner keeps it alive.
 // Read on: man 2 of each call; the layouts are those of 64-bit little-endian Linux (x64, arm64).
 
-import { type Koffi, loadKoffi } from '../../vmgenid/koffi.js';
-import { NativeMemory } from '../../vmgenid/native-memory.js';
+import { type Koffi, loadKoffi } from '../../native/koffi.js';
+import { NativeMemory } from '../../native/native-memory.js';
 import { TunnelError } from '../errors.js';
 import { EINVAL, systemCallError } from './errno.js';
 

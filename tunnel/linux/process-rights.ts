@@ -3,8 +3,8 @@
 // kernel refuses is said, and hinders nothing else.
 // Read on: man 2 capset, prctl, execve; man 7 capabilities "Transformation of capabilities during execve()".
 
-import { type Koffi, loadKoffi } from '../../vmgenid/koffi.js';
-import { NativeMemory } from '../../vmgenid/native-memory.js';
+import { type Koffi, loadKoffi } from '../../native/koffi.js';
+import { NativeMemory } from '../../native/native-memory.js';
 import { TunnelError } from '../errors.js';
 import { permittedToThread } from './capabilities.js';
 import { EINVAL, errnoName, systemCallError } from './errno.js';

@@ -3,7 +3,7 @@
 
 import { type Server, type Socket, createServer } from 'node:net';
 import { VmGenIdError } from '../errors.js';
-import { type SocketFile, listenAt } from '../socket-file.js';
+import { type SocketFile, listenAt } from '../../native/socket-file.js';
 import { BrokerClient, type BrokerClientOwner } from './client.js';
 import type { BrokerLine } from './lines.js';
 

@@ -9,7 +9,7 @@ import { VmGenIdError } from '../errors.js';
 import { NO_EPOCH } from '../generation.js';
 import { isOwnHost } from '../own-host.js';
 import type { GenerationSource, SourceListener } from '../source.js';
-import { SOCKET_PATH_MAX, type SocketFile, listenAt } from '../socket-file.js';
+import { SOCKET_PATH_MAX, type SocketFile, listenAt } from '../../native/socket-file.js';
 import { type HookCall, parseHookCall } from './hook-call.js';
 import { HEADERS_MAX, HookDoor, plainAnswer } from './hook-door.js';
 

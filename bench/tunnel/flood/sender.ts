@@ -10,11 +10,11 @@ import { mac1Key, writeMac1 } from '../../../protocol/cookie.js';
 import { MAC_BYTES } from '../../../protocol/suite.js';
 import { fastestSuite } from '../../../protocol/suites/fastest.js';
 import { parseIp } from '../../../tunnel/ip.js';
-import { DatagramPool } from '../../../tunnel/linux/datagram-pool.js';
+import { DatagramPool } from '../../../tunnel/linux/net/datagram-pool.js';
 import { requireLibc } from '../../../tunnel/linux/libc.js';
-import { SendBatch } from '../../../tunnel/linux/send-batch.js';
-import { LinuxUdpSocket } from '../../../tunnel/linux/udp.js';
-import { LinuxUdpEndpoint, V4_INTERFACE, V4_LOCAL } from '../../../tunnel/linux/udp-endpoint.js';
+import { SendBatch } from '../../../tunnel/linux/net/send-batch.js';
+import { LinuxUdpSocket } from '../../../tunnel/linux/net/udp.js';
+import { LinuxUdpEndpoint, V4_INTERFACE, V4_LOCAL } from '../../../tunnel/linux/net/udp-endpoint.js';
 import { outerAddress } from '../../peers/addresses.js';
 
 const MESSAGES = 4_096;

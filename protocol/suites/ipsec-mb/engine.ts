@@ -3,8 +3,8 @@
 // happen; no two users' jobs mix. Nothing is allocated for a message.
 // Read on: library.ts (the layouts); batches.ts (its users); docs/performance.md (what it brings).
 
-import type { Koffi } from '../../../vmgenid/koffi.js';
-import { NativeMemory } from '../../../vmgenid/native-memory.js';
+import type { Koffi } from '../../../native/koffi.js';
+import { NativeMemory } from '../../../native/native-memory.js';
 import { BATCH_CAPACITY } from '../../batches.js';
 import { ProtocolError } from '../../errors.js';
 import { KEY_BYTES, TAG_BYTES } from '../../suite.js';

@@ -2,7 +2,7 @@
 // Promises: only versions are taken whose layouts these are; anything else throws before a function is called through them.
 // Read on: intel-ipsec-mb.h (IMB_MGR, IMB_JOB, "burst"); engine.ts, which fills jobs and submits them.
 
-import type { Koffi } from '../../../vmgenid/koffi.js';
+import type { Koffi } from '../../../native/koffi.js';
 import { ProtocolError } from '../../errors.js';
 
 const POINTER = 'uintptr_t';

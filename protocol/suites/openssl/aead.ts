@@ -2,12 +2,12 @@
 // Promises: keys are read where they lie; what a context holds of the last one is erased by `forget`.
 // Read on: EVP_EncryptInit(3) "AEAD Interface"; docs/performance.md for what each call costs.
 
-import type { Koffi } from '../../../vmgenid/koffi.js';
+import type { Koffi } from '../../../native/koffi.js';
 import { ProtocolError } from '../../errors.js';
 import { type Suite, TAG_BYTES } from '../../suite.js';
 import { expectCounter, expectKey, expectRange, expectTag } from '../lengths.js';
 import { ArrayAddresses, MemoryAddresses } from '../addresses.js';
-import { NativeMemory } from '../../../vmgenid/native-memory.js';
+import { NativeMemory } from '../../../native/native-memory.js';
 import { type OpenSsl, PARAM_BYTES, PARAM_DATA_AT, Param, cText, required, succeeded } from './library.js';
 
 const EVP_CTRL_AEAD_GET_TAG = 0x10;

@@ -4,10 +4,10 @@
 // Read on: EVP_MD-BLAKE2(7), EVP_MAC-BLAKE2(7), EVP_MAC-HMAC(7); RFC 7693, RFC 2104.
 
 import { secretBytes } from '../../../native/secret-bytes.js';
-import type { Koffi } from '../../../vmgenid/koffi.js';
+import type { Koffi } from '../../../native/koffi.js';
 import { HASH_BYTES, MAC_BYTES, type Suite } from '../../suite.js';
 import { expectHash, expectMac, expectMacKey } from '../lengths.js';
-import { NativeMemory } from '../../../vmgenid/native-memory.js';
+import { NativeMemory } from '../../../native/native-memory.js';
 import { type OpenSsl, PARAM_TEXT, PARAM_UNSIGNED, Param, cText, required, succeeded } from './library.js';
 
 const BLOCK_BYTES = 64;

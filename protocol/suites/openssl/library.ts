@@ -3,9 +3,9 @@
 // binding throws where a function is missing.
 // Read on: the manual pages EVP_EncryptInit, EVP_MAC, EVP_DigestInit, EVP_PKEY_derive, OSSL_PARAM of OpenSSL 3.
 
-import type { Koffi } from '../../../vmgenid/koffi.js';
+import type { Koffi } from '../../../native/koffi.js';
 import { ProtocolError } from '../../errors.js';
-import { NativeMemory } from '../../../vmgenid/native-memory.js';
+import { NativeMemory } from '../../../native/native-memory.js';
 
 const POINTER = 'uintptr_t';
 const SIZE = 'size_t';

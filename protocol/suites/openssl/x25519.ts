@@ -3,10 +3,10 @@
 // Promises: the objects live for one call; the library erases what it frees of a private key.
 // Read on: EVP_PKEY-X25519(7), EVP_PKEY_derive(3); RFC 7748.
 
-import type { Koffi } from '../../../vmgenid/koffi.js';
+import type { Koffi } from '../../../native/koffi.js';
 import { KEY_BYTES, type Suite } from '../../suite.js';
 import { expectKey, expectPoint } from '../lengths.js';
-import { NativeMemory } from '../../../vmgenid/native-memory.js';
+import { NativeMemory } from '../../../native/native-memory.js';
 import { type OpenSsl, cText, required, succeeded } from './library.js';
 
 type KeyAgreement = Pick<Suite, 'publicKey' | 'sharedSecret'>;

@@ -15,7 +15,7 @@ import type { CrngEvent } from '../../../crng/index.js';
 import type { DeviceEvent } from '../../../sessions/index.js';
 import { UdpEndpoint } from '../../../tunnel/endpoint.js';
 import { TunnelError } from '../../../tunnel/errors.js';
-import type { LinkEvent } from '../../../tunnel/linux/link-monitor.js';
+import type { LinkEvent } from '../../../tunnel/linux/net/link-monitor.js';
 import { VmGenIdError, type VmGenIdEvent } from '../../../vmgenid/index.js';
 
 const PEER = new Uint8Array(32).fill(7);

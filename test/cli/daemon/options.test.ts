@@ -9,8 +9,8 @@ import {
   forwardedArguments,
   readDaemonOptions,
 } from '../../../cli/daemon/options.js';
-import { SETTINGS } from '../../../tunnel/daemon-config.js';
-import { keyText } from '../../tunnel/status.js';
+import { SETTINGS } from '../../../tunnel/config/daemon-config.js';
+import { keyText } from '../../tunnel/daemon/status.js';
 
 let folder: string;
 

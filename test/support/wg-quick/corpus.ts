@@ -1,6 +1,6 @@
 // Files for `wg-quick up`, each with one thing in it that a reader may get wrong.
 // Promises: nothing of this machine is in them. What Debian's programs make of each is in record.jsonl, which
-// test/system/config/wg-quick.test.ts holds against them and test/tunnel/wg-quick-files.test.ts against us.
+// test/system/config/wg-quick.test.ts holds against them and test/tunnel/config/wg-quick-files.test.ts against us.
 
 export interface Case {
   readonly name: string;

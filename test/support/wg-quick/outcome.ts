@@ -7,7 +7,7 @@ import {
   type IpPrefix,
   type TunnelConfig,
   parseConfig,
-} from '../../../tunnel/config.js';
+} from '../../../tunnel/config/config.js';
 import { TunnelError } from '../../../tunnel/errors.js';
 
 /** All of it in text: keys in hex, `address/length`, lists sorted where their order says nothing. */

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import type { DropReason } from '../../../sessions/drops.js';
-import type { DeviceStatus } from '../../../tunnel/status.js';
+import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
 import { sleep, until } from '../support/run.js';
 import { type Observations, observe } from './support/full-load.js';
 import {

@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
-import { socketPath } from '../../../tunnel/uapi/index.js';
+import { socketPath } from '../../../tunnel/daemon/uapi/index.js';
 import { run, until } from '../support/run.js';
 import { atEnd, closeMachines, folder, freshName, Machine, namespace, PROGRAM } from './support/machine.js';
 
@@ -179,8 +179,8 @@ describe('the end', () => {
     const ns = await namespace();
     const at = (module: string) => JSON.stringify(new URL(module, pathToFileURL(PROGRAM)).href);
     const script = `
-      const { DeviceThread } = await import(${at('../tunnel/device-thread.js')});
-      const { openCrng } = await import(${at('../tunnel/open-crng.js')});
+      const { DeviceThread } = await import(${at('../tunnel/daemon/device-thread.js')});
+      const { openCrng } = await import(${at('../tunnel/loop/open-crng.js')});
       const { openVmGenId } = await import(${at('../vmgenid/index.js')});
       const vmgenid = await openVmGenId();
       const { crng } = await openCrng({ vmgenid });

@@ -18,8 +18,8 @@ import { serialize } from 'node:v8';
 import { afterEach, describe, expect, test } from 'vitest';
 import { HANDOVER_FD } from '../../../cli/daemon/handover.js';
 import { capabilityMask, capabilityNames } from '../../../tunnel/linux/capabilities.js';
-import type { DeviceStatus } from '../../../tunnel/status.js';
-import { socketPath, UapiClient } from '../../../tunnel/uapi/index.js';
+import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
+import { socketPath, UapiClient } from '../../../tunnel/daemon/uapi/index.js';
 import { run, until } from '../support/run.js';
 import { atEnd, closeMachines, folder, freshName, namespace, PROGRAM } from './support/machine.js';
 

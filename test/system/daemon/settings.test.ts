@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { requireLibc } from '../../../tunnel/linux/libc.js';
-import { LinuxTun } from '../../../tunnel/linux/tun.js';
-import { socketPath } from '../../../tunnel/uapi/index.js';
+import { LinuxTun } from '../../../tunnel/linux/tun/tun.js';
+import { socketPath } from '../../../tunnel/daemon/uapi/index.js';
 import { run, until } from '../support/run.js';
 import {
   atEnd,

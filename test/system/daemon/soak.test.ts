@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { socketPath } from '../../../tunnel/uapi/index.js';
+import { socketPath } from '../../../tunnel/daemon/uapi/index.js';
 import { sleep, until } from '../support/run.js';
 import { announceFork } from './support/hook.js';
 import { iperf } from './support/iperf.js';

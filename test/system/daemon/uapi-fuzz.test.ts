@@ -2,11 +2,16 @@
 
 import { connect } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import { socketPath, UapiClient, type UapiChanges, type UapiState } from '../../../tunnel/uapi/index.js';
-import { UapiRequestParser } from '../../../tunnel/uapi/parse.js';
-import { formatPrefix } from '../../../tunnel/uapi/values.js';
+import {
+  socketPath,
+  UapiClient,
+  type UapiChanges,
+  type UapiState,
+} from '../../../tunnel/daemon/uapi/index.js';
+import { UapiRequestParser } from '../../../tunnel/daemon/uapi/parse.js';
+import { formatPrefix } from '../../../tunnel/daemon/uapi/values.js';
 import { RequestSource } from '../../support/uapi-requests.js';
-import { hex, MemoryBackend } from '../../tunnel/uapi/backend.js';
+import { hex, MemoryBackend } from '../../tunnel/daemon/uapi/backend.js';
 import { closeMachines, Machine } from './support/machine.js';
 
 afterEach(closeMachines);

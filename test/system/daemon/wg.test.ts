@@ -3,7 +3,7 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { socketPath } from '../../../tunnel/uapi/index.js';
+import { socketPath } from '../../../tunnel/daemon/uapi/index.js';
 import { run, until } from '../support/run.js';
 import {
   atEnd,

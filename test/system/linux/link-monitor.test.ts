@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { POLLIN } from '../../../tunnel/linux/libc.js';
-import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from '../../../tunnel/linux/link-monitor.js';
-import { Poller } from '../../../tunnel/linux/poller.js';
-import type { LinuxTun } from '../../../tunnel/linux/tun.js';
+import { LOOK_EVERY_MS, type LinkEvent, LinkMonitor } from '../../../tunnel/linux/net/link-monitor.js';
+import { Poller } from '../../../tunnel/linux/wait/poller.js';
+import type { LinuxTun } from '../../../tunnel/linux/tun/tun.js';
 import { atEnd, freshName, ip, libc, namespace, tun } from './network.js';
 
 /** What a device thread does about its link, and nothing else. */

@@ -1,10 +1,10 @@
 // A device loop for tests, with a generation and a generator of its own: all of it closed at the end of the test.
 
 import { Crng, kernelEntropy } from '../../../crng/index.js';
-import { RingReader, ringMemory } from '../../../tunnel/device-thread/datagram-ring.js';
+import { RingReader, ringMemory } from '../../../tunnel/daemon/device-thread/datagram-ring.js';
 import { systemClock } from '../../../tunnel/clock.js';
 import { DeviceLoop, type DeviceLoopOptions } from '../../../tunnel/linux/device-loop.js';
-import { EventFd } from '../../../tunnel/linux/poller.js';
+import { EventFd } from '../../../tunnel/linux/wait/poller.js';
 import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
 import { atEnd, libc } from './network.js';
 

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { afterAll, afterEach } from 'vitest';
 import { requireLibc } from '../../../tunnel/linux/libc.js';
-import { LinuxTun, type TunOptions } from '../../../tunnel/linux/tun.js';
+import { LinuxTun, type TunOptions } from '../../../tunnel/linux/tun/tun.js';
 
 let count = 0;
 const closers: (() => void)[] = [];

@@ -1,12 +1,12 @@
 // A device loop on a machine that slept: by the kernel's two clocks, one of which is set forward here.
-// Read on: tunnel/linux/sleep-detector.ts; Linux drivers/net/wireguard/device.c wg_pm_notification().
+// Read on: tunnel/linux/wait/sleep-detector.ts; Linux drivers/net/wireguard/device.c wg_pm_notification().
 
 import { afterEach, expect, test } from 'vitest';
 import { fastestSuite } from '../../../protocol/suites/fastest.js';
 import type { DeviceLoop } from '../../../tunnel/linux/device-loop.js';
 import { CLOCK_BOOTTIME, CLOCK_REALTIME } from '../../../tunnel/linux/libc.js';
-import { LOOK_EVERY_MS } from '../../../tunnel/linux/link-monitor.js';
-import { EventFd } from '../../../tunnel/linux/poller.js';
+import { LOOK_EVERY_MS } from '../../../tunnel/linux/net/link-monitor.js';
+import { EventFd } from '../../../tunnel/linux/wait/poller.js';
 import { testLoop } from './loop.js';
 import { ip, libc, tun } from './network.js';
 

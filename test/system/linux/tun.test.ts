@@ -1,8 +1,8 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { F_GETFL, F_SETFL, O_NONBLOCK, POLLERR, POLLIN } from '../../../tunnel/linux/libc.js';
-import { Poller } from '../../../tunnel/linux/poller.js';
-import { LinuxTun, tunOutcome } from '../../../tunnel/linux/tun.js';
+import { Poller } from '../../../tunnel/linux/wait/poller.js';
+import { LinuxTun, tunOutcome } from '../../../tunnel/linux/tun/tun.js';
 import { parseIp } from '../../../tunnel/ip.js';
 import { echoRequest, readEcho } from '../support/echo.js';
 import { run } from '../support/run.js';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { POLLIN, POLLOUT, SOL_SOCKET, SO_MARK, SO_RCVBUF } from '../../../tunnel/linux/libc.js';
-import { Poller } from '../../../tunnel/linux/poller.js';
-import { type LinuxUdpOptions, LinuxUdpSocket } from '../../../tunnel/linux/udp.js';
-import { LinuxUdpEndpoint } from '../../../tunnel/linux/udp-endpoint.js';
+import { Poller } from '../../../tunnel/linux/wait/poller.js';
+import { type LinuxUdpOptions, LinuxUdpSocket } from '../../../tunnel/linux/net/udp.js';
+import { LinuxUdpEndpoint } from '../../../tunnel/linux/net/udp-endpoint.js';
 import { parseIp } from '../../../tunnel/ip.js';
 import { until } from '../support/run.js';
 import { atEnd, freshName, ip, libc } from './network.js';

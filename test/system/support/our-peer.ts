@@ -10,7 +10,7 @@ import type { DeviceEvent } from '../../../sessions/events.js';
 import type { Endpoint } from '../../../sessions/ports.js';
 import { UdpEndpoint } from '../../../tunnel/endpoint.js';
 import { parseIp } from '../../../tunnel/ip.js';
-import { UdpTransport } from '../../../tunnel/udp.js';
+import { UdpTransport } from '../../../tunnel/loop/udp.js';
 import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
 import { echoReply, echoRequest, readEcho } from './echo.js';
 import { run, sleep, until } from './run.js';

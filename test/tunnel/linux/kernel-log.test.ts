@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { EIO } from '../../../tunnel/linux/errno.js';
 import { KernelLog } from '../../../tunnel/linux/kernel-log.js';
 import { type Libc, POLLIN } from '../../../tunnel/linux/libc.js';
-import { Poller } from '../../../tunnel/linux/poller.js';
+import { Poller } from '../../../tunnel/linux/wait/poller.js';
 import { FORK_LINE } from '../../../vmgenid/sources/kmsg.js';
 import { libc } from './sockets.js';
 

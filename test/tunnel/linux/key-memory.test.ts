@@ -6,7 +6,7 @@ import { KeySlab } from '../../../sessions/key-slab.js';
 import { LockedKeyMemory } from '../../../tunnel/linux/key-memory.js';
 import { ENOMEM } from '../../../tunnel/linux/errno.js';
 import { Libc, MADV_DONTDUMP, requireLibc } from '../../../tunnel/linux/libc.js';
-import { loadKoffi } from '../../../vmgenid/koffi.js';
+import { loadKoffi } from '../../../native/koffi.js';
 
 const libc = requireLibc();
 

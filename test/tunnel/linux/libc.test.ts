@@ -13,7 +13,7 @@ import {
   checked,
   requireLibc,
 } from '../../../tunnel/linux/libc.js';
-import { EventFd, MAX_POLLED, Poller } from '../../../tunnel/linux/poller.js';
+import { EventFd, MAX_POLLED, Poller } from '../../../tunnel/linux/wait/poller.js';
 
 const libc = requireLibc();
 

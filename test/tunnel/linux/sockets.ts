@@ -3,9 +3,9 @@
 import { afterEach } from 'vitest';
 import { parseIp } from '../../../tunnel/ip.js';
 import { type Libc, POLLIN, requireLibc } from '../../../tunnel/linux/libc.js';
-import { Poller } from '../../../tunnel/linux/poller.js';
-import { type LinuxUdpOptions, LinuxUdpSocket } from '../../../tunnel/linux/udp.js';
-import { LinuxUdpEndpoint } from '../../../tunnel/linux/udp-endpoint.js';
+import { Poller } from '../../../tunnel/linux/wait/poller.js';
+import { type LinuxUdpOptions, LinuxUdpSocket } from '../../../tunnel/linux/net/udp.js';
+import { LinuxUdpEndpoint } from '../../../tunnel/linux/net/udp-endpoint.js';
 
 export const libc = requireLibc();
 const open: LinuxUdpSocket[] = [];

@@ -5,7 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { Koffi } from '../../../vmgenid/koffi.js';
+import type { Koffi } from '../../../native/koffi.js';
 
 /** What a payload says: its number, and what makes it this clone's own. */
 export const PAYLOAD_TEXT = /packet (\d{9}) of clone ([0-9a-f]{16}), once more: clone \2\./;

@@ -1,7 +1,7 @@
 // Whether wireonce in a guest runs as fast as it can: batches by libipsec-mb, and all that the kernel can be told to do.
 // Promises: a proof on a slower path than the one it speaks of fails, and says what is missing.
 
-import type { DeviceStatus } from '../../../tunnel/status.js';
+import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
 
 const OFFLOADS = ['TUN_TSO', 'TUN_USO', 'UDP_SEGMENT', 'UDP_GRO'];
 

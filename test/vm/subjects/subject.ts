@@ -4,7 +4,7 @@
 import type { LoadOptions } from '../guest/load.js';
 import type { Identity } from '../harness/identity.js';
 import type { Machine } from '../harness/machine.js';
-import type { DeviceStatus } from '../../../tunnel/status.js';
+import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
 
 export interface Keys {
   readonly guest: Identity;

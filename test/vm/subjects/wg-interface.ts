@@ -1,7 +1,7 @@
 // WireGuards behind an interface of the guest, all set up by `wg`: the kernel's own, wireguard-go, and this one.
 
 import { encodeKey } from '../../../tunnel/keys.js';
-import type { DeviceStatus } from '../../../tunnel/status.js';
+import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
 import type { Machine } from '../harness/machine.js';
 import { requireFastPath } from './fast-path.js';
 import { type Replaced, replaceModules } from './replaced.js';

@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CounterPage, PAGE_BYTES } from '../../../vmgenid/broker/counter-page.js';
-import { loadKoffi } from '../../../vmgenid/koffi.js';
+import { loadKoffi } from '../../../native/koffi.js';
 
 const ONE = new Uint8Array(16).fill(1);
 const TWO = new Uint8Array(16).fill(2);

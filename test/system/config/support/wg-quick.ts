@@ -18,7 +18,7 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { concernsWgQuick } from '../../../support/wg-quick/corpus.js';
 import { type Verdict, address } from '../../../support/wg-quick/outcome.js';
-import { SOCKET_FOLDER, socketPath } from '../../../../tunnel/uapi/index.js';
+import { SOCKET_FOLDER, socketPath } from '../../../../tunnel/daemon/uapi/index.js';
 import { atEnd, folder, freshName } from '../../daemon/support/machine.js';
 import { UapiRecorder } from './uapi-recorder.js';
 

@@ -8,8 +8,8 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { DeviceStatus } from '../../../../tunnel/status.js';
-import { socketPath, UapiClient } from '../../../../tunnel/uapi/index.js';
+import type { DeviceStatus } from '../../../../tunnel/daemon/status.js';
+import { socketPath, UapiClient } from '../../../../tunnel/daemon/uapi/index.js';
 import { run, until } from '../../support/run.js';
 
 /** The program as it is built: see global-setup.ts. */

@@ -4,7 +4,7 @@
 
 import { createSocket, type Socket } from 'node:dgram';
 import { closeSync, openSync } from 'node:fs';
-import { loadKoffi } from '../../../../vmgenid/koffi.js';
+import { loadKoffi } from '../../../../native/koffi.js';
 import { atEnd } from './machine.js';
 
 const CLONE_NEWNET = 0x4000_0000;

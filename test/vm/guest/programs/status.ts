@@ -1,6 +1,6 @@
 // What `wireonce status --json` prints, without a new process for every question.
 
-import { socketPath, UapiClient } from '../../../../tunnel/uapi/index.js';
+import { socketPath, UapiClient } from '../../../../tunnel/daemon/uapi/index.js';
 import { serve } from '../serve.js';
 
 serve({ status: (name: string) => new UapiClient(socketPath(name)).status() });

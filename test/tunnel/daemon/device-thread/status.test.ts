@@ -1,0 +1,152 @@
+import { describe, expect, it } from 'vitest';
+import { toThreadEvent } from '../../../../tunnel/daemon/device-thread/messages.js';
+import { EventTally, composeStatus } from '../../../../tunnel/daemon/device-thread/status.js';
+import { encodeKey } from '../../../../tunnel/keys.js';
+import type { LoopReport } from '../../../../tunnel/linux/device-loop.js';
+import { LinuxUdpEndpoint } from '../../../../tunnel/linux/net/udp-endpoint.js';
+import { MAX_MOVES, parseStatus } from '../../../../tunnel/daemon/status.js';
+import { newCounters } from '../../../../tunnel/transport.js';
+
+const peer = new Uint8Array(32).fill(3);
+
+const report: LoopReport = {
+  name: 'wg0',
+  mtu: 1_420,
+  linkState: 'up',
+  home: true,
+  protection: 'immediate',
+  clockBehindMs: 0,
+  keyMemory: { bytes: 4_096, lockedBytes: 4_096, refused: null },
+  publicKey: encodeKey(peer),
+  listenPort: 51_820,
+  suite: 'noble',
+  offloads: ['UDP_GRO'],
+  nonceHeadroom: '18446744073709543422',
+  device: {
+    drops: { badTag: 4 } as never,
+    epoch: 2,
+    held: false,
+    forks: 1,
+    wipedKeypairs: 3,
+    handshakesCompleted: 7,
+    discardedAtRelease: 5,
+    waitingForFreshness: 0,
+    sessionSlabBytes: 1,
+    clonedPeers: 0,
+  },
+  peers: [],
+  udp: {
+    received: 1,
+    sent: 2,
+    malformed: 1,
+    noFamily: 2,
+    badLength: 3,
+    queueFull: 4,
+    sendFailed: 5,
+    sourcesForgotten: 0,
+    waitingErrors: 0,
+    runsRefused: 0,
+  },
+  lastUdpError: undefined,
+  loop: {
+    packetsIn: 0,
+    packetsOut: 0,
+    reads: 0,
+    writes: 0,
+    unsplittable: 7,
+    undeliverable: 8,
+    noSocket: 6,
+    noRelayRoom: 2,
+    turns: 0,
+  },
+};
+
+const parts = {
+  report,
+  vmgenid: { sources: [] },
+  version: '1.2.3',
+  uptimeMs: 10,
+  wallClock: 1_000_000,
+  forkPolicy: 'wipe' as const,
+  strict: true,
+  holdBackMs: 0,
+  privileges: null,
+  webSockets: [],
+};
+
+describe('the status of a device thread', () => {
+  it('is what a client reads, with the drops of socket, loop and relays added up', () => {
+    const relay = newCounters();
+    relay.dropped.queueFull = 10;
+    const status = composeStatus({ ...parts, tally: new EventTally(), relayCounters: [relay] });
+    expect(parseStatus(JSON.stringify(status))).toEqual(status);
+    expect(status.transportDrops).toMatchObject({
+      malformed: 1,
+      noFamily: 2,
+      badLength: 3,
+      queueFull: 16,
+      sendFailed: 5,
+      notConnected: 6,
+    });
+    expect(status.interfaceDrops).toEqual({ unsplittable: 7, undeliverable: 8 });
+    expect(status.hints).toEqual([]);
+  });
+
+  it('counts handshakes since the last fork, and hints at a clock when none is answered', () => {
+    const tally = new EventTally();
+    const tell = (event: Parameters<EventTally['count']>[0]) => tally.count(event, () => 99);
+    const initiated = { type: 'handshakeInitiated', peer, attempt: 1 } as const;
+    tell(initiated);
+    tell({ type: 'handshakeComplete', peer, role: 'initiator' });
+    tell({ type: 'vmFork', epoch: 2, policy: 'wipe', wipedKeypairs: 1, wipedHandshakes: 0 });
+    for (let i = 0; i < 3; i++) tell(initiated);
+    const silent = composeStatus({ ...parts, tally, relayCounters: [] });
+    expect(silent.handshakes).toEqual({ completed: 7, initiatedSinceFork: 3, completedSinceFork: 0 });
+    expect(silent.hints.join()).toContain('clock may be behind');
+    tell({ type: 'handshakeComplete', peer, role: 'responder' });
+    expect(composeStatus({ ...parts, tally, relayCounters: [] }).hints).toEqual([]);
+  });
+
+  it('counts by peer what was not answered and how often it moved, and forgets those that are gone', () => {
+    const tally = new EventTally();
+    const listed = {
+      publicKey: encodeKey(peer),
+      endpoint: null,
+      lastHandshakeAt: 0,
+      rxBytes: 0,
+      txBytes: 0,
+      hasSession: false,
+      sessionEpoch: null,
+    };
+    const seen = (peers = [listed]) =>
+      composeStatus({ ...parts, report: { ...report, peers }, tally, relayCounters: [] }).peers;
+    const moved = (at: number) => tally.count({ type: 'roamed', peer, endpoint: 'x' }, () => at);
+    for (let attempt = 1; attempt <= 4; attempt++)
+      tally.count({ type: 'handshakeInitiated', peer, attempt }, () => 0);
+    moved(parts.wallClock - 60_000);
+    for (let i = 0; i < 3; i++) moved(parts.wallClock - i);
+    expect(seen()).toEqual([{ ...listed, unanswered: 4, moves: 3 }]);
+    for (let i = 0; i < 100; i++) moved(parts.wallClock);
+    expect(seen()[0].moves).toBe(MAX_MOVES);
+    tally.count({ type: 'handshakeComplete', peer, role: 'responder' }, () => 0);
+    expect(seen()[0].unanswered).toBe(0);
+    expect(seen([])).toEqual([]);
+    expect(seen()).toEqual([{ ...listed, unanswered: 0, moves: 0 }]);
+  });
+
+  it('remembers the last peer that was found cloned', () => {
+    const tally = new EventTally();
+    const from = LinuxUdpEndpoint.of(Uint8Array.of(192, 0, 2, 1), 7);
+    const event = toThreadEvent({
+      type: 'peerCloned',
+      peer,
+      counter: 5n,
+      from,
+      knownEndpoint: undefined,
+      wipedKeypairs: 1,
+    } as never);
+    expect(event).toMatchObject({ from: '192.0.2.1:7', knownEndpoint: undefined });
+    tally.count(event, () => 99);
+    expect(tally.lastTripwire).toEqual({ peer: encodeKey(peer), at: 99 });
+  });
+});

@@ -1,0 +1,186 @@
+// What a daemon has to be told that the UAPI has no words for: `/etc/wireonce/NAME.conf`, in the manner of `wg`.
+// Promises: a mistake names file, line and field; no message shows a token. What `wg` sets stays with `wg`.
+// Read on: config-file.ts (the reader); cli/daemon/options.ts (the same settings as flags and in the environment).
+
+import { isAbsolute } from 'node:path';
+import { SUITE_NAMES } from '../../protocol/suites/names.js';
+import type { ForkPolicy } from '../../sessions/events.js';
+import type { FileSourceOptions } from '../../vmgenid/index.js';
+import { type Dialect, type Field, fields, finishPeers, readSections } from './config-file.js';
+import {
+  BadValue,
+  type ConfigEndpoint,
+  type ConfigListen,
+  isHostName,
+  quote,
+  readBoolean,
+  readEndpoint,
+  readKey,
+  readListen,
+  readNumber,
+  words,
+} from './config-values.js';
+import { parseMetricsAddress } from '../daemon/metrics-address.js';
+
+/** What is absent has its default. */
+export interface DaemonSettings {
+  readonly forkPolicy?: ForkPolicy;
+  readonly strict?: boolean;
+  readonly holdBackMs?: number;
+  readonly tripwire?: boolean;
+  readonly offloads?: boolean;
+  readonly suite?: (typeof SUITE_NAMES)[number];
+  /** An absolute path, or a loopback address and port; see `HookSource`. */
+  readonly hook?: string;
+  /** A secret. */
+  readonly hookToken?: string;
+  /** An absolute path; see `FileSource`. */
+  readonly generationFile?: string;
+  readonly generationFileTiming?: NonNullable<FileSourceOptions['timing']>;
+  readonly generationFileFormat?: NonNullable<FileSourceOptions['format']>;
+  /** True: the ACPI generation-ID page must be read. False leaves it out. */
+  readonly acpi?: boolean;
+  /** A path, or false to leave the source out. */
+  readonly vmclock?: string | false;
+  readonly kmsg?: string | false;
+  /** See `parseMetricsAddress`. */
+  readonly metrics?: string;
+  /** In lower case; see `MetricsOptions`. */
+  readonly metricsHost?: readonly string[];
+  readonly listenWebSocket?: ConfigListen;
+}
+
+/** Where a peer is, from the moment on in which `wg` adds it. */
+export interface DaemonPeer {
+  readonly publicKey: Uint8Array;
+  readonly endpoint: ConfigEndpoint;
+}
+
+export interface DaemonConfig {
+  readonly settings: DaemonSettings;
+  readonly peers: readonly DaemonPeer[];
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+export type SettingsDraft = Mutable<DaemonSettings>;
+interface PeerDraft {
+  /** Of the section, for messages. */
+  readonly line: number;
+  publicKey?: Uint8Array;
+  endpoint?: ConfigEndpoint;
+}
+
+/** Longer than the slowest source is late. */
+const MAX_HOLD_BACK_MS = 10_000;
+
+/** By their names in lower case. Each reads one text, wherever it stood. */
+export const SETTINGS = fields<SettingsDraft>(
+  {
+    name: 'ForkPolicy',
+    read: (value, to) => (to.forkPolicy = readWord(value, ['wipe', 'expire-sending', 'hold'])),
+  },
+  { name: 'Strict', read: (value, to) => (to.strict = readBoolean(value)) },
+  {
+    name: 'HoldBackMs',
+    read: (value, to) => (to.holdBackMs = readNumber(value, 0, MAX_HOLD_BACK_MS, 'a number of milliseconds')),
+  },
+  { name: 'Tripwire', read: (value, to) => (to.tripwire = readBoolean(value)) },
+  { name: 'Offloads', read: (value, to) => (to.offloads = readBoolean(value)) },
+  { name: 'Suite', read: (value, to) => (to.suite = readWord(value, SUITE_NAMES)) },
+  { name: 'Hook', verbatim: true, read: (value, to) => (to.hook = readHook(value)) },
+  { name: 'HookToken', verbatim: true, read: (value, to) => (to.hookToken = value) },
+  { name: 'GenerationFile', verbatim: true, read: (value, to) => (to.generationFile = readPath(value)) },
+  {
+    name: 'GenerationFileTiming',
+    read: (value, to) => (to.generationFileTiming = readWord(value, ['delayed', 'immediate'])),
+  },
+  {
+    name: 'GenerationFileFormat',
+    read: (value, to) => (to.generationFileFormat = readWord(value, ['id', 'counter32'])),
+  },
+  { name: 'Acpi', read: (value, to) => (to.acpi = readWord(value, ['on', 'off']) === 'on') },
+  {
+    name: 'Vmclock',
+    verbatim: true,
+    read: (value, to) => (to.vmclock = value === 'off' ? false : readPath(value)),
+  },
+  {
+    name: 'Kmsg',
+    verbatim: true,
+    read: (value, to) => (to.kmsg = value === 'off' ? false : readPath(value)),
+  },
+  { name: 'Metrics', read: (value, to) => (to.metrics = readMetrics(value)) },
+  { name: 'MetricsHost', verbatim: true, read: (value, to) => (to.metricsHost = words(value).map(readName)) },
+  { name: 'ListenWebSocket', read: (value, to) => (to.listenWebSocket = readListen(value)) },
+);
+
+const PEER_FIELDS: readonly Field<PeerDraft>[] = [
+  { name: 'PublicKey', read: (value, to) => (to.publicKey = readKey(value)) },
+  { name: 'Endpoint', read: (value, to) => (to.endpoint = readEndpoint(value)) },
+];
+
+const OF_WG = ['PrivateKey', 'ListenPort', 'FwMark', 'PresharedKey', 'AllowedIPs', 'PersistentKeepalive'];
+const OF_WG_QUICK = [
+  'Address',
+  'DNS',
+  'MTU',
+  'Table',
+  'PreUp',
+  'PostUp',
+  'PreDown',
+  'PostDown',
+  'SaveConfig',
+];
+
+const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
+  interface: SETTINGS,
+  peer: fields(...PEER_FIELDS),
+  newInterface: () => ({}),
+  newPeer: line => ({ line }),
+  elsewhere: new Map([
+    ...OF_WG.map(
+      name => [name.toLowerCase(), 'is set by wg: it belongs in the file of wg or wg-quick'] as const,
+    ),
+    ...OF_WG_QUICK.map(name => [name.toLowerCase(), 'belongs in the file of wg-quick'] as const),
+  ]),
+};
+
+/** Throws `ERR_CONFIG` with `file`, `line` and `field` for the first mistake. An empty file is good. */
+export function parseDaemonConfig(text: string, file?: string): DaemonConfig {
+  const { own, peers, fail } = readSections(text, file, DIALECT);
+  const entries = finishPeers(peers, fail).map(({ publicKey, endpoint, line }) =>
+    endpoint ? { publicKey, endpoint } : fail(line, 'Endpoint', 'is missing from this [Peer]'),
+  );
+  return { settings: own?.draft ?? {}, peers: entries };
+}
+
+function readWord<W extends string>(value: string, words: readonly W[]): W {
+  const word = words.find(each => each === value.toLowerCase());
+  if (word === undefined) throw new BadValue(`${quote(value)} is none of ${words.join(', ')}`);
+  return word;
+}
+
+function readPath(value: string): string {
+  // A daemon's folder is /.
+  if (!isAbsolute(value)) throw new BadValue(`${quote(value)} is not an absolute path`);
+  return value;
+}
+
+function readHook(value: string): string {
+  if (isAbsolute(value) || /^(127\.[\d.]+|\[::1\]):\d{1,5}$/.test(value)) return value;
+  throw new BadValue(`${quote(value)} is neither an absolute path nor 127.0.0.1:port nor [::1]:port`);
+}
+
+function readName(value: string): string {
+  if (isHostName(value)) return value.toLowerCase().replace(/\.$/, '');
+  throw new BadValue(`${quote(value)} is not a host name`);
+}
+
+function readMetrics(value: string): string {
+  try {
+    parseMetricsAddress(value);
+    return value;
+  } catch {
+    throw new BadValue(`${quote(value)} is not a port, address:port or [address]:port`);
+  }
+}

@@ -1,0 +1,377 @@
+// A device on a thread of its own, which owns the TUN device and the UDP sockets; this is the main thread's half.
+// Promises: a fork that either thread sees first ends the sessions of the device before anything more leaves; what the
+// device does never waits for this thread; WebSockets, names, the UAPI and logs live here.
+// Read on: device-thread/worker.ts (the other half), ../linux/device-loop.ts, thread-guard.ts.
+
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { Randomness } from '../../crng/randomness.js';
+import { copySecret, secretBytes } from '../../native/secret-bytes.js';
+import type { SUITE_NAMES } from '../../protocol/suites/names.js';
+import type { ForkPolicy } from '../../sessions/events.js';
+import type { VmGenId } from '../../vmgenid/index.js';
+import type { SourceSelection } from '../../vmgenid/detect.js';
+import { KMSG_PATH } from '../../vmgenid/sources/kmsg.js';
+import { systemClock } from '../clock.js';
+import { RingReader, RingWriter, ringMemory } from './device-thread/datagram-ring.js';
+import {
+  type Answers,
+  type FromWorker,
+  type PackedState,
+  type Question,
+  type ThreadDeviceEvent,
+  type ToWorker,
+  type WorkerSettings,
+  fromFailure,
+  keyBuffersOf,
+  unpackState,
+} from './device-thread/messages.js';
+import { Relays } from './device-thread/relays.js';
+import { EventTally, composeStatus } from './device-thread/status.js';
+import { TunnelError } from '../errors.js';
+import { readPrivileges } from '../linux/capabilities.js';
+import type { LoopReport } from '../linux/device-loop.js';
+import { requireLibc } from '../linux/libc.js';
+import type { LinkEvent } from '../linux/net/link-monitor.js';
+import { EventFd } from '../linux/wait/poller.js';
+import type { DeviceStatus } from './status.js';
+import type { UapiBackend, UapiChanges, UapiState } from './uapi/types.js';
+import type { WebSocketDialerOptions, WebSocketListenerOptions } from '../websocket/index.js';
+
+export type { ThreadDeviceEvent } from './device-thread/messages.js';
+
+export interface DeviceThreadOptions {
+  /** An interface to make, or a descriptor of one. The descriptor is the thread's from here on. */
+  readonly tun: { readonly name: string; readonly mtu?: number } | { readonly fd: number };
+  /** Stays the caller's to close, after the thread. */
+  readonly vmgenid: VmGenId;
+  /**
+   * What `vmgenid` was opened with. Of these sources the thread opens the immediate ones for itself, so that it looks
+   * before every release and waits for nobody. Default: the best of this machine.
+   */
+  readonly sources?: SourceSelection;
+  /** A descriptor of the kernel's log, the thread's from here on, in place of one that it opens. */
+  readonly kernelLogFd?: number | undefined;
+  /** For the masks of WebSocket frames. */
+  readonly crng: Randomness;
+  /** Of the program, for `status`. */
+  readonly version: string;
+  readonly forkPolicy?: ForkPolicy;
+  readonly strict?: boolean;
+  readonly holdBackMs?: number;
+  readonly tripwire?: boolean;
+  /** Let the kernel split and join packets and datagrams, as far as it can. Default true. */
+  readonly offloads?: boolean;
+  /** Default `fastest`. One that does not load here is `ERR_SUITE` of the thread. */
+  readonly suite?: (typeof SUITE_NAMES)[number];
+  /** Take WebSocket connections here. */
+  readonly listenWebSocket?: WebSocketListenerOptions;
+  readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'>;
+  readonly onDeviceEvent?: (event: ThreadDeviceEvent) => void;
+  readonly onLinkEvent?: (event: LinkEvent) => void;
+  /** Something failed that the tunnel lives with. */
+  readonly onTrouble?: (error: Error) => void;
+}
+
+const SEED_BYTES = 32;
+/** wireguard-go's, and the kernel's: what is left of 1,500 bytes in the worst case. */
+const DEFAULT_MTU = 1_420;
+/** The thread makes next to no garbage: room for more of it is memory that lies there (docs/performance.md). */
+const YOUNG_GENERATION_MIB = 3;
+
+interface Waiting {
+  resolve(answer: Answers[Question['kind']]): void;
+  reject(error: Error): void;
+}
+
+/**
+ * A process that exits waits for its threads, and one of ours may sleep in the kernel until a packet comes: it is told.
+ * What has no time to close in order loses its memory with the process, and its interface with the descriptor.
+ */
+const running = new Set<DeviceThread>();
+process.on('exit', () => {
+  for (const thread of running) void thread.close();
+});
+
+export class DeviceThread implements UapiBackend {
+  /** Settles when the thread has ended: `gone` when the interface was deleted. Rejects when the thread failed. */
+  readonly ended: Promise<'gone' | 'closed'>;
+  readonly #options: DeviceThreadOptions;
+  readonly #worker: Worker;
+  readonly #wake: EventFd;
+  readonly #relays: Relays;
+  readonly #settings: WorkerSettings;
+  readonly #tally = new EventTally();
+  readonly #startedAt = systemClock.now();
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #unregister: (() => void)[] = [];
+  #lastId = 0;
+  /** Requests to set something that are not answered yet. */
+  #sets = 0;
+  /** The epoch in which the private key was set: by policy `hold` it is that of this machine in no other. */
+  #identityEpoch: number;
+  #isWaking = false;
+  #name = '';
+  #over = false;
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: DeviceThreadOptions) {
+    const { vmgenid, tun, forkPolicy = 'wipe', strict = false, holdBackMs = 0, tripwire = true } = options;
+    this.#options = options;
+    this.#identityEpoch = vmgenid.epoch;
+    const libc = requireLibc();
+    this.#wake = EventFd.create(libc);
+    this.#settings = {
+      tun: 'fd' in tun ? tun : { name: tun.name, mtu: tun.mtu ?? DEFAULT_MTU },
+      wakeFd: this.#wake.fd,
+      arrivals: ringMemory(),
+      departures: ringMemory(),
+      sharedEpoch: vmgenid.sharedEpoch,
+      readings: vmgenid.readings,
+      protection: vmgenid.protection,
+      sources: immediateOnly(options.sources),
+      kernelLog: kernelLogOf(options),
+      forkPolicy,
+      strict,
+      holdBackMs,
+      tripwire,
+      offloads: options.offloads ?? true,
+      suite: options.suite ?? 'fastest',
+    };
+    this.#relays = new Relays({
+      crng: options.crng,
+      ...(options.dialer && { dialer: options.dialer }),
+      arrivals: new RingWriter(this.#settings.arrivals, () => this.#wakeSoon()),
+      departures: new RingReader(this.#settings.departures, () => {}),
+      isHeld: () => forkPolicy === 'hold' && vmgenid.check() !== this.#identityEpoch,
+      onTrouble: error => options.onTrouble?.(error),
+    });
+    this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {
+      workerData: this.#settings,
+      name: 'device',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
+    });
+    running.add(this);
+    this.ended = new Promise((resolve, reject) => {
+      this.#worker.on('message', (message: FromWorker) => {
+        if (!('ended' in message)) this.#hear(message);
+        else if (typeof message.ended === 'string') resolve(message.ended);
+        else reject(fromFailure(message.ended));
+      });
+      this.#worker.on('error', reject);
+      this.#worker.on('exit', code => reject(new Error(`the device thread ended with status ${code}`)));
+    });
+    this.ended.then(
+      () => this.#stopped(new TunnelError('ERR_CLOSED', 'the device thread has ended')),
+      (error: Error) => this.#stopped(error),
+    );
+  }
+
+  /**
+   * Makes the interface and starts the thread. Throws `ERR_NO_SYSTEM_CALLS`, `ERR_TUN`, `ERR_STRICT_PROTECTION`,
+   * `ERR_WEBSOCKET_LISTEN`, with everything closed again.
+   */
+  static async start(options: DeviceThreadOptions): Promise<DeviceThread> {
+    const thread = new DeviceThread(options);
+    try {
+      await thread.#started();
+      if (options.listenWebSocket) await thread.#relays.listen(options.listenWebSocket);
+      return thread;
+    } catch (error) {
+      await thread.close();
+      throw error;
+    }
+  }
+
+  /** Of the interface, when it was made. */
+  get name(): string {
+    return this.#name;
+  }
+
+  async get(): Promise<UapiState> {
+    return unpackState((await this.#ask({ kind: 'get' })) as PackedState);
+  }
+
+  async set(changes: UapiChanges): Promise<void> {
+    for (const { endpoint } of changes.peers) {
+      if (endpoint && 'url' in endpoint) this.#relays.dial(endpoint.url);
+    }
+    const { vmgenid } = this.#options;
+    const epoch = vmgenid.check();
+    this.#sets++;
+    try {
+      const question = { kind: 'set', changes, numbers: this.#relays.numbers } as const;
+      const { urls, held } = (await this.#ask(question, keyBuffersOf(changes))) as Answers['set'];
+      // A fork meanwhile is not what the device has answered of.
+      if (!held && vmgenid.check() === epoch) this.#identityEpoch = epoch;
+      // Another request may have dialled what only that one will use.
+      if (this.#sets === 1) this.#relays.keep(urls);
+    } finally {
+      this.#sets--;
+    }
+  }
+
+  /** What `get` has no words for. */
+  async status(): Promise<DeviceStatus> {
+    const report = (await this.#ask({ kind: 'report' })) as LoopReport;
+    const { forkPolicy, strict, holdBackMs } = this.#settings;
+    return composeStatus({
+      report,
+      vmgenid: this.#options.vmgenid,
+      tally: this.#tally,
+      version: this.#options.version,
+      uptimeMs: Math.round(systemClock.now() - this.#startedAt),
+      wallClock: systemClock.wallClock(),
+      forkPolicy,
+      strict,
+      holdBackMs,
+      privileges: readPrivileges(),
+      webSockets: this.#relays.localAddresses,
+      relayCounters: this.#relays.counters,
+    });
+  }
+
+  /** Erases every secret of the device and ends the thread; its interface goes with it. May be called twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const unregister of this.#unregister.splice(0)) unregister();
+    if (!this.#over) await this.#ask({ kind: 'close' }).catch(() => undefined);
+    const exited = this.#worker.threadId === -1 ? undefined : once(this.#worker, 'exit');
+    await this.ended.catch(() => undefined);
+    await exited;
+    await this.#relays.close();
+    this.#wake.close();
+  }
+
+  async #started(): Promise<void> {
+    const ready = new Promise<void>(resolve => {
+      this.#worker.on('message', (message: FromWorker) => {
+        if (!('ready' in message)) return;
+        this.#name = message.ready.name;
+        resolve();
+      });
+    });
+    await Promise.race([ready, this.ended]);
+    const { vmgenid } = this.#options;
+    this.#unregister.push(
+      // Whoever waits for the end of the notification learns that the device has responded.
+      vmgenid.register('sessions', async () => void (await this.#ask({ kind: 'check' })), {
+        name: 'device thread',
+      }),
+      vmgenid.register('application', ({ epoch }) => {
+        this.#relayEvidence();
+        this.#relays.dropAll(`VM fork, epoch ${epoch}`);
+      }),
+      vmgenid.onEvidence(() => this.#relayEvidence()),
+    );
+    // Nobody has looked since the sources were opened: until now the thread did not.
+    vmgenid.poll();
+    // A thread that was born after a fork knows of nothing that parts it.
+    this.#relayEvidence();
+  }
+
+  // What this thread's sources say of the fork: the device's generator waits for it.
+  #relayEvidence(): void {
+    if (this.#over) return;
+    const { vmgenid } = this.#options;
+    // Drawn first: drawing looks at the generation.
+    const own = this.#drawSeed();
+    const { epoch, readings, evidence } = vmgenid;
+    const { vmGenId, kernelReseeded } = evidence;
+    // A copy of its own for the other thread, which erases it.
+    const known = evidence.seed ?? own;
+    const seed = known && copySecret(known);
+    own?.fill(0);
+    this.#tell({ evidence: { epoch, readings, vmGenId, seed, kernelReseeded } }, seed && [seed.buffer]);
+  }
+
+  /** What parts this thread's generator from its siblings parts the device's too, as the seed of it. */
+  #drawSeed(): Uint8Array | undefined {
+    const seed = secretBytes(SEED_BYTES);
+    try {
+      this.#options.crng.fill(seed);
+      return seed;
+    } catch {
+      // Not yet: what makes it possible is told here again.
+      return undefined;
+    }
+  }
+
+  #hear(message: Exclude<FromWorker, { ended: unknown }>): void {
+    const { onDeviceEvent, onLinkEvent, onTrouble, vmgenid } = this.#options;
+    if ('deviceEvent' in message) {
+      this.#tally.count(message.deviceEvent, systemClock.wallClock);
+      onDeviceEvent?.(message.deviceEvent);
+    } else if ('linkEvent' in message) {
+      if (message.linkEvent.type === 'renamed') this.#name = message.linkEvent.name;
+      onLinkEvent?.(message.linkEvent);
+    } else if ('departing' in message) this.#relays.depart();
+    else if ('roomForArrivals' in message) this.#relays.letOn();
+    else if ('proven' in message) this.#relays.prove(message.proven);
+    else if ('localFork' in message) vmgenid.check();
+    else if ('forkLine' in message) vmgenid.poll();
+    else if ('trouble' in message) onTrouble?.(fromFailure(message.trouble));
+    else if ('id' in message) {
+      const waiting = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
+      if ('refused' in message) waiting?.reject(fromFailure(message.refused));
+      else waiting?.resolve(message.answer);
+    }
+  }
+
+  #ask(question: Question, moved: ArrayBuffer[] = []): Promise<Answers[Question['kind']]> {
+    if (this.#over)
+      return this.ended.then(() =>
+        Promise.reject(new TunnelError('ERR_CLOSED', 'the device thread has ended')),
+      );
+    return new Promise((resolve, reject) => {
+      const id = ++this.#lastId;
+      this.#waiting.set(id, { resolve, reject });
+      this.#tell({ id, question }, moved);
+    });
+  }
+
+  #tell(message: ToWorker, moved: ArrayBuffer[] = []): void {
+    if (this.#over) return;
+    this.#worker.postMessage(message, moved);
+    this.#wake.signal();
+  }
+
+  // Once for all that is read from a socket at a time.
+  #wakeSoon(): void {
+    if (this.#isWaking) return;
+    this.#isWaking = true;
+    queueMicrotask(() => {
+      this.#isWaking = false;
+      this.#wake.signal();
+    });
+  }
+
+  #stopped(error: Error): void {
+    this.#over = true;
+    running.delete(this);
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** Where the kernel's log is that the main thread has for a source, if it has. */
+function kernelLogOf({ vmgenid, sources, kernelLogFd }: DeviceThreadOptions): string | number | undefined {
+  if (!vmgenid.sources.some(({ name }) => name.startsWith('kmsg'))) return undefined;
+  return kernelLogFd ?? (sources?.kmsg || KMSG_PATH);
+}
+
+/** A hook has a socket, which cannot be handed to a thread; no delayed source is of use to it. */
+function immediateOnly({ acpi, vmclock, file, opened }: SourceSelection = {}): SourceSelection {
+  return {
+    kmsg: false,
+    ...(acpi !== undefined && { acpi }),
+    ...(vmclock !== undefined && { vmclock }),
+    ...(file !== undefined && { file }),
+    ...(opened && { opened }),
+  };
+}

@@ -1,0 +1,181 @@
+// What a device thread and the main thread say to each other. Keys travel in buffers that are moved, not copied.
+// Datagrams go another way, by datagram-ring.ts: what is said here never waits behind them.
+// Read on: ../device-thread.ts (the main thread's half), worker.ts (the device's).
+
+import type { DeviceEvent, ForkPolicy } from '../../../sessions/events.js';
+import type { Endpoint } from '../../../sessions/ports.js';
+import type { SourceSelection } from '../../../vmgenid/detect.js';
+import type { Protection, Readings } from '../../../vmgenid/driver.js';
+import type { FailedCall, TunnelErrorCode } from '../../errors.js';
+import { TunnelError } from '../../errors.js';
+import type { LinkEvent } from '../../linux/net/link-monitor.js';
+import type { LoopReport } from '../../linux/device-loop.js';
+import type { RelayedEvidence } from '../thread-guard.js';
+import type { UapiAllowedIp, UapiChanges, UapiPeerState, UapiState } from '../uapi/types.js';
+import { UapiError } from '../uapi/types.js';
+
+/** What a worker is born with. */
+export interface WorkerSettings {
+  readonly tun: { readonly name: string; readonly mtu: number } | { readonly fd: number };
+  /** An eventfd that belongs to the main thread. */
+  readonly wakeFd: number;
+  /** Rings for the datagrams of WebSockets: those that came in, and those that are to go out. */
+  readonly arrivals: SharedArrayBuffer;
+  readonly departures: SharedArrayBuffer;
+  readonly sharedEpoch: Int32Array;
+  readonly readings: Readings;
+  /** What the main thread says of the machine, and the immediate sources that the worker opens for itself. */
+  readonly protection: Protection;
+  readonly sources: SourceSelection;
+  /** Path or descriptor of the kernel's log, if the main thread listens to it: it is told when a fork may stand there. */
+  readonly kernelLog: string | number | undefined;
+  readonly forkPolicy: ForkPolicy;
+  readonly strict: boolean;
+  readonly holdBackMs: number;
+  readonly tripwire: boolean;
+  readonly offloads: boolean;
+  /** Its name. */
+  readonly suite: string;
+}
+
+/** Asked of the device, and answered in order. */
+export type Question =
+  | { readonly kind: 'get' }
+  /** `numbers`: by which of them each URL is known that is dialled. */
+  | { readonly kind: 'set'; readonly changes: UapiChanges; readonly numbers: ReadonlyMap<string, number> }
+  | { readonly kind: 'report' }
+  /** Look at the generation now: answered when a fork, if there was one, has been responded to. */
+  | { readonly kind: 'check' }
+  | { readonly kind: 'close' };
+
+export type ToWorker =
+  | { readonly id: number; readonly question: Question }
+  | { readonly evidence: RelayedEvidence };
+
+export interface Answers {
+  get: PackedState;
+  /** URLs that are still in use by peers, and whether the device is on hold. */
+  set: { readonly urls: readonly string[]; readonly held: boolean };
+  report: LoopReport;
+  check: undefined;
+  close: undefined;
+}
+
+type WithText<E> = E extends unknown
+  ? { readonly [K in keyof E]: E[K] extends Endpoint | undefined ? Exclude<E[K], Endpoint> | string : E[K] }
+  : never;
+
+/** A device's event, with its endpoints as text. */
+export type ThreadDeviceEvent = WithText<DeviceEvent>;
+
+export function toThreadEvent(event: DeviceEvent): ThreadDeviceEvent {
+  const fields = Object.entries(event).map(([name, value]: [string, unknown]) => [
+    name,
+    isEndpoint(value) ? value.toString() : value,
+  ]);
+  return Object.fromEntries(fields) as ThreadDeviceEvent;
+}
+
+function isEndpoint(value: unknown): value is Endpoint {
+  return typeof value === 'object' && value !== null && 'equals' in value;
+}
+
+export type FromWorker =
+  | { readonly ready: { readonly name: string; readonly mtu: number } }
+  | { readonly id: number; readonly answer: Answers[Question['kind']] }
+  | { readonly id: number; readonly refused: Failure }
+  | { readonly deviceEvent: ThreadDeviceEvent }
+  | { readonly linkEvent: LinkEvent }
+  /** There are datagrams to go out. */
+  | { readonly departing: true }
+  /** There is room for datagrams that come in. */
+  | { readonly roomForArrivals: true }
+  /** A message of this connection was authenticated. */
+  | { readonly proven: number }
+  /** A source of the device's thread has shown a fork. */
+  | { readonly localFork: true }
+  /** The kernel's log may tell of one. */
+  | { readonly forkLine: true }
+  | { readonly trouble: Failure }
+  /** The thread is about to end: the interface is gone, or it was told to, or it failed. */
+  | { readonly ended: 'gone' | 'closed' | Failure };
+
+/** An error on its way to another thread. */
+export interface Failure extends FailedCall {
+  readonly message: string;
+  readonly code: string | undefined;
+  readonly errorNumber: number | undefined;
+}
+
+export function toFailure(error: unknown): Failure {
+  const { message, code, call, errno, errorNumber } = error as Partial<UapiError> & Error;
+  return { message: message ?? String(error), code, call, errno, errorNumber };
+}
+
+export function fromFailure(failure: Failure): Error {
+  const { message, code, errorNumber } = failure;
+  if (errorNumber !== undefined) return new UapiError(errorNumber, message);
+  if (code === undefined) return new Error(message);
+  return new TunnelError(code as TunnelErrorCode, message, failure);
+}
+
+interface PackedPeer extends Omit<UapiPeerState, 'allowedIps'> {
+  readonly packedIps: Uint8Array;
+}
+
+/** A state whose address ranges lie in one buffer for each peer: a hundred thousand objects would be slow to move. */
+export interface PackedState extends Omit<UapiState, 'peers'> {
+  readonly peers: readonly PackedPeer[];
+}
+
+/** Each range: bytes of its address, prefix length, address. */
+const RANGE_HEADER_BYTES = 2;
+
+export function packState({ peers, ...rest }: UapiState): PackedState {
+  return {
+    ...rest,
+    peers: peers.map(({ allowedIps, ...peer }) => ({ ...peer, packedIps: packRanges(allowedIps) })),
+  };
+}
+
+export function unpackState({ peers, ...rest }: PackedState): UapiState {
+  return {
+    ...rest,
+    peers: peers.map(({ packedIps, ...peer }) => ({ ...peer, allowedIps: unpackRanges(packedIps) })),
+  };
+}
+
+/** Every buffer of a state, to be moved with it. */
+export function buffersOfState({ privateKey, peers }: PackedState): ArrayBuffer[] {
+  const buffers = peers.flatMap(({ packedIps, presharedKey }) => [packedIps.buffer, presharedKey.buffer]);
+  if (privateKey) buffers.push(privateKey.buffer);
+  return buffers as ArrayBuffer[];
+}
+
+/** Every buffer with a key in changes, to be moved with them. */
+export function keyBuffersOf({ privateKey, peers }: UapiChanges): ArrayBuffer[] {
+  const keys = [privateKey, ...peers.map(({ presharedKey }) => presharedKey)];
+  return [...new Set(keys.filter(key => key !== undefined).map(key => key.buffer as ArrayBuffer))];
+}
+
+function packRanges(ranges: readonly UapiAllowedIp[]): Uint8Array {
+  const bytes = ranges.reduce((sum, { ip }) => sum + RANGE_HEADER_BYTES + ip.length, 0);
+  const packed = new Uint8Array(bytes);
+  let at = 0;
+  for (const { ip, prefix } of ranges) {
+    packed[at] = ip.length;
+    packed[at + 1] = prefix;
+    packed.set(ip, at + RANGE_HEADER_BYTES);
+    at += RANGE_HEADER_BYTES + ip.length;
+  }
+  return packed;
+}
+
+function unpackRanges(packed: Uint8Array): UapiAllowedIp[] {
+  const ranges: UapiAllowedIp[] = [];
+  for (let at = 0; at < packed.length; at += RANGE_HEADER_BYTES + packed[at]) {
+    const ip = packed.subarray(at + RANGE_HEADER_BYTES, at + RANGE_HEADER_BYTES + packed[at]);
+    ranges.push({ ip, prefix: packed[at + 1] });
+  }
+  return ranges;
+}

@@ -1,0 +1,133 @@
+// A device's status, from what its thread reports and what the main thread has seen and heard.
+// Read on: ../status.ts (what each field means).
+
+import type { ForkPolicy } from '../../../sessions/events.js';
+import type { VmGenId } from '../../../vmgenid/driver.js';
+import { encodeKey } from '../../keys.js';
+import type { Privileges } from '../../linux/capabilities.js';
+import type { LoopReport, PeerReport } from '../../linux/device-loop.js';
+import { type DeviceStatus, MAX_MOVES, type PeerStatus, type TripwireStatus } from '../status.js';
+import { hintsFor } from '../status-hints.js';
+import { type TransportCounters, newCounters } from '../../transport.js';
+import type { ThreadDeviceEvent } from './messages.js';
+
+const RECENT_MS = 60_000;
+
+/** What a device's events add up to. */
+export class EventTally {
+  #initiatedSinceFork = 0;
+  #completedSinceFork = 0;
+  #lastTripwire: TripwireStatus | null = null;
+  /** By public key: initiations since the last handshake that was completed. */
+  readonly #unanswered = new Map<string, number>();
+  /** By public key: when the peer last moved to another address, MAX_MOVES times at most. */
+  readonly #moves = new Map<string, number[]>();
+
+  count(event: ThreadDeviceEvent, wallClock: () => number): void {
+    if (event.type === 'vmFork') this.#initiatedSinceFork = this.#completedSinceFork = 0;
+    else if (event.type === 'handshakeInitiated') {
+      this.#initiatedSinceFork++;
+      const peer = encodeKey(event.peer);
+      this.#unanswered.set(peer, (this.#unanswered.get(peer) ?? 0) + 1);
+    } else if (event.type === 'handshakeComplete') {
+      this.#completedSinceFork++;
+      this.#unanswered.delete(encodeKey(event.peer));
+    } else if (event.type === 'roamed') {
+      const peer = encodeKey(event.peer);
+      this.#moves.set(peer, [...(this.#moves.get(peer) ?? []), wallClock()].slice(-MAX_MOVES));
+    } else if (event.type === 'peerCloned') {
+      this.#lastTripwire = { peer: encodeKey(event.peer), at: wallClock() };
+    }
+  }
+
+  /** What was heard of each of these peers, beside what the thread says. Of others nothing is kept from here on. */
+  complete(peers: readonly PeerReport[], now: number): PeerStatus[] {
+    const present = new Set(peers.map(({ publicKey }) => publicKey));
+    for (const known of [this.#unanswered, this.#moves]) {
+      for (const peer of known.keys()) if (!present.has(peer)) known.delete(peer);
+    }
+    return peers.map(peer => ({
+      ...peer,
+      unanswered: this.#unanswered.get(peer.publicKey) ?? 0,
+      moves: this.#moves.get(peer.publicKey)?.filter(at => now - at < RECENT_MS).length ?? 0,
+    }));
+  }
+
+  get handshakes() {
+    return { initiatedSinceFork: this.#initiatedSinceFork, completedSinceFork: this.#completedSinceFork };
+  }
+
+  get lastTripwire(): TripwireStatus | null {
+    return this.#lastTripwire;
+  }
+}
+
+export interface StatusParts {
+  readonly report: LoopReport;
+  readonly vmgenid: Pick<VmGenId, 'sources'>;
+  readonly tally: EventTally;
+  readonly version: string;
+  readonly uptimeMs: number;
+  /** Milliseconds since 1970. */
+  readonly wallClock: number;
+  readonly forkPolicy: ForkPolicy;
+  readonly strict: boolean;
+  readonly holdBackMs: number;
+  readonly privileges: Privileges | null;
+  /** Where WebSocket peers may connect, and what their connections dropped. */
+  readonly webSockets: readonly string[];
+  readonly relayCounters: readonly Readonly<TransportCounters>[];
+}
+
+export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts): DeviceStatus {
+  const { device, udp, loop } = report;
+  const { dropped } = newCounters();
+  for (const counters of parts.relayCounters) {
+    for (const [reason, count] of Object.entries(counters.dropped)) dropped[reason as 'closed'] += count;
+  }
+  dropped.notConnected += loop.noSocket;
+  dropped.queueFull += loop.noRelayRoom;
+  if (udp) {
+    dropped.noFamily += udp.noFamily;
+    dropped.badLength += udp.badLength;
+    dropped.queueFull += udp.queueFull;
+    dropped.sendFailed += udp.sendFailed;
+    dropped.malformed += udp.malformed;
+  }
+  const status: Omit<DeviceStatus, 'hints'> = {
+    interface: report.name,
+    version: parts.version,
+    uptimeMs: parts.uptimeMs,
+    publicKey: report.publicKey,
+    mtu: report.mtu,
+    linkState: report.linkState,
+    listenPort: report.listenPort,
+    webSockets: parts.webSockets,
+    protection: report.protection,
+    clockBehindMs: report.clockBehindMs,
+    keyMemory: report.keyMemory,
+    privileges: parts.privileges,
+    sources: vmgenid.sources,
+    forkPolicy: parts.forkPolicy,
+    strict: parts.strict,
+    holdBackMs: parts.holdBackMs,
+    epoch: device.epoch,
+    forks: device.forks,
+    wipedKeypairs: device.wipedKeypairs,
+    discardedAtRelease: device.discardedAtRelease,
+    handshakes: { completed: device.handshakesCompleted, ...tally.handshakes },
+    drops: device.drops,
+    transportDrops: dropped,
+    lastUdpError: report.lastUdpError ?? null,
+    interfaceDrops: { unsplittable: loop.unsplittable, undeliverable: loop.undeliverable },
+    nonceHeadroom: report.nonceHeadroom,
+    clonedPeers: device.clonedPeers,
+    lastTripwire: tally.lastTripwire,
+    suite: report.suite,
+    offloads: report.offloads,
+    waitingForFreshness: device.waitingForFreshness,
+    held: device.held,
+    peers: tally.complete(report.peers, parts.wallClock),
+  };
+  return { ...status, hints: hintsFor(status) };
+}

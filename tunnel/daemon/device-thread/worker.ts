@@ -1,0 +1,177 @@
+// The device's thread: builds a device loop over a TUN device, and turns it until the interface is gone or the main
+// thread says so. Promises: the main thread is heard between two turns, and never waited for.
+// Read on: ../device-thread.ts (the other half), ../../linux/device-loop.ts (a turn).
+
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Crng, hardwareEntropy, kernelEntropy } from '../../../crng/index.js';
+import type { Suite } from '../../../protocol/suite.js';
+import { suiteNamed } from '../../../protocol/suites/fastest.js';
+import { openImmediateSources } from '../../../vmgenid/index.js';
+import { systemClock } from '../../clock.js';
+import { ForkClock } from '../../loop/fork-clock.js';
+import { DeviceLoop } from '../../linux/device-loop.js';
+import { KernelLog } from '../../linux/kernel-log.js';
+import { type Libc, requireLibc } from '../../linux/libc.js';
+import { EventFd } from '../../linux/wait/poller.js';
+import { LinuxTun } from '../../linux/tun/tun.js';
+import { ThreadGuard } from '../thread-guard.js';
+import { wipeKeys } from '../uapi/parse.js';
+import { RingReader, RingWriter } from './datagram-ring.js';
+import {
+  type Answers,
+  type FromWorker,
+  type PackedState,
+  type Question,
+  type ToWorker,
+  type WorkerSettings,
+  buffersOfState,
+  packState,
+  toFailure,
+  toThreadEvent,
+} from './messages.js';
+
+class DeviceWorker {
+  readonly #port: MessagePort;
+  readonly #loop: DeviceLoop;
+  readonly #guard: ThreadGuard;
+  readonly #closers: (() => void)[] = [];
+  #closing = false;
+
+  constructor(port: MessagePort, settings: WorkerSettings, suite: Suite) {
+    this.#port = port;
+    const { sharedEpoch, readings, protection, kernelLog } = settings;
+    const { forkPolicy, strict, holdBackMs, tripwire, offloads } = settings;
+    const libc = requireLibc();
+    const departures = new RingWriter(settings.departures, () => this.#tell({ departing: true }));
+    const tun = openTun(libc, settings);
+    this.#closers.push(() => tun.close());
+    try {
+      const sources = openImmediateSources(settings.sources);
+      this.#guard = new ThreadGuard({
+        sharedEpoch,
+        readings,
+        sources,
+        protection,
+        now: systemClock.now,
+        onLocalFork: () => this.#tell({ localFork: true }),
+      });
+      this.#closers.push(() => void this.#guard.close());
+      const clock = new ForkClock({ vmgenid: this.#guard });
+      this.#closers.push(() => clock.close());
+      const entropy = kernelEntropy();
+      this.#closers.push(() => entropy.close());
+      const { hardware } = hardwareEntropy();
+      if (hardware) this.#closers.push(() => hardware.close());
+      const crng = new Crng({ entropy, hardware, vmgenid: this.#guard, now: systemClock.now });
+      this.#closers.push(() => crng.close());
+      this.#loop = new DeviceLoop({
+        libc,
+        tun,
+        wake: EventFd.adopt(libc, settings.wakeFd),
+        guard: this.#guard,
+        looksAtGuard: sources.length > 0,
+        crng,
+        suite,
+        clock,
+        forkPolicy,
+        strict,
+        holdBackMs,
+        tripwire,
+        kernelLog: kernelLog === undefined ? undefined : KernelLog.open(libc, kernelLog),
+        onForkLine: () => this.#tell({ forkLine: true }),
+        offloads,
+        onWake: () => this.#hear(),
+        onDeviceEvent: event => {
+          // The machine that these were for may be another one now.
+          if (event.type === 'vmFork') departures.drawLine();
+          this.#tell({ deviceEvent: toThreadEvent(event) });
+        },
+        onLinkEvent: event => this.#tell({ linkEvent: event }),
+        onTrouble: error => this.#tell({ trouble: toFailure(error) }),
+        arrivals: new RingReader(settings.arrivals, () => this.#tell({ roomForArrivals: true })),
+        onRelay: (datagram, { number }) => departures.push(datagram, number),
+        onProven: number => this.#tell({ proven: number }),
+      });
+      this.#closers.push(() => this.#loop.close());
+    } catch (error) {
+      this.#close();
+      throw error;
+    }
+    const { name, mtu } = this.#loop.report();
+    this.#tell({ ready: { name, mtu } });
+  }
+
+  run(): void {
+    try {
+      while (!this.#closing && !this.#loop.ended) this.#loop.turn();
+      this.#tell({ ended: this.#closing ? 'closed' : 'gone' });
+    } finally {
+      this.#close();
+    }
+  }
+
+  #close(): void {
+    for (const close of this.#closers.splice(0).reverse()) close();
+  }
+
+  #tell(message: FromWorker, moved: ArrayBuffer[] = []): void {
+    this.#port.postMessage(message, moved);
+  }
+
+  /** Everything that the main thread has said. */
+  #hear(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port);
+      if (!received) return;
+      const message = received.message as ToWorker;
+      if ('evidence' in message) this.#guard.learn(message.evidence);
+      else this.#answer(message.id, message.question);
+    }
+  }
+
+  #answer(id: number, question: Question): void {
+    try {
+      const answer = this.#do(question);
+      const moved = question.kind === 'get' ? buffersOfState(answer as PackedState) : [];
+      this.#tell({ id, answer }, moved);
+    } catch (error) {
+      this.#tell({ id, refused: toFailure(error) });
+    }
+  }
+
+  #do(question: Question): Answers[Question['kind']] {
+    switch (question.kind) {
+      case 'get':
+        return packState(this.#loop.get());
+      case 'set':
+        try {
+          this.#loop.set(question.changes, question.numbers);
+          this.#loop.check();
+          return { urls: this.#loop.relayUrls(), held: this.#loop.device.held };
+        } finally {
+          wipeKeys(question.changes);
+        }
+      case 'report':
+        return this.#loop.report();
+      case 'check':
+        this.#loop.check();
+        return undefined;
+      case 'close':
+        this.#closing = true;
+        return undefined;
+    }
+  }
+}
+
+function openTun(libc: Libc, { tun, offloads }: WorkerSettings): LinuxTun {
+  if ('fd' in tun) return LinuxTun.adopt(libc, tun.fd, { offloads });
+  return LinuxTun.create(libc, { ...tun, offloads });
+}
+
+const port = parentPort as MessagePort;
+try {
+  const settings = workerData as WorkerSettings;
+  new DeviceWorker(port, settings, await suiteNamed(settings.suite, systemClock)).run();
+} catch (error) {
+  port.postMessage({ ended: toFailure(error) } satisfies FromWorker);
+}

@@ -1,0 +1,209 @@
+// What a running device says of itself beyond what `wg show` can: the answer to the UAPI's `status=1`.
+// Promises: JSON as it is, without secrets; what is read from a daemon is checked before anybody uses it.
+// Read on: uapi/connection.ts (who sends it), metrics.ts and cli/status.ts (who shows it), status-hints.ts.
+
+import type { DropReason } from '../../sessions/drops.js';
+import type { ForkPolicy } from '../../sessions/events.js';
+import type { Protection, SourceStatus } from '../../vmgenid/index.js';
+import type { KeyMemoryReport } from '../loop/key-memory.js';
+import type { Privileges } from '../linux/capabilities.js';
+import type { TransportDrop } from '../transport.js';
+import type { TunState } from '../linux/tun/tun.js';
+
+export interface PeerStatus {
+  /** Base64, as `wg` writes it. */
+  readonly publicKey: string;
+  /** `192.0.2.1:51820`, a WebSocket URL without password, or null while it is not known. */
+  readonly endpoint: string | null;
+  /** Wall-clock milliseconds since 1970; 0 before the first. */
+  readonly lastHandshakeAt: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  /** Whether there is a keypair that may seal now. */
+  readonly hasSession: boolean;
+  /** The epoch in which that keypair was born; null without one. */
+  readonly sessionEpoch: number | null;
+  /** Initiations of ours since it last completed a handshake. */
+  readonly unanswered: number;
+  /** How often it has moved to another address within the last minute; counts to `MAX_MOVES`. */
+  readonly moves: number;
+}
+
+export const MAX_MOVES = 8;
+
+export interface TripwireStatus {
+  /** The peer that was cloned, in base64. */
+  readonly peer: string;
+  /** Wall-clock milliseconds since 1970. */
+  readonly at: number;
+}
+
+/**
+ * Packets that did not go on between interface and device. `unsplittable`: read from it, and joined in a way that we cannot
+ * take apart. `undeliverable`: it was down or took no such packet.
+ */
+export type InterfaceDrop = 'unsplittable' | 'undeliverable';
+
+export interface DeviceStatus {
+  readonly interface: string;
+  /** Of the program that runs. */
+  readonly version: string;
+  /** Milliseconds since the device was made. */
+  readonly uptimeMs: number;
+  /** Base64; null without a private key. */
+  readonly publicKey: string | null;
+  /** Bytes of the largest inner packet. */
+  readonly mtu: number;
+  /** Of the interface. */
+  readonly linkState: TunState;
+  /** UDP; 0 while it is not bound. */
+  readonly listenPort: number;
+  /** Where WebSocket peers may connect, as `address:port`. */
+  readonly webSockets: readonly string[];
+  readonly protection: Protection;
+  /** By how much the system's clock was left behind by a fork, as far as the hardware clock tells. */
+  readonly clockBehindMs: number;
+  /** Whether the keys lie in memory that is kept out of swap and core dumps. */
+  readonly keyMemory: KeyMemoryReport;
+  /** What the process may do; null where it cannot tell. */
+  readonly privileges: Privileges | null;
+  readonly sources: readonly SourceStatus[];
+  readonly forkPolicy: ForkPolicy;
+  readonly strict: boolean;
+  readonly holdBackMs: number;
+  readonly epoch: number;
+  /** Forks responded to. */
+  readonly forks: number;
+  readonly wipedKeypairs: number;
+  /** Sealed datagrams that the release gate discarded. */
+  readonly discardedAtRelease: number;
+  readonly handshakes: {
+    /** Since the start. */
+    readonly completed: number;
+    /** Begun by us since the last fork, or the start. */
+    readonly initiatedSinceFork: number;
+    readonly completedSinceFork: number;
+  };
+  readonly drops: Readonly<Record<DropReason, number>>;
+  readonly transportDrops: Readonly<Record<TransportDrop, number>>;
+  /** The name of the error with which UDP last failed, such as `EPERM`; null while it never did. */
+  readonly lastUdpError: string | null;
+  readonly interfaceDrops: Readonly<Record<InterfaceDrop, number>>;
+  /**
+   * The fewest counters that a current sending keypair has left before REJECT_AFTER_MESSAGES, in decimal: it may
+   * exceed 2^53. Null without a keypair.
+   */
+  readonly nonceHeadroom: string | null;
+  /** How often a peer was found to be cloned. */
+  readonly clonedPeers: number;
+  readonly lastTripwire: TripwireStatus | null;
+  /** The primitives, such as `sodium`. */
+  readonly suite: string;
+  /** In use, such as `UDP_GRO`. */
+  readonly offloads: readonly string[];
+  /** Peers whose handshake waits for fresh randomness. */
+  readonly waitingForFreshness: number;
+  /** Policy `hold` after a fork: silent until a new private key is set. */
+  readonly held: boolean;
+  readonly peers: readonly PeerStatus[];
+  /** What the operator should look at, one sentence each. */
+  readonly hints: readonly string[];
+}
+
+/** Reads what a daemon answered. Throws an `Error` that names the first field which is not as it should be. */
+export function parseStatus(text: string): DeviceStatus {
+  const value: unknown = JSON.parse(text);
+  if (!isObject(value)) throw new Error('a status that is no object');
+  for (const [name, check] of Object.entries(CHECKS)) {
+    if (!check(value[name])) throw new Error(`a status whose '${name}' is none`);
+  }
+  return value as unknown as DeviceStatus;
+}
+
+type Check = (value: unknown) => boolean;
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isString: Check = value => typeof value === 'string';
+const isNumber: Check = value => typeof value === 'number';
+const isBoolean: Check = value => typeof value === 'boolean';
+const orNull =
+  (check: Check): Check =>
+  value =>
+    value === null || check(value);
+const each =
+  (check: Check): Check =>
+  value =>
+    Array.isArray(value) && value.every(check);
+const counts: Check = value => isObject(value) && Object.values(value).every(isNumber);
+
+type Checks<T> = { readonly [K in keyof T]-?: Check };
+
+/** An object with these fields, and perhaps more. */
+function shape(fields: Readonly<Record<string, Check>>): Check {
+  const entries = Object.entries(fields);
+  return value => isObject(value) && entries.every(([name, check]) => check(value[name]));
+}
+
+const CHECKS: Checks<DeviceStatus> = {
+  interface: isString,
+  version: isString,
+  uptimeMs: isNumber,
+  publicKey: orNull(isString),
+  mtu: isNumber,
+  linkState: isString,
+  listenPort: isNumber,
+  webSockets: each(isString),
+  protection: isString,
+  clockBehindMs: isNumber,
+  keyMemory: shape({ bytes: isNumber, lockedBytes: isNumber, refused: orNull(isString) }),
+  privileges: orNull(
+    shape({ capabilities: each(isString), noNewPrivileges: isBoolean } satisfies Checks<Privileges>),
+  ),
+  sources: each(
+    shape({
+      name: isString,
+      timing: isString,
+      uniqueness: isString,
+      readable: isBoolean,
+      reason: value => value === undefined || isString(value),
+    } satisfies Checks<SourceStatus>),
+  ),
+  forkPolicy: isString,
+  strict: isBoolean,
+  holdBackMs: isNumber,
+  epoch: isNumber,
+  forks: isNumber,
+  wipedKeypairs: isNumber,
+  discardedAtRelease: isNumber,
+  handshakes: shape({
+    completed: isNumber,
+    initiatedSinceFork: isNumber,
+    completedSinceFork: isNumber,
+  } satisfies Checks<DeviceStatus['handshakes']>),
+  drops: counts,
+  transportDrops: counts,
+  lastUdpError: orNull(isString),
+  interfaceDrops: counts,
+  nonceHeadroom: value => value === null || (typeof value === 'string' && /^\d+$/.test(value)),
+  clonedPeers: isNumber,
+  lastTripwire: orNull(shape({ peer: isString, at: isNumber } satisfies Checks<TripwireStatus>)),
+  suite: isString,
+  offloads: each(isString),
+  waitingForFreshness: isNumber,
+  held: isBoolean,
+  peers: each(
+    shape({
+      publicKey: isString,
+      endpoint: orNull(isString),
+      lastHandshakeAt: isNumber,
+      rxBytes: isNumber,
+      txBytes: isNumber,
+      hasSession: isBoolean,
+      sessionEpoch: orNull(isNumber),
+      unanswered: isNumber,
+      moves: isNumber,
+    } satisfies Checks<PeerStatus>),
+  ),
+  hints: each(isString),
+};

@@ -1,0 +1,154 @@
+// A Device on Node's event loop: transports in front of it, a timer under it, the caller's packets behind it.
+// Promises: no await between sealing and release; on a fork connections are cut, and the device is run at once.
+// Read on: sessions/device.ts; ../transport.ts.
+
+import { Device, type DeviceOptions, type PeerOptions } from '../../sessions/device.js';
+import type { Clock, Endpoint } from '../../sessions/ports.js';
+import type { SendResult } from '../../sessions/send.js';
+import type { VmGenId } from '../../vmgenid/driver.js';
+import { systemClock } from '../clock.js';
+import type { TunnelError } from '../errors.js';
+import type { Transport } from '../transport.js';
+
+export interface EventLoopTunnelOptions extends Omit<DeviceOptions, 'clock' | 'sink' | 'vmgenid'> {
+  readonly vmgenid: Pick<
+    VmGenId,
+    'check' | 'poll' | 'register' | 'onEvidence' | 'epoch' | 'protection' | 'evidence'
+  >;
+  /** Each datagram goes by the first that owns its endpoint. Closed by `close`. */
+  readonly transports: readonly Transport[];
+  readonly peers?: readonly PeerOptions[];
+  /** Default: the system's. */
+  readonly clock?: Clock;
+  /** Called for each packet that comes out of the tunnel. The bytes are the caller's. */
+  readonly onPacket: (packet: Uint8Array, peerPublicKey: Uint8Array) => void;
+  readonly onTransportError?: (error: TunnelError) => void;
+}
+
+/** setTimeout counts in 31 bits; a later deadline is looked at again then. Milliseconds. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+export class EventLoopTunnel {
+  readonly device: Device;
+  readonly #transports: Transport[];
+  readonly #unregister: (() => void)[];
+  readonly #vmgenid: EventLoopTunnelOptions['vmgenid'];
+  readonly #mayHold: boolean;
+  readonly #onTransportError: (error: TunnelError) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #immediate: NodeJS.Immediate | undefined;
+  #armedFor = Number.POSITIVE_INFINITY;
+  #closed = false;
+
+  constructor(options: EventLoopTunnelOptions) {
+    const {
+      transports,
+      peers = [],
+      clock = systemClock,
+      onPacket,
+      onTransportError,
+      ...deviceOptions
+    } = options;
+    this.#onTransportError = onTransportError ?? (() => {});
+    this.#vmgenid = options.vmgenid;
+    this.#mayHold = options.forkPolicy === 'hold';
+    this.#transports = [];
+    this.device = new Device({
+      ...deviceOptions,
+      clock,
+      sink: {
+        sendDatagram: (datagram, to) => this.#transport(to)?.send(datagram, to),
+        deliverPacket: (datagram, at, length, peer) =>
+          onPacket(new Uint8Array(datagram.subarray(at, at + length)), peer),
+      },
+    });
+    for (const transport of transports) this.addTransport(transport);
+    for (const peer of peers) this.device.setPeer(peer);
+    // After the sessions are wiped: cut what else was cloned, then call the peers that wait.
+    this.#unregister = [
+      options.vmgenid.register('application', fork => {
+        for (const transport of this.#transports) transport.dropAll(`VM fork, epoch ${fork.epoch}`);
+        this.#rearm();
+      }),
+      options.vmgenid.onEvidence(() => this.#rearm()),
+    ];
+    this.#rearm();
+  }
+
+  /** Takes datagrams from another transport too, such as a WebSocket to one peer. Closed by `close`. */
+  addTransport(transport: Transport): void {
+    transport.onDatagram = (datagram, from) => {
+      if (this.#closed) return;
+      this.#do(() => this.device.gatherDatagram(datagram, from));
+    };
+    transport.onError = this.#onTransportError;
+    transport.isHeld = this.#isHeld;
+    this.#transports.push(transport);
+  }
+
+  /** Adds or changes a peer; see `Device.setPeer`. */
+  setPeer(peer: PeerOptions): void {
+    this.#do(() => this.device.setPeer(peer));
+  }
+
+  /** Sends an IP packet to the peer that its destination belongs to. */
+  sendPacket(packet: Uint8Array): SendResult {
+    return this.#do(() => this.device.sendPacket(packet));
+  }
+
+  /** Starts a handshake with a peer, unless one was started less than five seconds ago. */
+  initiateHandshake(publicKey: Uint8Array): void {
+    this.#do(() => this.device.initiateHandshake(publicKey));
+  }
+
+  /** Erases all secrets, ends the timer and closes the transports. May be called twice. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
+    for (const unregister of this.#unregister) unregister();
+    this.device.close();
+    await Promise.all(this.#transports.map(transport => transport.close()));
+  }
+
+  // Read now: a transport that asks may have waited for long.
+  readonly #isHeld = (): boolean => {
+    if (!this.#mayHold) return false;
+    this.#vmgenid.check();
+    return this.device.held;
+  };
+
+  #transport(to: Endpoint): Transport | undefined {
+    return this.#transports.find(transport => transport.owns(to));
+  }
+
+  /** What throws, a listener's error too, stops no clock. */
+  #do<T>(call: () => T): T {
+    try {
+      return call();
+    } finally {
+      this.#rearm();
+    }
+  }
+
+  // A timer that is armed for an earlier instant stays: to wake once too often is cheaper than to re-arm per packet.
+  #rearm(): void {
+    const deadline = this.device.nextDeadline();
+    if (this.#closed || deadline >= this.#armedFor) return;
+    clearTimeout(this.#timer);
+    this.#armedFor = deadline;
+    // What is due at once waits until the datagrams that are there have been taken: a part of it after each round.
+    if (deadline === Number.NEGATIVE_INFINITY) {
+      this.#immediate = setImmediate(() => this.#run());
+      return;
+    }
+    const delay = Math.ceil(Math.max(0, deadline - systemClock.now()));
+    this.#timer = setTimeout(() => this.#run(), Math.min(delay, LONGEST_TIMEOUT_MS));
+  }
+
+  #run(): void {
+    this.#armedFor = Number.POSITIVE_INFINITY;
+    this.#do(() => this.device.runTimers());
+  }
+}

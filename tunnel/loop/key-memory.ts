@@ -1,0 +1,23 @@
+// Memory for the keys of a device in this process: locked where the system lets us, plain elsewhere, and which it is.
+
+import type { KeyMemory } from '../../sessions/ports.js';
+import { type KeyMemoryReport, LockedKeyMemory } from '../linux/key-memory.js';
+import { loadLibc } from '../linux/libc.js';
+
+export type { KeyMemoryReport } from '../linux/key-memory.js';
+
+export interface OpenedKeyMemory {
+  /** For `DeviceOptions`. Undefined: plain memory. */
+  readonly keyMemory: KeyMemory | undefined;
+  report(): KeyMemoryReport;
+}
+
+/** Never throws: where nothing can be locked, `report` says why. */
+export function openKeyMemory(): OpenedKeyMemory {
+  const { libc, reason } = loadLibc();
+  if (!libc) {
+    return { keyMemory: undefined, report: () => ({ bytes: 0, lockedBytes: 0, refused: reason }) };
+  }
+  const keyMemory = new LockedKeyMemory(libc);
+  return { keyMemory, report: () => keyMemory.report };
+}

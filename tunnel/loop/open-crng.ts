@@ -1,0 +1,59 @@
+// A generator for this machine, with everything under it: sources of generations, the kernel's entropy, a clock. And what
+// else in this process draws random numbers, TLS connections among it, healed along with it after a fork.
+
+import { Crng, type CrngEvent } from '../../crng/crng.js';
+import { hardwareEntropy, kernelEntropy } from '../../crng/entropy.js';
+import type { OpenSslProbe } from '../../crng/openssl.js';
+import type { VmGenId } from '../../vmgenid/driver.js';
+import { systemClock } from '../clock.js';
+
+export interface OpenCrngOptions {
+  /** Default: the best sources of this machine. One that is given stays the caller's to close. */
+  readonly vmgenid?: VmGenId | undefined;
+  readonly onEvent?: ((event: CrngEvent) => void) | undefined;
+  /** Seed OpenSSL anew after a fork, for all of this process; see `openSslHealing`. Default true. */
+  readonly healOpenSsl?: boolean;
+}
+
+export interface OpenCrng {
+  readonly crng: Crng;
+  readonly vmgenid: VmGenId;
+  /** How OpenSSL is healed, or why it is not. */
+  readonly openssl: OpenSslProbe;
+  /** Ends everything that was opened here. */
+  close(): Promise<void>;
+}
+
+/** Opens sources and generator. Throws what they throw, with everything closed again. */
+export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng> {
+  // What is not asked for is not loaded: `wireonce genkey` runs for less time than that takes.
+  const vmgenid = options.vmgenid ?? (await (await import('../../vmgenid/detect.js')).openVmGenId());
+  const closeVmGenId = async () => {
+    if (!options.vmgenid) await vmgenid.close();
+  };
+  try {
+    const entropy = kernelEntropy();
+    const { hardware } = hardwareEntropy();
+    const { onEvent } = options;
+    const crng = new Crng({ entropy, hardware, vmgenid, now: systemClock.now, ...(onEvent && { onEvent }) });
+    const openssl =
+      options.healOpenSsl === false
+        ? { reason: 'switched off by an option' }
+        : (await import('../../crng/openssl.js')).openSslHealing({ vmgenid, crng, entropy });
+    return {
+      crng,
+      vmgenid,
+      openssl,
+      close: async () => {
+        openssl.healing?.close();
+        crng.close();
+        hardware?.close();
+        entropy.close();
+        await closeVmGenId();
+      },
+    };
+  } catch (error) {
+    await closeVmGenId();
+    throw error;
+  }
+}
