@@ -22,9 +22,8 @@ import { startTrouble } from './daemon/start-trouble.js';
 import { CliError, exitCodeOf } from './errors.js';
 import { INTERFACE_NAME_RULE, isInterfaceName } from './interface-name.js';
 import type { CliIo, Finish } from './io.js';
-import { isNearMiss } from './near-miss.js';
 import { printWarning } from './trouble.js';
-import { refuseVerb } from './verbs.js';
+import { refuseWord } from './verbs.js';
 
 /** `isName`: the name stood behind `--`, and is one whatever it reads like. */
 export function registerDaemon(program: Command, io: CliIo, finish: Finish, isName: boolean): void {
@@ -44,13 +43,12 @@ export function registerDaemon(program: Command, io: CliIo, finish: Finish, isNa
         if (!asked()) program.help({ error: true });
         program.error('the name of an interface is missing');
       }
-      if (!isName) refuseVerb(name, []);
-      const meant = program.commands.map(command => command.name()).find(known => isNearMiss(name, known));
-      if (meant !== undefined) {
-        throw new CliError('ERR_CLI_USAGE', `unknown command '${name}' (Did you mean ${meant}?)`, {
-          hints: [`an interface of that name: wireonce -- ${name}`],
-        });
-      }
+      if (!isName)
+        refuseWord(
+          name,
+          [],
+          program.commands.map(command => command.name()),
+        );
       finish(await daemon(io, name, flags));
     });
 }

@@ -47,7 +47,8 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
 async function parse(argv: readonly string[], io: CliIo): Promise<number> {
   const [word, ...rest] = argv;
   const isCommand = word !== undefined && Object.hasOwn(COMMANDS, word);
-  if (word !== undefined && !isCommand) (await import('./verbs.js')).refuseVerb(word, rest);
+  if (word !== undefined && !isCommand)
+    (await import('./verbs.js')).refuseWord(word, rest, Object.keys(COMMANDS));
   // What stands behind `--` is an interface, whatever its name.
   const isName = !isCommand && argv.includes('--');
   const helps = argv.length === 0 || (!isName && argv.some(each => HELP.includes(each)));

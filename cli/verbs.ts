@@ -1,7 +1,8 @@
-// Words that are no names of interfaces to whoever types them: the verbs of `wg` and `wg-quick`, and of habit.
+// Words that are no names of interfaces to whoever types them: the verbs of `wg` and `wg-quick`, and of habit; commands,
+// and files, mistyped.
 // Promises: `wireonce show` makes no interface of that name; what was probably meant is said, ready to be typed, and how
 // to make such an interface all the same.
-// Read on: wg(8), wg-quick(8); daemon.ts (slips of the keyboard).
+// Read on: wg(8), wg-quick(8); near-miss.ts (slips of the keyboard).
 
 import { CliError } from './errors.js';
 import { isNearMiss } from './near-miss.js';
@@ -34,6 +35,7 @@ const VERBS: ReadonlyMap<string, Verb> = new Map<string, Verb>([
   ['stop', { meant: rest => `ip link del${rest || ' NAME'}` }],
   ['serve', { meant: rest => `wireonce vmgenid serve${rest}` }],
   ['watch', { meant: rest => `wireonce vmgenid watch${rest}` }],
+  ['quick', { meant: rest => `WG_QUICK_USERSPACE_IMPLEMENTATION=wireonce wg-quick${rest || ' up NAME'}` }],
   ['keygen', { meant: () => 'wireonce genkey' }],
   ['version', { meant: () => 'wireonce --version' }],
 ]);
@@ -41,20 +43,36 @@ const VERBS: ReadonlyMap<string, Verb> = new Map<string, Verb>([
 /** What two letters or three become by one slip is a name more often than a verb. */
 const SHORTEST_NEAR = 4;
 
-/** Throws `ERR_CLI_USAGE` when `word`, the first of the command line, is such a verb or nearly one. */
-export function refuseVerb(word: string, rest: readonly string[]): void {
-  const near = () =>
-    [...VERBS.keys()].find(known => known.length >= SHORTEST_NEAR && isNearMiss(word, known));
-  const known = VERBS.has(word) ? word : near();
+/**
+ * Throws `ERR_CLI_USAGE` when `word`, the first of the command line, is such a verb, or nearly one or nearly one of
+ * `commands`, or a configuration file.
+ */
+export function refuseWord(word: string, rest: readonly string[], commands: readonly string[]): void {
+  const isMeant = (known: string) => known.length >= SHORTEST_NEAR && isNearMiss(word, known);
+  const known = VERBS.has(word) ? word : [...VERBS.keys()].find(isMeant);
   const verb = known === undefined ? undefined : VERBS.get(known);
-  if (!verb) return;
+  const command = commands.find(isMeant);
   const words = rest.map(text => ` ${text}`).join('');
-  const whose = verb.of === undefined ? '' : `, a verb of ${verb.of}`;
-  const problem = known === word ? `'${word}' is no command here${whose}` : `unknown command '${word}'`;
-  throw new CliError('ERR_CLI_USAGE', `${problem}: did you mean '${verb.meant(words)}'?`, {
-    hints: [
+  if (verb) {
+    const whose = verb.of === undefined ? '' : `, a verb of ${verb.of}`;
+    const problem = known === word ? `'${word}' is no command here${whose}` : `unknown command '${word}'`;
+    refuse(problem, verb.meant(words), [
       ...(known === 'show' ? [`what only wireonce knows: wireonce status${words}`] : []),
-      `an interface of that name: wireonce -- ${word}`,
-    ],
-  });
+      asInterface(word),
+    ]);
+  } else if (command !== undefined) {
+    refuse(`unknown command '${word}'`, `wireonce ${command}${words}`, [asInterface(word)]);
+  } else if (word.endsWith('.conf')) {
+    refuse(
+      `'${word}' is the name of a file, and an interface is asked for`,
+      VERBS.get('up')?.meant(` ${word}`),
+      [asInterface(word)],
+    );
+  }
+}
+
+const asInterface = (word: string) => `an interface of that name: wireonce -- ${word}`;
+
+function refuse(problem: string, meant: string | undefined, hints: readonly string[]): never {
+  throw new CliError('ERR_CLI_USAGE', `${problem}: did you mean '${meant}'?`, { hints });
 }

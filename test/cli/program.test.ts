@@ -86,16 +86,22 @@ describe('a word that is no interface to whoever types it', () => {
   });
 
   test.each([
-    ['statsu', "unknown command 'statsu' (Did you mean status?)"],
-    ['genky', "unknown command 'genky' (Did you mean genkey?)"],
+    ['statsu', "unknown command 'statsu': did you mean 'wireonce status'?"],
+    ['statsu --json wg0', "unknown command 'statsu': did you mean 'wireonce status --json wg0'?"],
+    ['pnig wg0.conf 10.0.0.1', "unknown command 'pnig': did you mean 'wireonce ping wg0.conf 10.0.0.1'?"],
+    ['genky', "unknown command 'genky': did you mean 'wireonce genkey'?"],
+    ['wg0.conf', "'wg0.conf' is the name of a file, and an interface is asked for: did you mean 'WG_QUICK_"],
+    ['./wg0.conf', "wg-quick up ./wg0.conf'?"],
+    ['quick up wg0', "wg-quick up wg0'?"],
     ['shwo', "unknown command 'shwo': did you mean 'wg show'?"],
     ['stop', "'stop' is no command here: did you mean 'ip link del NAME'?"],
     ['version', "did you mean 'wireonce --version'?"],
-  ])('%s: refused, with what was probably meant', async (word, message) => {
-    const { exitCode, err } = await run([word]);
+  ])('%s: refused, with what was probably meant', async (line, message) => {
+    const words = line.split(' ');
+    const { exitCode, err } = await run(words);
     expect(exitCode).toBe(2);
     expect(err).toContain(message);
-    expect(err).toContain(`an interface of that name: wireonce -- ${word}\n`);
+    expect(err).toContain(`an interface of that name: wireonce -- ${words[0]}\n`);
   });
 
   // The name behind `--` gets as far as the daemon's settings, of which one is none.

@@ -110,6 +110,24 @@ describe('at a port with a token', () => {
     expect(await answerOf(silent)).toMatch(/^HTTP\/1\.1 408 /);
   });
 
+  it('a call that was told that it came too late is not taken when the rest of it arrives', async () => {
+    const { vm, port } = await hooked({ token: TOKEN, requestTimeoutMs: 50 });
+    const agent = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    closers.push(() => agent.destroy());
+    agent.write(
+      `POST /fork HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Length: 2\r\n\r\n{`,
+    );
+    const [first] = (await once(agent, 'data')) as [Buffer];
+    expect(first.toString()).toMatch(/^HTTP\/1\.1 408 /);
+    const closed = once(agent, 'close');
+    agent.on('error', () => {});
+    agent.end('}');
+    await closed;
+    // Control: whatever it sent is behind us when the next call is answered, the first that counts.
+    expect(await call(port)).toBe(200);
+    expect(vm.epoch).toBe(2);
+  });
+
   it('one without it is refused at its first lines, before a body', async () => {
     const { port } = await hooked({ token: TOKEN, requestTimeoutMs: 1_000_000 });
     expect(await (await begin(port, '')).answer).toMatch(/^HTTP\/1\.1 401 .*WWW-Authenticate: Bearer/s);
