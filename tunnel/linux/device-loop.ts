@@ -9,7 +9,6 @@ import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.j
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { ForkGuard, Protection } from '../../vmgenid/driver.js';
-import { systemClock } from '../clock.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
 import type { RingReader } from '../daemon/device-thread/datagram-ring.js';
@@ -45,7 +44,7 @@ export interface DeviceLoopOptions {
   readonly looksAtGuard?: boolean;
   readonly crng: Randomness;
   readonly suite: Suite;
-  /** `behindMs`: see `ForkClock`. */
+  /** Goes on while the loop waits. `behindMs`: see `ForkClock`. */
   readonly clock: Clock & { readonly behindMs?: number };
   readonly forkPolicy?: ForkPolicy;
   readonly strict?: boolean;
@@ -160,8 +159,7 @@ export class DeviceLoop {
     this.#keyMemory = new LockedKeyMemory(libc);
     this.#sleep = new SleepDetector(libc);
     this.#poller = new Poller(libc);
-    // Not the device's clock, which may stand still in a test: a watch must end.
-    this.#lookout = new Lookout({ libc, poller: this.#poller, now: systemClock.now });
+    this.#lookout = new Lookout({ libc, poller: this.#poller, now: () => clock.now() });
     this.#alarm = new Alarm(libc);
     this.#monitor = new LinkMonitor(libc, tun);
     this.device = new Device({

@@ -1,12 +1,14 @@
 // System calls of Linux, by koffi, for a thread that owns its descriptors and runs a synchronous loop.
 // Promises: a call returns what the kernel returned, or `-errno`; it allocates nothing and throws nothing. Memory that
-// the kernel sees does not move: it lies outside the JavaScript heap, and its owner keeps it alive.
+// the kernel sees does not move: it lies outside the JavaScript heap, and its owner keeps it alive. Whoever makes such calls
+// is handed a `Libc`, so that a test can be the kernel.
 // Read on: man 2 of each call; the layouts are those of 64-bit little-endian Linux (x64, arm64).
 
+import { fstatSync } from 'node:fs';
 import { type Koffi, loadKoffi } from '../../native/koffi.js';
 import { NativeMemory } from '../../native/native-memory.js';
 import { TunnelError } from '../errors.js';
-import { EINVAL, systemCallError } from './errno.js';
+import { EBADF, EINVAL, systemCallError } from './errno.js';
 
 export const O_RDONLY = 0;
 export const O_RDWR = 2;
@@ -98,10 +100,13 @@ export function requireLibc(): Libc {
 
 function load(): LoadedLibc {
   const { koffi, reason } = loadKoffi();
-  return koffi ? { libc: new Libc(koffi) } : { reason };
+  return koffi ? { libc: new KoffiLibc(koffi) } : { reason };
 }
 
-export class Libc {
+/** The system calls, whoever answers them. */
+export type Libc = Pick<KoffiLibc, keyof KoffiLibc>;
+
+export class KoffiLibc {
   readonly #koffi: Koffi;
   readonly #open;
   readonly #close;
@@ -212,6 +217,15 @@ export class Libc {
 
   close(fd: number): number {
     return this.#result(this.#close(fd));
+  }
+
+  /** By this number two descriptors of one file are known. */
+  inode(fd: number): number {
+    try {
+      return fstatSync(fd).ino;
+    } catch {
+      return -EBADF;
+    }
   }
 
   read(fd: number, address: number, length: number): number {

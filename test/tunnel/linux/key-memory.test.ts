@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { KeySlab } from '../../../sessions/key-slab.js';
 import { LockedKeyMemory } from '../../../tunnel/linux/key-memory.js';
 import { ENOMEM } from '../../../tunnel/linux/errno.js';
-import { Libc, MADV_DONTDUMP, requireLibc } from '../../../tunnel/linux/libc.js';
+import { KoffiLibc, MADV_DONTDUMP, requireLibc } from '../../../tunnel/linux/libc.js';
 import { loadKoffi } from '../../../native/koffi.js';
 
 const libc = requireLibc();
@@ -63,7 +63,7 @@ describe('locked memory for keys', () => {
 
   it('is given all the same where the kernel refuses, and that is reported', () => {
     const advices: number[] = [];
-    class Refusing extends Libc {
+    class Refusing extends KoffiLibc {
       override mlock(): number {
         return -ENOMEM;
       }

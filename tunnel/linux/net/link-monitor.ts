@@ -4,7 +4,6 @@
 // MTU are asked of the other namespace by its id, from ours, without setns.
 // Read on: wireguard-go tun/tun_linux.go (routineHackListener: the same trouble); Linux net/core/net_namespace.c (nsid).
 
-import { fstatSync } from 'node:fs';
 import type { NativeMemory } from '../../../native/native-memory.js';
 import { EINTR, ENOBUFS, systemCallError } from '../errno.js';
 import { AF_NETLINK, type Libc, SOCK_CLOEXEC_NONBLOCK, SOCK_RAW, checked } from '../libc.js';
@@ -52,7 +51,7 @@ export class LinkMonitor {
   readonly #tun: LinuxTun;
   readonly #requests: number;
   readonly #buffer: NativeMemory;
-  readonly #home = homeNamespace();
+  readonly #home: number | undefined;
   #sequence = 0;
   #index = 0;
   #status: LinkStatus;
@@ -60,6 +59,7 @@ export class LinkMonitor {
   /** Begins with the state as it is. Throws `ERR_SYSTEM_CALL`, and `ERR_TUN` when the interface is gone. */
   constructor(libc: Libc, tun: LinuxTun) {
     this.#libc = libc;
+    this.#home = homeNamespace(libc);
     this.#tun = tun;
     this.#buffer = libc.alloc(BUFFER_BYTES);
     const name = tun.name();
@@ -138,7 +138,7 @@ export class LinkMonitor {
     }
     const namespace = openNamespaceOfTun(this.#libc, this.#tun.fd);
     try {
-      const home = namespace < 0 || fstatSync(namespace).ino === this.#home;
+      const home = namespace < 0 || this.#libc.inode(namespace) === this.#home;
       const link = home ? this.#readLink(name) : this.#readForeignLink(name, namespace);
       // Its index at home is what messages are told apart by; elsewhere none of them is about us.
       this.#index = home ? (link?.index ?? 0) : 0;

@@ -121,7 +121,7 @@ export class LinuxTun {
   readonly #libc: Libc;
   /** A socket at home: interfaces are asked for by name through any. */
   readonly #socket: number;
-  readonly #home = homeNamespace();
+  readonly #home: number | undefined;
   readonly #ifreq: NativeMemory;
   readonly #pollfd: NativeMemory;
   /** For `writeJoined`: a virtio-net header, and iovecs behind it. */
@@ -131,6 +131,7 @@ export class LinuxTun {
 
   private constructor(libc: Libc, fd: number) {
     this.#libc = libc;
+    this.#home = homeNamespace(libc);
     this.fd = fd;
     this.#ifreq = libc.alloc(IFREQ_BYTES);
     this.#pollfd = libc.alloc(POLLFD_BYTES);
