@@ -26,9 +26,15 @@ const found = withWebSockets(candidates[0].found);
 
 process.stdout.write('flood of     by         messages/s  pings lost  wg show, slowest  memory on top\n');
 let index = 0;
-for (const kind of ['nothing', 'junk', 'initiations'] as const) {
-  for (const way of ['udp', 'websocket'] as const) {
-    if (kind === 'nothing' && way === 'websocket') continue;
+const FLOODS = {
+  nothing: ['udp'],
+  junk: ['udp', 'websocket'],
+  initiations: ['udp', 'websocket'],
+  idle: ['websocket'],
+  stalled: ['websocket'],
+} as const;
+for (const [kind, ways] of Object.entries(FLOODS)) {
+  for (const way of ways) {
     tell(`${kind} by ${way}`);
     process.stdout.write(`${await measure(kind, way)}\n`);
   }

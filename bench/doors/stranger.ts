@@ -1,4 +1,5 @@
-// Somebody without a key who floods a daemon: HOST PORT PUBLIC_KEY udp|websocket junk|initiations SECONDS
+// Somebody without a key who floods a daemon: HOST PORT PUBLIC_KEY udp|websocket junk|initiations|stalled|idle SECONDS
+// `stalled` and `idle` are 1,024 connections: each sends initiations and reads no answer, or sends nothing.
 // Says how many messages it got rid of.
 
 import { createSocket } from 'node:dgram';
@@ -7,6 +8,9 @@ import { blake2s } from '@noble/hashes/blake2.js';
 
 /** One after the other, so that other programs of this machine have their turn. */
 const BLOCK = 500;
+const CONNECTIONS = 1_024;
+/** Of a connection among many. */
+const CROWD_BLOCK = 50;
 const UPGRADE =
   'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
   'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n';
@@ -18,6 +22,7 @@ const end = performance.now() + Number(seconds) * 1_000;
 let sent = 0;
 
 if (way === 'udp') byUdp();
+else if (kind === 'stalled' || kind === 'idle') byCrowd();
 else byWebSocket();
 setTimeout(() => {
   process.stdout.write(`${sent}\n`);
@@ -79,4 +84,23 @@ function byWebSocket(): void {
     socket.resume();
     go();
   });
+}
+
+function byCrowd(): void {
+  const block = Buffer.concat(messages.slice(0, CROWD_BLOCK).map(frame));
+  for (let i = 0; i < CONNECTIONS; i++) {
+    const socket = connect(Number(port), host).on('error', () => {});
+    socket.write(UPGRADE);
+    socket.once('data', () => {
+      socket.pause();
+      if (kind === 'idle') return;
+      const go = () => {
+        if (performance.now() > end || socket.destroyed) return;
+        sent += CROWD_BLOCK;
+        if (socket.write(block)) setTimeout(go, 20);
+        else socket.once('drain', go);
+      };
+      go();
+    });
+  }
 }

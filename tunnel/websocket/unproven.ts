@@ -8,6 +8,10 @@ const FRAMES_PER_SECOND = 4_000;
 const FRAMES_PER_SECOND_EACH = 1_000;
 /** At once: a handshake takes three messages, and what an old session sent meanwhile may come before them. */
 const BURST_FRAMES = 256;
+/** So much of its burst a newcomer has in any case: the handshake, and the reads that bring it. */
+const BURST_FRAMES_SURE = 8;
+/** The rest comes out of one bucket, as whoever comes, sends and goes would else have a burst each time. */
+const BUCKET_FRAMES = 2_048;
 /** Bytes that may wait to be sent to all of them together, with what their frames cost. */
 const QUEUE_BYTES = 1024 * 1024;
 /** To one of them: a few replies. */
@@ -17,10 +21,13 @@ export class UnprovenConnections {
   readonly #now: () => number;
   #count = 0;
   #queuedBytes = 0;
+  #bucketFrames = BUCKET_FRAMES;
+  #filledAt: number;
 
   /** `now`: monotonic milliseconds. */
   constructor(now: () => number) {
     this.#now = now;
+    this.#filledAt = now();
   }
 
   get count(): number {
@@ -36,7 +43,7 @@ export class UnprovenConnections {
   join(): Allowance {
     this.#count++;
     let left = false;
-    return new Allowance({
+    return new Allowance(this.#burst(), {
       now: this.#now,
       framesPerSecond: () => Math.min(FRAMES_PER_SECOND_EACH, FRAMES_PER_SECOND / this.#count),
       queued: bytes => {
@@ -49,6 +56,16 @@ export class UnprovenConnections {
         left = true;
       },
     });
+  }
+
+  #burst(): number {
+    const now = this.#now();
+    const more = ((now - this.#filledAt) * FRAMES_PER_SECOND) / 1_000;
+    this.#bucketFrames = Math.min(BUCKET_FRAMES, this.#bucketFrames + more);
+    this.#filledAt = now;
+    const share = Math.min(BURST_FRAMES - BURST_FRAMES_SURE, Math.floor(this.#bucketFrames));
+    this.#bucketFrames -= share;
+    return BURST_FRAMES_SURE + share;
   }
 }
 
@@ -63,11 +80,12 @@ interface Shared {
 /** The share of one connection. */
 export class Allowance {
   readonly #shared: Shared;
-  #frames = BURST_FRAMES;
+  #frames: number;
   #filledAt: number;
   #queuedBytes = 0;
 
-  constructor(shared: Shared) {
+  constructor(frames: number, shared: Shared) {
+    this.#frames = frames;
     this.#shared = shared;
     this.#filledAt = shared.now();
   }

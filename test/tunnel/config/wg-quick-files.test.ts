@@ -6,7 +6,7 @@ import { ourVerdict } from '../../support/wg-quick/outcome.js';
 import { readRecord } from '../../support/wg-quick/record.js';
 
 const RECORD = readRecord();
-const SERVICES = new URL('../support/wg-quick/services', import.meta.url).pathname;
+const SERVICES = new URL('../../support/wg-quick/services', import.meta.url).pathname;
 
 // Machines without Debian's list of services pass too.
 vi.mock('../../../tunnel/config/service-names.js', async original => {
@@ -60,7 +60,7 @@ function isSame(a: unknown, b: unknown): boolean {
 }
 
 describe('where we differ on purpose', () => {
-  const docs = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+  const docs = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
 
   test.each(DIFFERENCES)('$says: is in the documentation, and is so', ({ says, cases, ours }) => {
     expect(docs).toContain(`| ${says} |`);

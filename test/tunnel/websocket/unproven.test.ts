@@ -21,12 +21,31 @@ describe('what unproven connections may send', () => {
       const { clock, unproven } = connections();
       const allowances = Array.from({ length: count }, () => unproven.join());
       const first = granted(allowances, clock, 1);
-      expect(first).toBe(256 * count);
+      // A whole burst of its own for each of a few, and for many what a handshake takes.
+      if (count <= 4) expect(first).toBe(256 * count);
+      else expect(first).toBe(2_048 + 8 * count);
       // What one asks for too much is taken from what comes: it gets less than its share by asking all the time.
       expect(granted(allowances, clock, 10_000)).toBeLessThanOrEqual(
         10 * Math.min(4_000, 1_000 * count) + count,
       );
     }
+  });
+
+  test('is not more for who comes, sends, and comes again', () => {
+    const { clock, unproven } = connections();
+    const [seconds, comers] = [10, 1_000];
+    let frames = 0;
+    for (let i = 0; i < seconds * comers; i++) {
+      clock.now += 1_000 / comers;
+      const allowance = unproven.join();
+      let each = 0;
+      while (allowance.spend()) each++;
+      // Each newcomer can make its handshake all the same.
+      expect(each).toBeGreaterThanOrEqual(8);
+      frames += each;
+      allowance.leave();
+    }
+    expect(frames).toBeLessThanOrEqual(2_048 + seconds * (4_000 + 8 * comers));
   });
 
   test('one that waits as long as it is told gets half a burst, however many others ask', () => {
