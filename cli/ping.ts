@@ -241,7 +241,7 @@ class PingRun {
         this.#bell.ring();
       },
       onEvent: event => this.#happened(event),
-      ...(vmgenid && { vmgenid }),
+      vmgenid,
     });
     // A name that does not resolve takes its time, and the user may not want to wait for it.
     const bell = new Bell();

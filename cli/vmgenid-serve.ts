@@ -56,10 +56,10 @@ export function vmgenidServe(io: CliIo, options: ServeOptions = {}): Promise<num
     for (const path of [counterFile, socket]) if (path) makeFolder(path);
     const broker = await Broker.open({
       vmgenid,
-      ...(counterFile && { counterFile }),
-      ...(socket && { socket }),
-      ...(socketMode !== undefined && { socketMode }),
-      ...(exec !== undefined && { command: exec }),
+      counterFile: counterFile || undefined,
+      socket: socket || undefined,
+      socketMode,
+      command: exec,
       ackTimeoutMs: 1_000 * (options.ackTimeout ?? DEFAULT_ACK_TIMEOUT_S),
       onEvent: event => report(event, print),
     });

@@ -32,11 +32,11 @@ export interface CrngOptions {
   /** A hardware generator, if there is one: after a fork its bytes open the barrier. Stays the caller's to close. */
   readonly hardware?: HardwareEntropy | undefined;
   /** How long draws wait for something that parts this clone from its siblings. Default 5,000. */
-  readonly freshnessTimeoutMs?: number;
+  readonly freshnessTimeoutMs?: number | undefined;
   /** After that: go on refusing (default), or proceed with bytes that may repeat in a sibling. */
-  readonly onNotFresh?: NotFreshPolicy;
+  readonly onNotFresh?: NotFreshPolicy | undefined;
   /** Hears of reseeds, of the barrier and of failures. Must not throw. */
-  readonly onEvent?: (event: CrngEvent) => void;
+  readonly onEvent?: ((event: CrngEvent) => void) | undefined;
 }
 
 export type ReseedReason = 'fork' | 'evidence' | 'timer' | 'request';

@@ -8,7 +8,7 @@ import type { AllowedIps } from './allowed-ips.js';
 import type { CookieJar } from './cookie-jar.js';
 import type { DeadlineQueue } from './deadline-queue.js';
 import type { DropCounter } from './drops.js';
-import type { DeviceEvent, ForkPolicy } from './events.js';
+import type { DeviceEvent } from './events.js';
 import type { Gathered } from './gathered.js';
 import type { Handout } from './handout.js';
 import type { HandshakeQueue } from './handshake-queue.js';
@@ -19,6 +19,7 @@ import type { IndexEntry, Peer } from './peer.js';
 import type { PeerRecords } from './peer-times.js';
 import type { Clock } from './ports.js';
 import type { ReleaseGate } from './release.js';
+import type { SettledSettings } from './settings.js';
 import type { Turn } from './turn.js';
 import type { Wishes } from './wishes.js';
 
@@ -27,9 +28,7 @@ export interface Context {
   readonly crng: Randomness;
   readonly vmgenid: ForkGuard;
   readonly clock: Clock;
-  readonly forkPolicy: ForkPolicy;
-  /** Whether new keypairs keep the tags of what they received. */
-  readonly tripwire: boolean;
+  readonly settings: SettledSettings;
   readonly peers: Map<string, Peer>;
   readonly indices: IndexTable<IndexEntry>;
   readonly allowedIps: AllowedIps<Peer>;

@@ -19,7 +19,7 @@ import { CookieJar, deriveMacKeys } from './cookie-jar.js';
 import { DeadlineQueue } from './deadline-queue.js';
 import { type Drop, DropCounter, type DropReason } from './drops.js';
 import { SessionError } from './errors.js';
-import type { DeviceEvent, ForkPolicy } from './events.js';
+import type { DeviceEvent } from './events.js';
 import { enter, respondToFork, wipeSessions } from './fork-response.js';
 import { Gathered } from './gathered.js';
 import { Handout } from './handout.js';
@@ -36,6 +36,7 @@ import { consumeQueued } from './receive-handshakes.js';
 import { pump } from './pump.js';
 import { type Output, ReleaseGate } from './release.js';
 import { type SendResult, sendPacket } from './send.js';
+import { type DeviceSettings, type SettledSettings, settle } from './settings.js';
 import {
   authenticatedPacketSent,
   dataSent,
@@ -48,36 +49,22 @@ import { Turn } from './turn.js';
 import { recall, retryWaiting } from './waiting.js';
 import { Wish, Wishes } from './wishes.js';
 
-export interface DeviceOptions {
+export interface DeviceOptions extends DeviceSettings {
   /** 32 bytes; copied. A device without one is silent. */
-  readonly privateKey?: Uint8Array;
+  readonly privateKey?: Uint8Array | undefined;
   readonly crng: Randomness;
   readonly vmgenid: ForkGuard;
   readonly clock: Clock;
   readonly sink: Sink;
   /** Default: the noble suite, which runs everywhere. */
-  readonly suite?: Suite;
+  readonly suite?: Suite | undefined;
   /** Default: plain shared memory. Elsewhere it may be locked, see `LockedKeyMemory`. */
-  readonly keyMemory?: KeyMemory;
+  readonly keyMemory?: KeyMemory | undefined;
   /** Bytes of the largest inner packet; bounds the padding. Default 1420. */
-  readonly mtu?: number;
-  /** Default `wipe`. */
-  readonly forkPolicy?: ForkPolicy;
-  /** Refuse to exist below `protection: immediate`. Default false. */
-  readonly strict?: boolean;
-  /**
-   * Hold every sealed datagram for so many milliseconds and check again: closes the window of a delayed source, if
-   * longer than its delay. Default 0.
-   */
-  readonly holdBackMs?: number;
-  /**
-   * Notice a peer that was cloned, by a counter that it uses twice. Takes 4 bytes for each counter received under a
-   * keypair, at most 32 KiB. Default true.
-   */
-  readonly tripwire?: boolean;
+  readonly mtu?: number | undefined;
   /** So many handshake messages that wait, and cookies are asked for. Default 128. */
-  readonly underLoadThreshold?: number;
-  readonly onEvent?: (event: DeviceEvent) => void;
+  readonly underLoadThreshold?: number | undefined;
+  readonly onEvent?: ((event: DeviceEvent) => void) | undefined;
 }
 
 export interface AllowedIp {
@@ -90,13 +77,13 @@ export interface PeerOptions {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
   /** 32 bytes; zeros clear it. Left as it is when absent. */
-  readonly presharedKey?: Uint8Array;
-  readonly endpoint?: Endpoint;
+  readonly presharedKey?: Uint8Array | undefined;
+  readonly endpoint?: Endpoint | undefined;
   /** Seconds, 0 to 65,535; 0 is off. */
-  readonly persistentKeepalive?: number;
+  readonly persistentKeepalive?: number | undefined;
   /** Added to those the peer has, unless `replaceAllowedIps`. One that another peer has moves. */
-  readonly allowedIps?: readonly AllowedIp[];
-  readonly replaceAllowedIps?: boolean;
+  readonly allowedIps?: readonly AllowedIp[] | undefined;
+  readonly replaceAllowedIps?: boolean | undefined;
 }
 
 /** What can be said of a peer without telling a secret. */
@@ -160,8 +147,10 @@ export class Device {
 
   /** Throws `ERR_STRICT_PROTECTION` when `strict` and the machine offers less than immediate protection. */
   constructor(options: DeviceOptions) {
-    const { vmgenid, clock, sink, mtu = DEFAULT_MTU, holdBackMs = 0 } = options;
-    if (options.strict && vmgenid.protection !== 'immediate') {
+    const { vmgenid, clock, sink, mtu = DEFAULT_MTU } = options;
+    const settings = settle(options);
+    const { holdBackMs } = settings;
+    if (settings.strict && vmgenid.protection !== 'immediate') {
       throw new SessionError(
         'ERR_STRICT_PROTECTION',
         `strict: this machine offers protection '${vmgenid.protection}', not 'immediate'`,
@@ -190,8 +179,7 @@ export class Device {
       crng: options.crng,
       vmgenid,
       clock,
-      forkPolicy: options.forkPolicy ?? 'wipe',
-      tripwire: options.tripwire ?? true,
+      settings,
       peers,
       indices: new IndexTable<IndexEntry>(),
       allowedIps: new AllowedIps<Peer>(),
@@ -277,6 +265,11 @@ export class Device {
   /** A copy of a peer's preshared key, 32 bytes, zeros for none; it is the caller's to erase. Throws `ERR_UNKNOWN_PEER`. */
   exportPresharedKey(publicKey: Uint8Array): Uint8Array {
     return copySecret(this.#peer(publicKey).presharedKey);
+  }
+
+  /** What it was told, and the defaults of the rest. */
+  get settings(): SettledSettings {
+    return this.#context.settings;
   }
 
   /** Whether it is silent after a fork, by policy `hold`, until a private key is set. */

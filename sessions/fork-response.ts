@@ -29,7 +29,7 @@ export function respondToFork(context: Context, epoch: number): void {
   if (epoch === context.epoch) return;
   invariant(epoch > context.epoch, 'an epoch never goes back');
   context.epoch = epoch;
-  const policy = context.forkPolicy;
+  const policy = context.settings.forkPolicy;
   const ended = policy === 'expire-sending' ? expireSending(context, epoch) : wipeSessions(context);
   if (policy === 'hold') hold(context);
   context.emit({ type: 'vmFork', epoch, policy, ...ended });

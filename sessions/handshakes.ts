@@ -170,7 +170,7 @@ export function respond(context: Context, peer: Peer): void {
       localIndex: senderIndex,
       remoteIndex: state.remoteIndex,
       isInitiator: false,
-      tripwire: context.tripwire,
+      tripwire: context.settings.tripwire,
     });
     peer.lastSentHandshake = turn.now;
     sessionDerived(context, peer, turn.now);
@@ -209,7 +209,7 @@ export function consumeResponse(
       localIndex,
       remoteIndex: readU32(message, RESPONSE.sender),
       isInitiator: true,
-      tripwire: context.tripwire,
+      tripwire: context.settings.tripwire,
     });
   } finally {
     keys.fill(0);

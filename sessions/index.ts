@@ -15,4 +15,5 @@ export type { DeviceEvent, ForkPolicy, PeerCloned } from './events.js';
 export type { Clock, Endpoint, KeyMemory, Outbox, OutboxSlot, Sink } from './ports.js';
 export type { ReceiveResult } from './receive.js';
 export type { SendResult } from './send.js';
+export type { DeviceSettings, SettledSettings } from './settings.js';
 export { describePeerCloned } from './tripwire.js';

@@ -30,7 +30,7 @@ export interface AcpiTable {
 /** A number in a table: `plus`, and on top of it the 32 bits at the physical address `from`, where there is one. */
 export interface TableNumber {
   readonly plus: number;
-  readonly from?: number;
+  readonly from?: number | undefined;
 }
 
 /** The physical address of the ID is `low` + `high` * 2^32. */
@@ -210,7 +210,7 @@ function number(reader: AmlReader, table: Code, all: readonly Code[]): TableNumb
     if (!right || !reader.skip(ZERO_OP) || (left.from !== undefined && right.from !== undefined))
       return undefined;
     const from = left.from ?? right.from;
-    return { plus: left.plus + right.plus, ...(from !== undefined && { from }) };
+    return { plus: left.plus + right.plus, from };
   });
 }
 

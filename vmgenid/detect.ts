@@ -17,31 +17,31 @@ import { VMCLOCK_PATH, VmclockSource } from './sources/vmclock.js';
 /** Which sources to look at. A path asks for a source: it is used, and must work. False leaves it out. */
 export interface SourceSelection {
   /** Unset: the generation-ID page that the ACPI tables name, where it can be read. True or options ask for it. */
-  readonly acpi?: boolean | AcpiSourceOptions;
+  readonly acpi?: boolean | AcpiSourceOptions | undefined;
   /** A file with the generation; see {@link FileSource}. */
-  readonly file?: string | ({ readonly path: string } & FileSourceOptions);
+  readonly file?: string | ({ readonly path: string } & FileSourceOptions) | undefined;
   /** A socket path or loopback address for the hypervisor's agent; see {@link HookSource}. */
-  readonly hook?: string | HookSource | ({ readonly listen: string } & HookSourceOptions);
+  readonly hook?: string | HookSource | ({ readonly listen: string } & HookSourceOptions) | undefined;
   /** Unset: `/dev/vmclock0` where there is one. */
-  readonly vmclock?: string | false;
+  readonly vmclock?: string | false | undefined;
   /** Unset: `/dev/kmsg` where it can be read and the kernel watches a generation ID. */
-  readonly kmsg?: string | false;
+  readonly kmsg?: string | false | undefined;
   /**
    * Somebody waits for the kernel's log to grow, looks at the immediate sources once a second, and calls `poll` or
    * `check` of the driver when there is something new. Then neither the log nor the ACPI page has a timer of its own: an
    * idle program does not wake for them.
    */
-  readonly kernelLogWatched?: boolean;
+  readonly kernelLogWatched?: boolean | undefined;
   /**
    * Descriptors in place of `/dev/mem` and the kernel's log, for a program that has given up the right to open these: see
    * `memoryFd` of {@link AcpiSource} and `fd` of {@link KmsgSource}, whose it is when that source is used.
    */
-  readonly opened?: { readonly memory?: number | undefined; readonly kmsg?: number | undefined };
+  readonly opened?: { readonly memory?: number | undefined; readonly kmsg?: number | undefined } | undefined;
 }
 
 export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
   /** Sources of your own, or simulated ones. When given, nothing is looked for on the machine. */
-  readonly sources?: readonly GenerationSource[];
+  readonly sources?: readonly GenerationSource[] | undefined;
 }
 
 export interface SourceCandidate {
@@ -122,12 +122,8 @@ function chosenSources(selection: SourceSelection, found = foundKinds(selection)
 
 /** What works here without having been asked for, and was not left out. */
 function foundKinds({ acpi, vmclock, kmsg, opened }: SourceSelection): Set<SourceCandidate['kind']> {
-  const left = {
-    ...(acpi === false && { acpi }),
-    ...(vmclock === false && { vmclock }),
-    ...(kmsg === false && { kmsg }),
-    ...(opened && { opened }),
-  };
+  const ruledOut = (choice: unknown): false | undefined => (choice === false ? choice : undefined);
+  const left = { acpi: ruledOut(acpi), vmclock: ruledOut(vmclock), kmsg: ruledOut(kmsg), opened };
   const works = detectSources(left).filter(({ available }) => available);
   return new Set(works.map(({ kind }) => kind));
 }

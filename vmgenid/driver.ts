@@ -65,14 +65,14 @@ export type VmGenIdEvent =
 
 export interface VmGenIdOptions {
   /** Hears of forks, of failing sources and of failing subscribers. Must not throw. */
-  readonly onEvent?: (event: VmGenIdEvent) => void;
+  readonly onEvent?: ((event: VmGenIdEvent) => void) | undefined;
   /** Monotonic milliseconds. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
   /**
    * What another driver has read of the same sources, in this process: this one goes on from there, and answers what
    * has changed since as a fork.
    */
-  readonly readings?: Readings;
+  readonly readings?: Readings | undefined;
 }
 
 /** Generations by the name of the source that showed them: four words each. */

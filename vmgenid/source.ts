@@ -14,11 +14,11 @@ export type Uniqueness = 'unique' | 'counter';
 /** What a source that announces can say. */
 export interface Announcement {
   /** The new generation ID, 16 bytes, when the announcer knows it. Public, but different in every clone. */
-  readonly vmGenId?: Uint8Array;
+  readonly vmGenId?: Uint8Array | undefined;
   /** Secret random bytes from outside the machine, different in every clone. Wiped by the receiver. */
-  readonly seed?: Uint8Array;
+  readonly seed?: Uint8Array | undefined;
   /** The kernel has said that it reseeded its own generator because of a fork. */
-  readonly kernelReseeded?: boolean;
+  readonly kernelReseeded?: boolean | undefined;
 }
 
 export interface Standing {

@@ -152,7 +152,7 @@ export function readDaemonOptions(
   const secret = secretIn(settings, peers);
   const exposed = secret && readableSecret(path, secret);
   if (exposed) warnings.push(exposed);
-  const draft: SettingsDraft = { ...settings };
+  const draft: SettingsDraft = { ...settings, device: { ...settings.device } };
   for (const [id, field] of SETTINGS) {
     const variable = variableOf(field.name);
     const value = nonEmpty(io.env[variable]);

@@ -5,12 +5,12 @@
 import { closeSync } from 'node:fs';
 import { ConfiguredEndpoints } from '../../tunnel/config/configured-endpoints.js';
 import { systemClock } from '../../tunnel/clock.js';
-import type { DaemonSettings } from '../../tunnel/config/daemon-config.js';
+import { sourcesOf } from '../../tunnel/config/daemon-config.js';
 import { DeviceThread } from '../../tunnel/daemon/device-thread.js';
 import { openCrng } from '../../tunnel/loop/open-crng.js';
 import { resolveEndpoints } from '../../tunnel/config/resolve.js';
 import { UapiServer, socketPath } from '../../tunnel/daemon/uapi/index.js';
-import { type SourceSelection, type VmGenId, openVmGenId } from '../../vmgenid/index.js';
+import { type VmGenId, openVmGenId } from '../../vmgenid/index.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
 import { describeProtection } from '../protection.js';
@@ -107,7 +107,6 @@ async function start(
 
   const later: { endpoints?: ConfiguredEndpoints } = {};
   const tunFd = descriptor(io, 'WG_TUN_FD');
-  const { forkPolicy, strict, holdBackMs, tripwire, offloads, suite, listenWebSocket } = settings;
   const thread = await DeviceThread.start({
     tun: tunFd === undefined ? { name: requestedName } : { fd: tunFd },
     vmgenid,
@@ -115,13 +114,8 @@ async function start(
     kernelLogFd: kmsgOfThread,
     crng: opened.crng,
     version: packageVersion(),
-    ...(forkPolicy && { forkPolicy }),
-    ...(strict !== undefined && { strict }),
-    ...(holdBackMs !== undefined && { holdBackMs }),
-    ...(tripwire !== undefined && { tripwire }),
-    ...(offloads !== undefined && { offloads }),
-    ...(suite && { suite }),
-    ...(listenWebSocket && { listenWebSocket }),
+    settings: settings.device,
+    listenWebSocket: settings.listenWebSocket,
     onDeviceEvent: event => {
       logDeviceEvent(logger, event);
       silence.hear(event);
@@ -150,7 +144,7 @@ async function start(
     const { MetricsServer } = await import('../../tunnel/daemon/metrics.js');
     const metrics = await MetricsServer.listen({
       listen: settings.metrics,
-      ...(settings.metricsHost && { hosts: settings.metricsHost }),
+      hosts: settings.metricsHost,
       status: () => thread.status(),
       log: message => logger.error(message),
     });
@@ -181,26 +175,6 @@ async function start(
 function closeUnused({ memory, kmsg, kmsgOfThread }: OpenedDevices, { sources }: VmGenId): void {
   const hasLog = sources.some(({ name }) => name.startsWith('kmsg'));
   for (const fd of hasLog ? [memory] : [memory, kmsg, kmsgOfThread]) if (fd !== undefined) closeSync(fd);
-}
-
-function sourcesOf(settings: DaemonSettings): SourceSelection {
-  const { hook, hookToken, generationFile, generationFileTiming, generationFileFormat, acpi, vmclock, kmsg } =
-    settings;
-  return {
-    ...(acpi !== undefined && { acpi }),
-    ...(vmclock !== undefined && { vmclock }),
-    ...(kmsg !== undefined && { kmsg }),
-    ...(hook !== undefined && {
-      hook: { listen: hook, ...(hookToken !== undefined && { token: hookToken }) },
-    }),
-    ...(generationFile !== undefined && {
-      file: {
-        path: generationFile,
-        ...(generationFileTiming && { timing: generationFileTiming }),
-        ...(generationFileFormat && { format: generationFileFormat }),
-      },
-    }),
-  };
 }
 
 /** A descriptor that whoever started us has opened for us. */

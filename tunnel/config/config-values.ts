@@ -24,7 +24,7 @@ export type ConfigEndpoint = { readonly host: string; readonly port: number } | 
 
 /** Where to listen. Without a host, on every address. */
 export interface ConfigListen {
-  readonly host?: string;
+  readonly host?: string | undefined;
   readonly port: number;
 }
 

@@ -4,8 +4,8 @@
 
 import { isAbsolute } from 'node:path';
 import { SUITE_NAMES } from '../../protocol/suites/names.js';
-import type { ForkPolicy } from '../../sessions/events.js';
-import type { FileSourceOptions } from '../../vmgenid/index.js';
+import type { DeviceSettings } from '../../sessions/settings.js';
+import type { FileSourceOptions, SourceSelection } from '../../vmgenid/index.js';
 import { type Dialect, type Field, fields, finishPeers, readSections } from './config-file.js';
 import {
   BadValue,
@@ -22,22 +22,25 @@ import {
 } from './config-values.js';
 import { parseMetricsAddress } from '../daemon/metrics-address.js';
 
+/** What the thread of a device is told, whole: nothing secret. */
+export interface ThreadSettings extends DeviceSettings {
+  /** Let the kernel split and join packets and datagrams, as far as it can. Default true. */
+  readonly offloads?: boolean | undefined;
+  /** Default `fastest`. One that does not load here is `ERR_SUITE` of the thread. */
+  readonly suite?: (typeof SUITE_NAMES)[number] | undefined;
+}
+
 /** What is absent has its default. */
 export interface DaemonSettings {
-  readonly forkPolicy?: ForkPolicy;
-  readonly strict?: boolean;
-  readonly holdBackMs?: number;
-  readonly tripwire?: boolean;
-  readonly offloads?: boolean;
-  readonly suite?: (typeof SUITE_NAMES)[number];
+  readonly device: ThreadSettings;
   /** An absolute path, or a loopback address and port; see `HookSource`. */
   readonly hook?: string;
   /** A secret. */
   readonly hookToken?: string;
   /** An absolute path; see `FileSource`. */
   readonly generationFile?: string;
-  readonly generationFileTiming?: NonNullable<FileSourceOptions['timing']>;
-  readonly generationFileFormat?: NonNullable<FileSourceOptions['format']>;
+  readonly generationFileTiming?: FileSourceOptions['timing'];
+  readonly generationFileFormat?: FileSourceOptions['format'];
   /** True: the ACPI generation-ID page must be read. False leaves it out. */
   readonly acpi?: boolean;
   /** A path, or false to leave the source out. */
@@ -62,7 +65,7 @@ export interface DaemonConfig {
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-export type SettingsDraft = Mutable<DaemonSettings>;
+export type SettingsDraft = Mutable<Omit<DaemonSettings, 'device'>> & { device: Mutable<ThreadSettings> };
 interface PeerDraft {
   /** Of the section, for messages. */
   readonly line: number;
@@ -77,16 +80,17 @@ const MAX_HOLD_BACK_MS = 10_000;
 export const SETTINGS = fields<SettingsDraft>(
   {
     name: 'ForkPolicy',
-    read: (value, to) => (to.forkPolicy = readWord(value, ['wipe', 'expire-sending', 'hold'])),
+    read: (value, to) => (to.device.forkPolicy = readWord(value, ['wipe', 'expire-sending', 'hold'])),
   },
-  { name: 'Strict', read: (value, to) => (to.strict = readBoolean(value)) },
+  { name: 'Strict', read: (value, to) => (to.device.strict = readBoolean(value)) },
   {
     name: 'HoldBackMs',
-    read: (value, to) => (to.holdBackMs = readNumber(value, 0, MAX_HOLD_BACK_MS, 'a number of milliseconds')),
+    read: (value, { device }) =>
+      (device.holdBackMs = readNumber(value, 0, MAX_HOLD_BACK_MS, 'a number of milliseconds')),
   },
-  { name: 'Tripwire', read: (value, to) => (to.tripwire = readBoolean(value)) },
-  { name: 'Offloads', read: (value, to) => (to.offloads = readBoolean(value)) },
-  { name: 'Suite', read: (value, to) => (to.suite = readWord(value, SUITE_NAMES)) },
+  { name: 'Tripwire', read: (value, to) => (to.device.tripwire = readBoolean(value)) },
+  { name: 'Offloads', read: (value, to) => (to.device.offloads = readBoolean(value)) },
+  { name: 'Suite', read: (value, to) => (to.device.suite = readWord(value, SUITE_NAMES)) },
   { name: 'Hook', verbatim: true, read: (value, to) => (to.hook = readHook(value)) },
   { name: 'HookToken', verbatim: true, read: (value, to) => (to.hookToken = value) },
   { name: 'GenerationFile', verbatim: true, read: (value, to) => (to.generationFile = readPath(value)) },
@@ -135,7 +139,7 @@ const OF_WG_QUICK = [
 const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
   interface: SETTINGS,
   peer: fields(...PEER_FIELDS),
-  newInterface: () => ({}),
+  newInterface: () => ({ device: {} }),
   newPeer: line => ({ line }),
   elsewhere: new Map([
     ...OF_WG.map(
@@ -145,16 +149,29 @@ const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
   ]),
 };
 
+/** What to look for forks by. */
+export function sourcesOf(settings: DaemonSettings): SourceSelection {
+  const { acpi, vmclock, kmsg, hook, hookToken: token, generationFile: path } = settings;
+  const { generationFileTiming: timing, generationFileFormat: format } = settings;
+  return {
+    acpi,
+    vmclock,
+    kmsg,
+    hook: hook === undefined ? undefined : { listen: hook, token },
+    file: path === undefined ? undefined : { path, timing, format },
+  };
+}
+
 /** Throws `ERR_CONFIG` with `file`, `line` and `field` for the first mistake. An empty file is good. */
 export function parseDaemonConfig(text: string, file?: string): DaemonConfig {
   const { own, peers, fail } = readSections(text, file, DIALECT);
   const entries = finishPeers(peers, fail).map(({ publicKey, endpoint, line }) =>
     endpoint ? { publicKey, endpoint } : fail(line, 'Endpoint', 'is missing from this [Peer]'),
   );
-  return { settings: own?.draft ?? {}, peers: entries };
+  return { settings: own?.draft ?? { device: {} }, peers: entries };
 }
 
-function readWord<W extends string>(value: string, words: readonly W[]): W {
+function readWord<const W extends string>(value: string, words: readonly W[]): W {
   const word = words.find(each => each === value.toLowerCase());
   if (word === undefined) throw new BadValue(`${quote(value)} is none of ${words.join(', ')}`);
   return word;

@@ -7,12 +7,11 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Randomness } from '../../crng/randomness.js';
 import { copySecret, secretBytes } from '../../native/secret-bytes.js';
-import type { SUITE_NAMES } from '../../protocol/suites/names.js';
-import type { ForkPolicy } from '../../sessions/events.js';
 import type { VmGenId } from '../../vmgenid/index.js';
 import type { SourceSelection } from '../../vmgenid/detect.js';
 import { KMSG_PATH } from '../../vmgenid/sources/kmsg.js';
 import { systemClock } from '../clock.js';
+import type { ThreadSettings } from '../config/daemon-config.js';
 import { RingReader, RingWriter, ringMemory } from './device-thread/datagram-ring.js';
 import {
   type Answers,
@@ -49,28 +48,21 @@ export interface DeviceThreadOptions {
    * What `vmgenid` was opened with. Of these sources the thread opens the immediate ones for itself, so that it looks
    * before every release and waits for nobody. Default: the best of this machine.
    */
-  readonly sources?: SourceSelection;
+  readonly sources?: SourceSelection | undefined;
   /** A descriptor of the kernel's log, the thread's from here on, in place of one that it opens. */
   readonly kernelLogFd?: number | undefined;
   /** For the masks of WebSocket frames. */
   readonly crng: Randomness;
   /** Of the program, for `status`. */
   readonly version: string;
-  readonly forkPolicy?: ForkPolicy;
-  readonly strict?: boolean;
-  readonly holdBackMs?: number;
-  readonly tripwire?: boolean;
-  /** Let the kernel split and join packets and datagrams, as far as it can. Default true. */
-  readonly offloads?: boolean;
-  /** Default `fastest`. One that does not load here is `ERR_SUITE` of the thread. */
-  readonly suite?: (typeof SUITE_NAMES)[number];
+  readonly settings?: ThreadSettings;
   /** Take WebSocket connections here. */
-  readonly listenWebSocket?: WebSocketListenerOptions;
-  readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'>;
-  readonly onDeviceEvent?: (event: ThreadDeviceEvent) => void;
-  readonly onLinkEvent?: (event: LinkEvent) => void;
+  readonly listenWebSocket?: WebSocketListenerOptions | undefined;
+  readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'> | undefined;
+  readonly onDeviceEvent?: ((event: ThreadDeviceEvent) => void) | undefined;
+  readonly onLinkEvent?: ((event: LinkEvent) => void) | undefined;
   /** Something failed that the tunnel lives with. */
-  readonly onTrouble?: (error: Error) => void;
+  readonly onTrouble?: ((error: Error) => void) | undefined;
 }
 
 const SEED_BYTES = 32;
@@ -116,7 +108,7 @@ export class DeviceThread implements UapiBackend {
   #closing: Promise<void> | undefined;
 
   private constructor(options: DeviceThreadOptions) {
-    const { vmgenid, tun, forkPolicy = 'wipe', strict = false, holdBackMs = 0, tripwire = true } = options;
+    const { vmgenid, tun, settings = {} } = options;
     this.#options = options;
     this.#identityEpoch = vmgenid.epoch;
     const libc = requireLibc();
@@ -131,19 +123,14 @@ export class DeviceThread implements UapiBackend {
       protection: vmgenid.protection,
       sources: immediateOnly(options.sources),
       kernelLog: kernelLogOf(options),
-      forkPolicy,
-      strict,
-      holdBackMs,
-      tripwire,
-      offloads: options.offloads ?? true,
-      suite: options.suite ?? 'fastest',
+      settings,
     };
     this.#relays = new Relays({
       crng: options.crng,
-      ...(options.dialer && { dialer: options.dialer }),
+      dialer: options.dialer,
       arrivals: new RingWriter(this.#settings.arrivals, () => this.#wakeSoon()),
       departures: new RingReader(this.#settings.departures, () => {}),
-      isHeld: () => forkPolicy === 'hold' && vmgenid.check() !== this.#identityEpoch,
+      isHeld: () => settings.forkPolicy === 'hold' && vmgenid.check() !== this.#identityEpoch,
       onTrouble: error => options.onTrouble?.(error),
     });
     this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {
@@ -214,7 +201,6 @@ export class DeviceThread implements UapiBackend {
   /** What `get` has no words for. */
   async status(): Promise<DeviceStatus> {
     const report = (await this.#ask({ kind: 'report' })) as LoopReport;
-    const { forkPolicy, strict, holdBackMs } = this.#settings;
     return composeStatus({
       report,
       vmgenid: this.#options.vmgenid,
@@ -222,9 +208,6 @@ export class DeviceThread implements UapiBackend {
       version: this.#options.version,
       uptimeMs: Math.round(systemClock.now() - this.#startedAt),
       wallClock: systemClock.wallClock(),
-      forkPolicy,
-      strict,
-      holdBackMs,
       privileges: readPrivileges(),
       webSockets: this.#relays.localAddresses,
       relayCounters: this.#relays.counters,
@@ -367,11 +350,5 @@ function kernelLogOf({ vmgenid, sources, kernelLogFd }: DeviceThreadOptions): st
 
 /** A hook has a socket, which cannot be handed to a thread; no delayed source is of use to it. */
 function immediateOnly({ acpi, vmclock, file, opened }: SourceSelection = {}): SourceSelection {
-  return {
-    kmsg: false,
-    ...(acpi !== undefined && { acpi }),
-    ...(vmclock !== undefined && { vmclock }),
-    ...(file !== undefined && { file }),
-    ...(opened && { opened }),
-  };
+  return { kmsg: false, acpi, vmclock, file, opened };
 }

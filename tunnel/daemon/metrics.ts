@@ -14,10 +14,10 @@ export interface MetricsOptions {
   /** `9586` (on 127.0.0.1), `192.0.2.1:9586` or `[::1]:9586`; port 0 takes any free one. */
   readonly listen: string;
   /** Names, in lower case, by which scrapers call this machine; by an address and `localhost` they always may. */
-  readonly hosts?: readonly string[];
+  readonly hosts?: readonly string[] | undefined;
   readonly status: () => Promise<DeviceStatus> | DeviceStatus;
   /** Hears why a scrape failed. */
-  readonly log?: (message: string) => void;
+  readonly log?: ((message: string) => void) | undefined;
 }
 
 const MAX_CONNECTIONS = 32;

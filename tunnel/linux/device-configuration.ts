@@ -3,7 +3,7 @@
 // refused request changes nothing; while the interface is down there is no socket.
 // Read on: wireguard-go device/uapi.go IpcSetOperation(), device/device.go upLocked(); Linux netlink.c wg_set_device().
 
-import type { Device, PeerOptions } from '../../sessions/device.js';
+import type { Device } from '../../sessions/device.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { TunnelError } from '../errors.js';
 import { RelayEndpoint, RelayTable } from '../daemon/relay-endpoint.js';
@@ -146,15 +146,15 @@ export class DeviceConfiguration {
     const { allowedIps } = change;
     let end = allowedIps.findIndex(({ remove }) => remove);
     if (end < 0) end = allowedIps.length;
-    const options: PeerOptions = {
+    const added = allowedIps.slice(0, end);
+    device.setPeer({
       publicKey,
-      allowedIps: allowedIps.slice(0, end),
+      presharedKey,
+      endpoint,
+      persistentKeepalive,
+      allowedIps: added,
       replaceAllowedIps,
-      ...(presharedKey && { presharedKey }),
-      ...(endpoint && { endpoint }),
-      ...(persistentKeepalive !== undefined && { persistentKeepalive }),
-    };
-    device.setPeer(options);
+    });
     // Our own key: ignored.
     if (end < allowedIps.length && !device.peer(publicKey)) return;
     for (const { ip, prefix, remove } of allowedIps.slice(end)) {

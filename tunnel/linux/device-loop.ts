@@ -8,6 +8,7 @@ import type { Suite } from '../../protocol/suite.js';
 import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.js';
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
+import type { DeviceSettings, SettledSettings } from '../../sessions/settings.js';
 import type { ForkGuard, Protection } from '../../vmgenid/driver.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
@@ -46,12 +47,9 @@ export interface DeviceLoopOptions {
   readonly suite: Suite;
   /** Goes on while the loop waits. `behindMs`: see `ForkClock`. */
   readonly clock: Clock & { readonly behindMs?: number };
-  readonly forkPolicy?: ForkPolicy;
-  readonly strict?: boolean;
+  readonly settings?: DeviceSettings;
   /** Let the kernel split and join datagrams, as far as it can; the TUN device has been asked by whoever made it. */
   readonly offloads: boolean;
-  readonly holdBackMs?: number;
-  readonly tripwire?: boolean;
   readonly onWake: () => void;
   /** Closed by `close`. `onForkLine` is called when it may tell of a fork; once a second where it cannot be waited for. */
   readonly kernelLog?: KernelLog | undefined;
@@ -96,6 +94,7 @@ export interface LoopReport {
   readonly suite: string;
   readonly offloads: readonly string[];
   readonly nonceHeadroom: string | null;
+  readonly settings: SettledSettings;
   readonly device: DeviceStats;
   readonly peers: readonly PeerReport[];
   readonly udp: Readonly<LinuxUdpCounters> | undefined;
@@ -163,6 +162,7 @@ export class DeviceLoop {
     this.#alarm = new Alarm(libc);
     this.#monitor = new LinkMonitor(libc, tun);
     this.device = new Device({
+      ...options.settings,
       crng,
       vmgenid: guard,
       clock,
@@ -179,10 +179,6 @@ export class DeviceLoop {
           onNoSocket: () => this.#noSocket++,
         }),
       },
-      ...(options.forkPolicy && { forkPolicy: options.forkPolicy }),
-      ...(options.strict && { strict: true }),
-      ...(options.holdBackMs !== undefined && { holdBackMs: options.holdBackMs }),
-      ...(options.tripwire !== undefined && { tripwire: options.tripwire }),
       onEvent: event => {
         if (event.type === 'vmFork') this.#forked(event.policy);
         options.onDeviceEvent(event);
@@ -347,6 +343,7 @@ export class DeviceLoop {
       suite: this.#options.suite.name,
       offloads: [...this.#tun.offloads, ...(socket?.offloads ?? [])],
       nonceHeadroom: device.nonceHeadroom()?.toString() ?? null,
+      settings: device.settings,
       device: device.stats(),
       peers: device.peers().map(peerStatus),
       udp: socket && { ...socket.counters },

@@ -7,6 +7,7 @@ import type { Crng, CrngEvent } from '../../crng/index.js';
 import type { Suite } from '../../protocol/suite.js';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
 import type { DeviceOptions, PeerOptions } from '../../sessions/device.js';
+import type { DeviceSettings } from '../../sessions/settings.js';
 import type { VmGenId } from '../../vmgenid/index.js';
 import { systemClock } from '../clock.js';
 import type { PeerConfig, TunnelConfig } from '../config/config.js';
@@ -22,22 +23,19 @@ import type { Transport } from '../transport.js';
 import { UdpTransport } from './udp.js';
 import { WebSocketDialer, WebSocketListener } from '../websocket/index.js';
 
-export interface CreateTunnelOptions
-  extends Partial<
-    Pick<DeviceOptions, 'forkPolicy' | 'strict' | 'holdBackMs' | 'tripwire' | 'onEvent' | 'mtu'>
-  > {
+export interface CreateTunnelOptions extends DeviceSettings, Pick<DeviceOptions, 'onEvent' | 'mtu'> {
   /** What is for an interface (`dns`, `table`, `fwMark`, `saveConfig`, the commands) changes nothing here. */
   readonly config: TunnelConfig;
   /** Called for each packet that comes out of the tunnel. */
   readonly onPacket: (packet: Uint8Array, peerPublicKey: Uint8Array) => void;
-  readonly onTransportError?: (error: TunnelError) => void;
-  readonly onCrngEvent?: (event: CrngEvent) => void;
+  readonly onTransportError?: ((error: TunnelError) => void) | undefined;
+  readonly onCrngEvent?: ((event: CrngEvent) => void) | undefined;
   /** Default: the best sources of this machine. One that is given stays the caller's to close. */
-  readonly vmgenid?: VmGenId;
+  readonly vmgenid?: VmGenId | undefined;
   /** Default: the fastest that loads. */
-  readonly suite?: Suite;
+  readonly suite?: Suite | undefined;
   /** Every address of a name, in the order to try them. Default: the system's resolver. */
-  readonly resolve?: (host: string, port: number) => Promise<readonly UdpEndpoint[]>;
+  readonly resolve?: ((host: string, port: number) => Promise<readonly UdpEndpoint[]>) | undefined;
 }
 
 export interface CreatedTunnel {
@@ -65,7 +63,7 @@ export interface CreatedTunnel {
  */
 export async function createTunnel(options: CreateTunnelOptions): Promise<CreatedTunnel> {
   const { config, vmgenid: given, onPacket, onTransportError, onCrngEvent, suite, ...rest } = options;
-  const { resolve = resolveEndpoints, onEvent, ...device } = rest;
+  const { resolve = resolveEndpoints, onEvent, mtu = config.interface.mtu, ...settings } = rest;
   const closers: (() => void | Promise<void>)[] = [];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer();
@@ -98,17 +96,17 @@ export async function createTunnel(options: CreateTunnelOptions): Promise<Create
     });
     const tunnel: EventLoopTunnel = new EventLoopTunnel({
       privateKey: config.interface.privateKey,
-      ...(config.interface.mtu !== undefined && { mtu: config.interface.mtu }),
-      ...device,
+      mtu,
+      ...settings,
       suite: suite ?? (await fastestSuite(systemClock)),
       crng,
       vmgenid,
       clock,
-      ...(keyMemory && { keyMemory }),
+      keyMemory,
       transports,
       peers,
       onPacket,
-      ...(onTransportError && { onTransportError }),
+      onTransportError,
       onEvent: event => {
         if ('peer' in event) names.hear(event);
         onEvent?.(event);
@@ -142,13 +140,7 @@ async function toPeer(
   } else if (where) {
     [endpoint] = await resolve(where.host, where.port);
   }
-  return {
-    publicKey,
-    allowedIps,
-    ...(presharedKey && { presharedKey }),
-    ...(persistentKeepalive !== undefined && { persistentKeepalive }),
-    ...(endpoint && { endpoint }),
-  };
+  return { publicKey, allowedIps, presharedKey, persistentKeepalive, endpoint };
 }
 
 /** A wait that does not keep the process alive. */

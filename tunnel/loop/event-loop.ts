@@ -17,12 +17,12 @@ export interface EventLoopTunnelOptions extends Omit<DeviceOptions, 'clock' | 's
   >;
   /** Each datagram goes by the first that owns its endpoint. Closed by `close`. */
   readonly transports: readonly Transport[];
-  readonly peers?: readonly PeerOptions[];
+  readonly peers?: readonly PeerOptions[] | undefined;
   /** Default: the system's. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Called for each packet that comes out of the tunnel. The bytes are the caller's. */
   readonly onPacket: (packet: Uint8Array, peerPublicKey: Uint8Array) => void;
-  readonly onTransportError?: (error: TunnelError) => void;
+  readonly onTransportError?: ((error: TunnelError) => void) | undefined;
 }
 
 /** setTimeout counts in 31 bits; a later deadline is looked at again then. Milliseconds. */
@@ -33,7 +33,6 @@ export class EventLoopTunnel {
   readonly #transports: Transport[];
   readonly #unregister: (() => void)[];
   readonly #vmgenid: EventLoopTunnelOptions['vmgenid'];
-  readonly #mayHold: boolean;
   readonly #onTransportError: (error: TunnelError) => void;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
@@ -51,7 +50,6 @@ export class EventLoopTunnel {
     } = options;
     this.#onTransportError = onTransportError ?? (() => {});
     this.#vmgenid = options.vmgenid;
-    this.#mayHold = options.forkPolicy === 'hold';
     this.#transports = [];
     this.device = new Device({
       ...deviceOptions,
@@ -114,7 +112,7 @@ export class EventLoopTunnel {
 
   // Read now: a transport that asks may have waited for long.
   readonly #isHeld = (): boolean => {
-    if (!this.#mayHold) return false;
+    if (this.device.settings.forkPolicy !== 'hold') return false;
     this.#vmgenid.check();
     return this.device.held;
   };

@@ -12,7 +12,7 @@ export interface OpenCrngOptions {
   readonly vmgenid?: VmGenId | undefined;
   readonly onEvent?: ((event: CrngEvent) => void) | undefined;
   /** Seed OpenSSL anew after a fork, for all of this process; see `openSslHealing`. Default true. */
-  readonly healOpenSsl?: boolean;
+  readonly healOpenSsl?: boolean | undefined;
 }
 
 export interface OpenCrng {
@@ -35,7 +35,7 @@ export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng>
     const entropy = kernelEntropy();
     const { hardware } = hardwareEntropy();
     const { onEvent } = options;
-    const crng = new Crng({ entropy, hardware, vmgenid, now: systemClock.now, ...(onEvent && { onEvent }) });
+    const crng = new Crng({ entropy, hardware, vmgenid, now: systemClock.now, onEvent });
     const openssl =
       options.healOpenSsl === false
         ? { reason: 'switched off by an option' }

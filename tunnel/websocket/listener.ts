@@ -18,32 +18,32 @@ import { MAX_QUEUED_BYTES, WebSocketConnection, WS_OPTIONS } from './connection.
 
 export interface WebSocketListenerOptions {
   /** Listen on a port of our own, without TLS. 0, the default, takes any free one. */
-  readonly port?: number;
+  readonly port?: number | undefined;
   /** The address of that port. Default: every address of the machine. */
-  readonly host?: string;
+  readonly host?: string | undefined;
   /**
    * Listen on this server instead; it stays the caller's to start and to close, and TLS is its business. Hand it over
    * before it listens: `dropAll` knows no connection that is older than the listener.
    */
-  readonly server?: Server | SecureServer;
+  readonly server?: Server | SecureServer | undefined;
   /** Take only upgrades of this path. Default: any. */
-  readonly path?: string;
+  readonly path?: string | undefined;
   /** Connections at a time. One more is refused when all are proven. Default 1024. */
-  readonly maxConnections?: number;
+  readonly maxConnections?: number | undefined;
   /**
    * Of these, unproven at a time: from which no message has come that the device authenticated; and so many sockets beside
    * them that have not asked for an upgrade. Half of them from one address (or IPv6 /64). When they are taken, the oldest
    * of the address that holds most gives way. Default: a quarter of the connections.
    */
-  readonly maxUnproven?: number;
+  readonly maxUnproven?: number | undefined;
   /** How long a client may take over its HTTP request, in milliseconds. Port of our own only. Default 10,000. */
-  readonly handshakeTimeoutMs?: number;
+  readonly handshakeTimeoutMs?: number | undefined;
   /** Cut a connection from which no frame came for so long, in milliseconds; 0 for never. Default 120,000. */
-  readonly idleTimeoutMs?: number;
+  readonly idleTimeoutMs?: number | undefined;
   /** Ping each connection this often, in milliseconds; 0, the default, for never. */
-  readonly pingIntervalMs?: number;
+  readonly pingIntervalMs?: number | undefined;
   /** Bytes that may wait in a proven connection, with what their frames cost, before datagrams are dropped. Default 1 MiB. */
-  readonly maxQueuedBytes?: number;
+  readonly maxQueuedBytes?: number | undefined;
 }
 
 const DEFAULT_CONNECTIONS = 1_024;
@@ -112,7 +112,7 @@ export class WebSocketListener implements Transport {
         const message = `cannot listen for WebSockets on port ${port}: ${cause.message}`;
         reject(new TunnelError('ERR_WEBSOCKET_LISTEN', message, { cause }));
       });
-      server.listen({ port, backlog: BACKLOG, ...(host !== undefined && { host }) }, resolve);
+      server.listen({ port, backlog: BACKLOG, host }, resolve);
     });
     server.removeAllListeners('error');
     return new WebSocketListener(server, options);

@@ -15,17 +15,17 @@ import { BrokerSocket } from './socket.js';
 export interface BrokerOptions {
   readonly vmgenid: Pick<VmGenId, 'register' | 'onEvidence' | 'evidence' | 'epoch'>;
   /** A file for the counter page; made when it is not there. */
-  readonly counterFile?: string;
+  readonly counterFile?: string | undefined;
   /** A Unix socket for subscribers. */
-  readonly socket?: string;
+  readonly socket?: string | undefined;
   /** Who may connect, as a file's mode. Default 0600. */
-  readonly socketMode?: number;
+  readonly socketMode?: number | undefined;
   /** Run by the shell for every fork. */
-  readonly command?: string;
+  readonly command?: string | undefined;
   /** Milliseconds that subscribers and the command have for a fork. Default 10000. */
-  readonly ackTimeoutMs?: number;
+  readonly ackTimeoutMs?: number | undefined;
   /** Must not throw. */
-  readonly onEvent?: (event: BrokerEvent) => void;
+  readonly onEvent?: ((event: BrokerEvent) => void) | undefined;
 }
 
 export type BrokerEvent =

@@ -13,13 +13,13 @@ import type { GenerationSource, SourceListener } from '../source.js';
 
 export interface AcpiSourceOptions {
   /** The folder that holds the tables as files. Default `/sys/firmware/acpi/tables`. */
-  readonly tables?: string;
+  readonly tables?: string | undefined;
   /** Physical memory as a file. Default `/dev/mem`. */
-  readonly memory?: string;
+  readonly memory?: string | undefined;
   /** A descriptor of it, for who may not open it any more: used at the first reading alone, and not closed here. */
   readonly memoryFd?: number | undefined;
   /** Milliseconds between looks at the page, for programs that send nothing and still want to know. Default 100; 0 is never. */
-  readonly pollMs?: number;
+  readonly pollMs?: number | undefined;
 }
 
 const TABLES = '/sys/firmware/acpi/tables';

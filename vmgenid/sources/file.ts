@@ -19,18 +19,18 @@ import type { GenerationSource, SourceListener, Timing, Uniqueness } from '../so
 
 export interface FileSourceOptions {
   /** `immediate` only for a file whose memory the hypervisor writes before the clone runs. Default `delayed`. */
-  readonly timing?: Timing;
+  readonly timing?: Timing | undefined;
   /** Default: `unique` for an id, `counter` for a counter. */
-  readonly uniqueness?: Uniqueness;
+  readonly uniqueness?: Uniqueness | undefined;
   /**
    * `id` (default): exactly 16 raw bytes, or a GUID as text, in any spelling of `parseGuid`. `counter32`: an unsigned
    * 32-bit little-endian counter at offset 0, whatever follows.
    */
-  readonly format?: 'id' | 'counter32';
+  readonly format?: 'id' | 'counter32' | undefined;
   /** Milliseconds between looks at the file. Default 100. */
-  readonly pollMs?: number;
+  readonly pollMs?: number | undefined;
   /** Also ask the system to be told of changes in the folder. Default true. */
-  readonly watch?: boolean;
+  readonly watch?: boolean | undefined;
 }
 
 /** Reads until two in a row agree: this many before the file counts as torn. */

@@ -9,7 +9,7 @@ import type { Announcement } from '../source.js';
 
 /** What a caller says: the announcement, and the epoch in which it learnt of it. */
 export interface HookCall {
-  readonly epoch?: number;
+  readonly epoch?: number | undefined;
   readonly announcement: Announcement;
 }
 
@@ -32,10 +32,10 @@ export function parseHookCall(body: Buffer): HookCall {
   }
   const { vmGenId, seed, epoch } = call;
   return {
-    ...(epoch !== undefined && { epoch: parseEpoch(epoch) }),
+    epoch: epoch === undefined ? undefined : parseEpoch(epoch),
     announcement: {
-      ...(vmGenId !== undefined && { vmGenId: parseId(vmGenId) }),
-      ...(seed !== undefined && { seed: parseSeed(seed) }),
+      vmGenId: vmGenId === undefined ? undefined : parseId(vmGenId),
+      seed: seed === undefined ? undefined : parseSeed(seed),
     },
   };
 }

@@ -18,16 +18,16 @@ export interface HookSourceOptions {
    * Asked of every caller as `Authorization: Bearer <token>`, 16 characters or more. On a TCP port every local
    * user can call; without a token each of them can end all sessions at will.
    */
-  readonly token?: string;
+  readonly token?: string | undefined;
   /**
    * Listen on an address that other machines can reach. Needs a token, which then crosses the network in the clear,
    * as the seed does: only for a link that nobody else is on. Default false.
    */
-  readonly allowRemote?: boolean;
+  readonly allowRemote?: boolean | undefined;
   /** Milliseconds in which a caller must have sent all of its call. Default 5000. */
-  readonly requestTimeoutMs?: number;
+  readonly requestTimeoutMs?: number | undefined;
   /** Milliseconds that subscribers may take before the caller is told that they have not finished. Default 30000. */
-  readonly settleTimeoutMs?: number;
+  readonly settleTimeoutMs?: number | undefined;
 }
 
 export const HOOK_BODY_MAX = 4_096;

@@ -7,7 +7,12 @@ import type { ProcessRights } from '../../../tunnel/linux/process-rights.js';
 
 const options = {
   foreground: true,
-  settings: { hook: '/run/hook', hookToken: 'a secret', kmsg: false as const },
+  settings: {
+    device: { forkPolicy: 'hold' as const },
+    hook: '/run/hook',
+    hookToken: 'a secret',
+    kmsg: false as const,
+  },
   peers: [{ publicKey: new Uint8Array(32).fill(7), endpoint: { url: 'wss://name:word@h/' } }],
   warnings: ['strange'],
 };

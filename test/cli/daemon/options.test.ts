@@ -36,7 +36,7 @@ function read(given: DaemonFlags = {}, env: Record<string, string> = {}) {
 }
 
 test('nothing said is nothing set', () => {
-  expect(read(flags())).toEqual({ foreground: false, settings: {}, peers: [], warnings: [] });
+  expect(read(flags())).toEqual({ foreground: false, settings: { device: {} }, peers: [], warnings: [] });
 });
 
 test('a variable that looks like one of ours, and is none, is warned of', () => {
@@ -74,7 +74,7 @@ test('flags win over the environment, and that over the file', () => {
   );
   const env = { WIREONCE_HOLD_BACK_MS: '2', WIREONCE_METRICS: '2', WIREONCE_STRICT: '' };
   const { settings, peers, foreground } = read(flags('-f', '--hold-back-ms', '3', '--strict'), env);
-  expect(settings).toEqual({ holdBackMs: 3, metrics: '2', forkPolicy: 'hold', strict: true });
+  expect(settings).toEqual({ metrics: '2', device: { holdBackMs: 3, forkPolicy: 'hold', strict: true } });
   expect(peers).toHaveLength(1);
   expect(foreground).toBe(true);
 });
@@ -112,7 +112,8 @@ describe('every setting', () => {
       .replace(/(?<=[a-z])(?=[A-Z])/g, '_')
       .toUpperCase()}`;
     const fromEnv = read(flags(), { [variable]: text });
-    expect(Object.values(fromEnv.settings)).toEqual([value]);
+    const { device, ...others } = fromEnv.settings;
+    expect(Object.values({ ...device, ...others })).toEqual([value]);
     file(`[Interface]\n${name} = ${text}\n`);
     expect(read(flags()).settings).toEqual(fromEnv.settings);
   });
@@ -138,16 +139,15 @@ test('sources can be left out by flag', () => {
     acpi: false,
     vmclock: false,
     kmsg: false,
-    tripwire: false,
-    offloads: false,
+    device: { tripwire: false, offloads: false },
   });
 });
 
 describe('the file', () => {
   test('may be named by flag or variable, and must exist then', () => {
     const other = file('[Interface]\nStrict = true\n', 'other.conf');
-    expect(read(flags('--config', other)).settings).toEqual({ strict: true });
-    expect(read(flags(), { WIREONCE_CONFIG: other }).settings).toEqual({ strict: true });
+    expect(read(flags('--config', other)).settings).toEqual({ device: { strict: true } });
+    expect(read(flags(), { WIREONCE_CONFIG: other }).settings).toEqual({ device: { strict: true } });
     const missing = { code: 'ERR_CLI_INPUT', message: expect.stringContaining('no such file') };
     expect(() => read(flags('--config', join(folder, 'none')))).toThrow(expect.objectContaining(missing));
     expect(() => read(flags(), { WIREONCE_CONFIG: join(folder, 'none') })).toThrow(

@@ -125,7 +125,10 @@ test('control: one that is started past its first start keeps everything, and sa
   const path = join(folder(), 'handover');
   writeFileSync(
     path,
-    serialize({ options: { foreground: true, settings: {}, peers: [], warnings: [] }, opened: {} }),
+    serialize({
+      options: { foreground: true, settings: { device: {} }, peers: [], warnings: [] },
+      opened: {},
+    }),
   );
   const fd3 = openSync(path, 'r+');
   const daemon = await start({ fd3, env: { [HANDOVER_FD]: '3' } });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseDaemonConfig } from '../../../tunnel/config/daemon-config.js';
+import { parseDaemonConfig, sourcesOf } from '../../../tunnel/config/daemon-config.js';
 import { TunnelError } from '../../../tunnel/errors.js';
 import { keyText } from '../daemon/status.js';
 
@@ -35,12 +35,14 @@ PublicKey = ${keyText(8)}
 Endpoint = home.example:51820
 `);
   expect(settings).toEqual({
-    forkPolicy: 'expire-sending',
-    strict: true,
-    holdBackMs: 300,
-    tripwire: false,
-    offloads: false,
-    suite: 'sodium',
+    device: {
+      forkPolicy: 'expire-sending',
+      strict: true,
+      holdBackMs: 300,
+      tripwire: false,
+      offloads: false,
+      suite: 'sodium',
+    },
     hook: '/run/wireonce.hook',
     hookToken: TOKEN,
     generationFile: '/run/generation',
@@ -58,8 +60,26 @@ Endpoint = home.example:51820
   ]);
 });
 
+test('the sources get what concerns them, and the device nothing that is secret', () => {
+  const { settings } = parseDaemonConfig(`[Interface]
+ForkPolicy = hold
+Hook = /run/hook
+HookToken = ${TOKEN}
+GenerationFile = /run/generation
+GenerationFileTiming = immediate
+Kmsg = off
+`);
+  expect(sourcesOf(settings)).toEqual({
+    hook: { listen: '/run/hook', token: TOKEN },
+    file: { path: '/run/generation', timing: 'immediate' },
+    kmsg: false,
+  });
+  expect(settings.device).toEqual({ forkPolicy: 'hold' });
+  expect(sourcesOf({ device: {}, hookToken: TOKEN, generationFileTiming: 'immediate' })).toEqual({});
+});
+
 test('an empty file says nothing', () => {
-  expect(parseDaemonConfig('')).toEqual({ settings: {}, peers: [] });
+  expect(parseDaemonConfig('')).toEqual({ settings: { device: {} }, peers: [] });
 });
 
 test('reads lines as wg does: blanks anywhere but in paths, the last of two counts', () => {
@@ -76,7 +96,10 @@ Endpoint = a : 1
 PublicKey = ${KEY}
 Endpoint = 127.1 : domain
 `);
-  expect(settings).toEqual({ holdBackMs: 400, strict: true, generationFile: '/run/my generation' });
+  expect(settings).toEqual({
+    device: { holdBackMs: 400, strict: true },
+    generationFile: '/run/my generation',
+  });
   expect(peers).toEqual([
     { publicKey: new Uint8Array(32).fill(7), endpoint: { host: '127.0.0.1', port: 53 } },
   ]);

@@ -2,10 +2,11 @@
 // Datagrams go another way, by datagram-ring.ts: what is said here never waits behind them.
 // Read on: ../device-thread.ts (the main thread's half), worker.ts (the device's).
 
-import type { DeviceEvent, ForkPolicy } from '../../../sessions/events.js';
+import type { DeviceEvent } from '../../../sessions/events.js';
 import type { Endpoint } from '../../../sessions/ports.js';
 import type { SourceSelection } from '../../../vmgenid/detect.js';
 import type { Protection, Readings } from '../../../vmgenid/driver.js';
+import type { ThreadSettings } from '../../config/daemon-config.js';
 import type { FailedCall, TunnelErrorCode } from '../../errors.js';
 import { TunnelError } from '../../errors.js';
 import type { LinkEvent } from '../../linux/net/link-monitor.js';
@@ -29,13 +30,7 @@ export interface WorkerSettings {
   readonly sources: SourceSelection;
   /** Path or descriptor of the kernel's log, if the main thread listens to it: it is told when a fork may stand there. */
   readonly kernelLog: string | number | undefined;
-  readonly forkPolicy: ForkPolicy;
-  readonly strict: boolean;
-  readonly holdBackMs: number;
-  readonly tripwire: boolean;
-  readonly offloads: boolean;
-  /** Its name. */
-  readonly suite: string;
+  readonly settings: ThreadSettings;
 }
 
 /** Asked of the device, and answered in order. */

@@ -17,7 +17,7 @@ import type { RingReader, RingWriter } from './datagram-ring.js';
 
 export interface RelaysOptions {
   readonly crng: Randomness;
-  readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'>;
+  readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'> | undefined;
   /** To the device, and from it. */
   readonly arrivals: RingWriter;
   readonly departures: RingReader;

@@ -1,7 +1,6 @@
 // A device's status, from what its thread reports and what the main thread has seen and heard.
 // Read on: ../status.ts (what each field means).
 
-import type { ForkPolicy } from '../../../sessions/events.js';
 import type { VmGenId } from '../../../vmgenid/driver.js';
 import { encodeKey } from '../../keys.js';
 import type { Privileges } from '../../linux/capabilities.js';
@@ -70,9 +69,6 @@ export interface StatusParts {
   readonly uptimeMs: number;
   /** Milliseconds since 1970. */
   readonly wallClock: number;
-  readonly forkPolicy: ForkPolicy;
-  readonly strict: boolean;
-  readonly holdBackMs: number;
   readonly privileges: Privileges | null;
   /** Where WebSocket peers may connect, and what their connections dropped. */
   readonly webSockets: readonly string[];
@@ -108,9 +104,9 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     keyMemory: report.keyMemory,
     privileges: parts.privileges,
     sources: vmgenid.sources,
-    forkPolicy: parts.forkPolicy,
-    strict: parts.strict,
-    holdBackMs: parts.holdBackMs,
+    forkPolicy: report.settings.forkPolicy,
+    strict: report.settings.strict,
+    holdBackMs: report.settings.holdBackMs,
     epoch: device.epoch,
     forks: device.forks,
     wipedKeypairs: device.wipedKeypairs,

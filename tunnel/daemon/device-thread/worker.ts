@@ -37,16 +37,16 @@ class DeviceWorker {
   readonly #closers: (() => void)[] = [];
   #closing = false;
 
-  constructor(port: MessagePort, settings: WorkerSettings, suite: Suite) {
+  constructor(port: MessagePort, given: WorkerSettings, suite: Suite) {
     this.#port = port;
-    const { sharedEpoch, readings, protection, kernelLog } = settings;
-    const { forkPolicy, strict, holdBackMs, tripwire, offloads } = settings;
+    const { sharedEpoch, readings, protection, kernelLog, settings } = given;
+    const { offloads = true } = settings;
     const libc = requireLibc();
-    const departures = new RingWriter(settings.departures, () => this.#tell({ departing: true }));
-    const tun = openTun(libc, settings);
+    const departures = new RingWriter(given.departures, () => this.#tell({ departing: true }));
+    const tun = openTun(libc, given.tun, offloads);
     this.#closers.push(() => tun.close());
     try {
-      const sources = openImmediateSources(settings.sources);
+      const sources = openImmediateSources(given.sources);
       this.#guard = new ThreadGuard({
         sharedEpoch,
         readings,
@@ -67,16 +67,13 @@ class DeviceWorker {
       this.#loop = new DeviceLoop({
         libc,
         tun,
-        wake: EventFd.adopt(libc, settings.wakeFd),
+        wake: EventFd.adopt(libc, given.wakeFd),
         guard: this.#guard,
         looksAtGuard: sources.length > 0,
         crng,
         suite,
         clock,
-        forkPolicy,
-        strict,
-        holdBackMs,
-        tripwire,
+        settings,
         kernelLog: kernelLog === undefined ? undefined : KernelLog.open(libc, kernelLog),
         onForkLine: () => this.#tell({ forkLine: true }),
         offloads,
@@ -88,7 +85,7 @@ class DeviceWorker {
         },
         onLinkEvent: event => this.#tell({ linkEvent: event }),
         onTrouble: error => this.#tell({ trouble: toFailure(error) }),
-        arrivals: new RingReader(settings.arrivals, () => this.#tell({ roomForArrivals: true })),
+        arrivals: new RingReader(given.arrivals, () => this.#tell({ roomForArrivals: true })),
         onRelay: (datagram, { number }) => departures.push(datagram, number),
         onProven: number => this.#tell({ proven: number }),
       });
@@ -163,15 +160,16 @@ class DeviceWorker {
   }
 }
 
-function openTun(libc: Libc, { tun, offloads }: WorkerSettings): LinuxTun {
+function openTun(libc: Libc, tun: WorkerSettings['tun'], offloads: boolean): LinuxTun {
   if ('fd' in tun) return LinuxTun.adopt(libc, tun.fd, { offloads });
   return LinuxTun.create(libc, { ...tun, offloads });
 }
 
 const port = parentPort as MessagePort;
 try {
-  const settings = workerData as WorkerSettings;
-  new DeviceWorker(port, settings, await suiteNamed(settings.suite, systemClock)).run();
+  const given = workerData as WorkerSettings;
+  const suite = await suiteNamed(given.settings.suite ?? 'fastest', systemClock);
+  new DeviceWorker(port, given, suite).run();
 } catch (error) {
   port.postMessage({ ended: toFailure(error) } satisfies FromWorker);
 }

@@ -22,6 +22,7 @@ const report: LoopReport = {
   suite: 'noble',
   offloads: ['UDP_GRO'],
   nonceHeadroom: '18446744073709543422',
+  settings: { forkPolicy: 'wipe', strict: true, holdBackMs: 0, tripwire: true },
   device: {
     drops: { badTag: 4 } as never,
     epoch: 2,
@@ -67,9 +68,6 @@ const parts = {
   version: '1.2.3',
   uptimeMs: 10,
   wallClock: 1_000_000,
-  forkPolicy: 'wipe' as const,
-  strict: true,
-  holdBackMs: 0,
   privileges: null,
   webSockets: [],
 };
