@@ -70,6 +70,19 @@ describe.each(DOCS)('%s', path => {
   });
 });
 
+it('the README stays short, and begins with two commands that need nothing else', () => {
+  const readme = read('README.md');
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+  expect(readme.split('\n').length).toBeLessThanOrEqual(130);
+  const [, first] = /```\w*\n([\s\S]*?)```/.exec(readme) ?? [];
+  const commands = first.trim().split('\n');
+  expect(commands.map(line => line.replace(/ *#.*/, ''))).toEqual([
+    'npm ci && npm start',
+    'npm ci && npm test',
+  ]);
+  expect(Object.keys(scripts)).toEqual(expect.arrayContaining(['start', 'test']));
+});
+
 it('the README’s block of code runs, and says what its comments say', async () => {
   const [, block] = /```ts\n([\s\S]*?)```/.exec(read('README.md')) ?? [];
   const [, names] = /import \{ ([\w, ]+) \} from 'wireonce'/.exec(block) ?? [];
