@@ -117,7 +117,6 @@ export class ReleaseGate {
   /** Nothing of what was pushed leaves any more. */
   clear(): void {
     while (this.#head < this.#queue.length) this.abandon(this.#queue[this.#head++]);
-    if (!this.#flushing) this.#forgetFinished();
   }
 
   /**

@@ -30,6 +30,24 @@ describe('a corked device', () => {
     expect(pair.b.received.slice(-50).map(payloadOf)).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`));
   });
 
+  it('reads the clock no more often for a batch than for one packet', () => {
+    const state = { reads: 0, ms: 1_000_000 };
+    const now = () => {
+      state.reads++;
+      return state.ms;
+    };
+    const clock = { now, wallClock: () => 1_700_000_000_000 + state.ms };
+    const pair = new Pair({ a: { device: { clock } } }).connect();
+    const readsFor = (packets: number) => {
+      const before = state.reads;
+      pair.a.device.cork();
+      for (let i = 0; i < packets; i++) expect(pair.send(pair.a)).toBe('sent');
+      pair.a.device.uncork();
+      return state.reads - before;
+    };
+    expect(readsFor(50)).toBe(readsFor(1));
+  });
+
   it('discards the whole batch when the machine was forked before the reading', () => {
     const pair = new Pair().connect();
     pair.advance(1_000);
@@ -184,6 +202,22 @@ describe('a sink that calls back', () => {
     expect(pair.a.device.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
   });
 
+  it('may close the device: nothing of what waits behind leaves', () => {
+    const pair: Pair = new Pair({
+      a: {
+        onDatagram: ({ bytes }) => {
+          if (bytes[0] === 4 && pair.b.received.length > 0) pair.a.device.close();
+        },
+      },
+    });
+    pair.connect();
+    pair.a.device.cork();
+    for (const text of ['one', 'two', 'three']) pair.send(pair.a, text);
+    pair.a.device.uncork();
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['connect', 'one']);
+  });
+
   it('may wipe the device while staged packets go out', () => {
     let wipe = false;
     const pair: Pair = new Pair({
@@ -317,11 +351,13 @@ describe('a gate through which very many datagrams have gone', () => {
         gate.flush();
       }
     };
+    // Many at once, too.
+    for (let i = 0; i < 2_000; i++) gate.push(gate.output(100), 'data', to, undefined, 1);
     pass(5_000);
     const before = heapBytes();
     pass(DATAGRAMS);
     const after = heapBytes();
-    expect(left).toBe(5_000 + DATAGRAMS - held);
+    expect(left).toBe(7_000 + DATAGRAMS - held);
     return after - before;
   }
 
