@@ -5,6 +5,7 @@
 
 import { Crng } from '../crng/crng.js';
 import { kernelEntropy } from '../crng/entropy.js';
+import { keystreamOf } from '../protocol/keystream.js';
 import type { Suite } from '../protocol/suite.js';
 import { Device, type DeviceOptions } from '../sessions/device.js';
 import type { Clock, Sink } from '../sessions/ports.js';
@@ -28,7 +29,12 @@ export class Machine {
   ) {
     const { source = new MemorySource(), clock = systemClock, ...others } = options;
     this.vmgenid = new VmGenId([source]);
-    this.crng = new Crng({ entropy: this.#entropy, vmgenid: this.vmgenid, now: () => performance.now() });
+    this.crng = new Crng({
+      entropy: this.#entropy,
+      vmgenid: this.vmgenid,
+      keystream: keystreamOf(suite),
+      now: () => performance.now(),
+    });
     this.privateKey = this.crng.x25519PrivateKey();
     this.device = new Device({
       privateKey: this.privateKey,

@@ -5,6 +5,7 @@
 import { accessSync, constants, fstatSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { Crng } from '../crng/crng.js';
+import { nobleKeystream } from '../crng/keystream.js';
 import { decodeKey, encodeKey, KEY_BYTES } from '../tunnel/keys.js';
 import { openCrng } from '../tunnel/loop/open-crng.js';
 import { VmGenId } from '../vmgenid/driver.js';
@@ -78,7 +79,8 @@ async function printSecret(io: CliIo, draw: (crng: Crng) => Uint8Array): Promise
   warnIfReadable(io);
   const vmgenid = await openImmediate();
   try {
-    const { crng, close } = await openCrng({ vmgenid, healOpenSsl: false });
+    // This process ends at once, and a faster cipher takes longer to load.
+    const { crng, close } = await openCrng({ vmgenid, keystream: nobleKeystream, healOpenSsl: false });
     try {
       const secret = draw(crng);
       printLine(io.stdout, encodeKey(secret));

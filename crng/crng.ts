@@ -1,11 +1,10 @@
 // The generator: fast-key-erasure ChaCha20 under a key that dies with its epoch.
 // Promises: no byte is handed out unless the generation is still the one it was made under; two clones draw nothing
-// in common after their fork; what was handed out cannot be computed from what is left in its own memory. noble's cipher
-// copies each key, and leaves the copy in the engine's heap until that is used again (SECURITY.md).
+// in common after their fork; what was handed out cannot be computed from what is left in its memory, as far as its
+// keystream leaves nothing behind (keystream.ts).
 // Read on: Linux random.c crng_make_state(), crng_reseed(), add_vmfork_randomness(); blog.cr.yp.to 2017-07-23.
 
-import { chacha20 } from '@noble/ciphers/chacha.js';
-import { copySecret, secretBytes } from '../native/secret-bytes.js';
+import { secretBytes } from '../native/secret-bytes.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import { NO_EPOCH, VM_GEN_ID_BYTES } from '../vmgenid/generation.js';
 import type { EntropySource, HardwareEntropy } from './entropy.js';
@@ -19,6 +18,7 @@ import {
   HARDWARE_RETRY_MS,
   type NotFreshPolicy,
 } from './freshness.js';
+import { KEYSTREAM_TAIL_BYTES, type Keystream, nobleKeystream } from './keystream.js';
 import { InputPool, POOL_BYTES } from './pool.js';
 import type { Randomness } from './randomness.js';
 
@@ -31,6 +31,11 @@ export interface CrngOptions {
   readonly now: () => number;
   /** A hardware generator, if there is one: after a fork its bytes open the barrier. Stays the caller's to close. */
   readonly hardware?: HardwareEntropy | undefined;
+  /**
+   * The cipher. Default: noble's, which runs everywhere and leaves copies of its keys in the engine's heap; `keystreamOf` of a
+   * native suite (`wireonce/protocol`) gives the same bytes, is faster and leaves none.
+   */
+  readonly keystream?: Keystream | undefined;
   /** How long draws wait for something that parts this clone from its siblings. Default 5,000. */
   readonly freshnessTimeoutMs?: number | undefined;
   /** After that: go on refusing (default), or proceed with bytes that may repeat in a sibling. */
@@ -57,12 +62,11 @@ export type CrngEvent =
 /** One refill: the next key, then what is handed out. */
 const BLOCK_BYTES = 1024;
 const KEY_BYTES = 32;
-/** The cipher's own scratch keeps the last 64 bytes of a keystream, where we cannot wipe them: they are never used. */
-const TAIL_BYTES = 64;
-const ZERO_NONCE = new Uint8Array(12);
 
 /** Larger draws get a key of their own, as in the kernel, and leave the buffered block to the small ones. */
 const LARGEST_BUFFERED_DRAW = 256;
+/** No cipher counts the bytes of a message by less than 31 bits. */
+const LARGEST_DRAW = 2 ** 30;
 
 /** Linux CRNG_RESEED_START_INTERVAL and CRNG_RESEED_INTERVAL. */
 const FIRST_RESEED_MS = 1_000;
@@ -79,11 +83,14 @@ export class Crng implements Randomness {
   readonly #guard: ForkGuard;
   readonly #now: () => number;
   readonly #hardware: HardwareEntropy | undefined;
+  readonly #keystream: Keystream;
   readonly #onEvent: (event: CrngEvent) => void;
   readonly #barrier: FreshnessBarrier;
   readonly #pool = new InputPool();
   readonly #key = secretBytes(KEY_BYTES);
-  readonly #block = secretBytes(BLOCK_BYTES + TAIL_BYTES);
+  /** Of a large draw, while it is made. */
+  readonly #longKey = secretBytes(KEY_BYTES);
+  readonly #block = secretBytes(BLOCK_BYTES + KEYSTREAM_TAIL_BYTES);
   readonly #view = new DataView(this.#block.buffer);
   readonly #unregister: (() => void)[] = [];
   readonly #evidenceCallbacks = new Set<() => void>();
@@ -112,6 +119,7 @@ export class Crng implements Randomness {
     this.#guard = options.vmgenid;
     this.#now = options.now;
     this.#hardware = options.hardware;
+    this.#keystream = options.keystream ?? nobleKeystream;
     this.#onEvent = options.onEvent ?? (() => {});
     this.#barrier = new FreshnessBarrier({
       timeoutMs: options.freshnessTimeoutMs ?? FRESHNESS_TIMEOUT_MS,
@@ -159,7 +167,8 @@ export class Crng implements Randomness {
    * Fills `into`. It is not touched before the bytes have passed the generation check.
    *
    * Throws `ERR_CRNG_NOT_FRESH` while the barrier is closed, `ERR_CRNG_NO_GENERATION` when no source can vouch for the
-   * generation, `ERR_CRNG_CLOSED` after `close`, `ERR_ENTROPY_...` when a reseed was due and the kernel did not answer.
+   * generation, `ERR_CRNG_CLOSED` after `close`, `ERR_ENTROPY_...` when a reseed was due and the kernel did not answer,
+   * `ERR_CRNG_LENGTH` on more than 1 GiB.
    */
   fill(into: Uint8Array): void {
     const length = into.length;
@@ -174,9 +183,7 @@ export class Crng implements Randomness {
 
   /** `length` random bytes in a new array. Throws as `fill`, and `ERR_CRNG_LENGTH` on what is no length. */
   bytes(length: number): Uint8Array<ArrayBuffer> {
-    if (!Number.isSafeInteger(length) || length < 0) {
-      throw new CrngError('ERR_CRNG_LENGTH', `cannot draw ${length} bytes`);
-    }
+    if (!Number.isInteger(length) || length < 0 || length > LARGEST_DRAW) throw lengthError(length);
     const bytes = secretBytes(length);
     this.fill(bytes);
     return bytes;
@@ -280,14 +287,16 @@ export class Crng implements Randomness {
   }
 
   #fillLong(into: Uint8Array): void {
+    if (into.length > LARGEST_DRAW) throw lengthError(into.length);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const at = this.#draw(KEY_BYTES);
       const epoch = this.#epoch;
-      const key = copySecret(this.#block.subarray(at, at + KEY_BYTES));
+      const key = this.#longKey;
+      key.set(this.#block.subarray(at, at + KEY_BYTES));
       this.#block.fill(0, at, at + KEY_BYTES);
-      const output = secretBytes(Math.ceil(into.length / TAIL_BYTES) * TAIL_BYTES + TAIL_BYTES);
+      const output = secretBytes(into.length + KEYSTREAM_TAIL_BYTES);
       try {
-        chacha20(key, ZERO_NONCE, output, output);
+        this.#keystream(key, output);
         if (this.#guard.check() !== epoch) continue;
         into.set(output.subarray(0, into.length));
         return;
@@ -411,14 +420,14 @@ export class Crng implements Randomness {
   /** Fast key erasure: the first 32 bytes of the keystream replace the key that made it. */
   #refill(): void {
     if (this.#closed) throw closedError();
+    // If the cipher throws, there is no block: zeros are not handed out.
+    this.#discard();
     const block = this.#block;
-    block.fill(0);
-    chacha20(this.#key, ZERO_NONCE, block, block);
+    this.#keystream(this.#key, block);
     for (let i = 0; i < KEY_BYTES; i++) this.#key[i] = block[i];
     block.fill(0, 0, KEY_BYTES);
     block.fill(0, BLOCK_BYTES);
     this.#at = KEY_BYTES;
-    this.#blockSerial++;
   }
 
   #discard(): void {
@@ -473,6 +482,10 @@ function isOpen(freshness: Freshness): boolean {
 
 function closedError(): CrngError {
   return new CrngError('ERR_CRNG_CLOSED', 'the generator is closed');
+}
+
+function lengthError(length: number): CrngError {
+  return new CrngError('ERR_CRNG_LENGTH', `cannot draw ${length} bytes`);
 }
 
 function unsettledError(): CrngError {

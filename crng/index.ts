@@ -17,6 +17,7 @@ export {
   type FreshnessFact,
   type NotFreshPolicy,
 } from './freshness.js';
+export { type Keystream, nobleKeystream } from './keystream.js';
 export {
   flushOpenSslCaches,
   followOpenSslHealing,

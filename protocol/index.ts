@@ -6,6 +6,7 @@ export * from './cookie.js';
 export * from './errors.js';
 export * from './handshake.js';
 export * from './keypair.js';
+export { keystreamOf } from './keystream.js';
 export * from './messages.js';
 export * from './nonce-counter.js';
 export * from './received-tags.js';

@@ -3,6 +3,8 @@
 // Read on: ../daemon.ts (the command), options.ts, ../../tunnel/daemon/device-thread.ts.
 
 import { closeSync } from 'node:fs';
+import { keystreamOf } from '../../protocol/keystream.js';
+import { suiteNamed } from '../../protocol/suites/fastest.js';
 import { ConfiguredEndpoints } from '../../tunnel/config/configured-endpoints.js';
 import { systemClock } from '../../tunnel/clock.js';
 import { sourcesOf } from '../../tunnel/config/daemon-config.js';
@@ -99,7 +101,11 @@ async function start(
   });
   closers.push(() => vmgenid.close());
   requireAll(vmgenid.sources);
-  const opened = await openCrng({ vmgenid, onEvent: event => logCrngEvent(logger, event) });
+  const opened = await openCrng({
+    vmgenid,
+    keystream: keystreamOf(await suiteNamed(settings.device.suite ?? 'fastest')),
+    onEvent: event => logCrngEvent(logger, event),
+  });
   closers.push(() => opened.close());
   if (opened.openssl.reason !== undefined) {
     logger.warn(`TLS connections may repeat random numbers after a fork: ${opened.openssl.reason}`);

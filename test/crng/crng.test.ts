@@ -16,7 +16,7 @@ function chiSquare(counts: readonly number[]): number {
 }
 
 function keystream(key: Uint8Array, length: number): Uint8Array {
-  return chacha20(key, new Uint8Array(12), new Uint8Array(length));
+  return chacha20(key, new Uint8Array(12), new Uint8Array(length), undefined, 1);
 }
 
 /** The first key, from the generation ID at birth (zeros here) and the 64 bytes that are read then. */
@@ -128,9 +128,10 @@ describe('helpers', () => {
   test('bytes knows what is no length', async () => {
     const { crng } = await machine();
     expect(crng.bytes(0)).toHaveLength(0);
-    for (const length of [-1, 0.5, Number.NaN, 2 ** 60]) {
+    for (const length of [-1, 0.5, Number.NaN, 2 ** 60, 2 ** 30 + 1]) {
       expect(() => crng.bytes(length)).toThrow(withCode('ERR_CRNG_LENGTH'));
     }
+    expect(() => crng.fill(new Uint8Array(2 ** 30 + 1))).toThrow(withCode('ERR_CRNG_LENGTH'));
   });
 });
 

@@ -4,6 +4,7 @@
 // Read on: event-loop.ts (what it runs on); ../config/config.ts (the file); ../daemon/device-thread.ts (the same for a daemon, with a TUN).
 
 import type { Crng, CrngEvent } from '../../crng/index.js';
+import { keystreamOf } from '../../protocol/keystream.js';
 import type { Suite } from '../../protocol/suite.js';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
 import type { DeviceOptions, PeerOptions } from '../../sessions/device.js';
@@ -62,14 +63,21 @@ export interface CreatedTunnel {
  * tunnel.sendPacket(packet);
  */
 export async function createTunnel(options: CreateTunnelOptions): Promise<CreatedTunnel> {
-  const { config, vmgenid: given, onPacket, onTransportError, onCrngEvent, suite, ...rest } = options;
-  const { resolve = resolveEndpoints, onEvent, mtu = config.interface.mtu, ...settings } = rest;
+  const { config, vmgenid: given, onPacket, onTransportError, onCrngEvent, ...rest } = options;
+  const {
+    resolve = resolveEndpoints,
+    onEvent,
+    mtu = config.interface.mtu,
+    suite: chosen,
+    ...settings
+  } = rest;
   const closers: (() => void | Promise<void>)[] = [];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const opened = await openCrng({ vmgenid: given, onEvent: onCrngEvent });
+    const suite = chosen ?? (await fastestSuite(systemClock));
+    const opened = await openCrng({ vmgenid: given, keystream: keystreamOf(suite), onEvent: onCrngEvent });
     const { crng, vmgenid } = opened;
     closers.push(() => opened.close());
     const { keyMemory, report } = openKeyMemory();
@@ -98,7 +106,7 @@ export async function createTunnel(options: CreateTunnelOptions): Promise<Create
       privateKey: config.interface.privateKey,
       mtu,
       ...settings,
-      suite: suite ?? (await fastestSuite(systemClock)),
+      suite,
       crng,
       vmgenid,
       clock,

@@ -3,6 +3,7 @@
 
 import { Crng, type CrngEvent } from '../../crng/crng.js';
 import { hardwareEntropy, kernelEntropy } from '../../crng/entropy.js';
+import type { Keystream } from '../../crng/keystream.js';
 import type { OpenSslProbe } from '../../crng/openssl.js';
 import type { VmGenId } from '../../vmgenid/driver.js';
 import { systemClock } from '../clock.js';
@@ -10,6 +11,8 @@ import { systemClock } from '../clock.js';
 export interface OpenCrngOptions {
   /** Default: the best sources of this machine. One that is given stays the caller's to close. */
   readonly vmgenid?: VmGenId | undefined;
+  /** The generator's cipher. Default: that of the fastest suite that loads. */
+  readonly keystream?: Keystream | undefined;
   readonly onEvent?: ((event: CrngEvent) => void) | undefined;
   /** Seed OpenSSL anew after a fork, for all of this process; see `openSslHealing`. Default true. */
   readonly healOpenSsl?: boolean | undefined;
@@ -34,8 +37,8 @@ export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng>
   try {
     const entropy = kernelEntropy();
     const { hardware } = hardwareEntropy();
-    const { onEvent } = options;
-    const crng = new Crng({ entropy, hardware, vmgenid, now: systemClock.now, onEvent });
+    const { onEvent, keystream = await fastestKeystream() } = options;
+    const crng = new Crng({ entropy, hardware, vmgenid, keystream, now: systemClock.now, onEvent });
     const openssl =
       options.healOpenSsl === false
         ? { reason: 'switched off by an option' }
@@ -56,4 +59,10 @@ export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng>
     await closeVmGenId();
     throw error;
   }
+}
+
+async function fastestKeystream(): Promise<Keystream> {
+  const { fastestSuite } = await import('../../protocol/suites/fastest.js');
+  const { keystreamOf } = await import('../../protocol/keystream.js');
+  return keystreamOf(await fastestSuite());
 }

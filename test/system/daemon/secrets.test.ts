@@ -21,7 +21,7 @@ interface Held {
 }
 
 const WRITTEN: readonly Form[] = ['raw', 'hex', 'base64'];
-const ALL: readonly SecretKind[] = ['cipher key', 'private key', 'shared secret', 'hmac'];
+const ALL: readonly SecretKind[] = ['cipher key', 'generator key', 'private key', 'shared secret', 'hmac'];
 const SUITES: Record<string, Held> = {
   fastest: { kinds: ALL, forms: [...WRITTEN, 'ipad', 'opad'], staticKeys: true },
   openssl: { kinds: ALL, forms: [...WRITTEN, 'ipad', 'opad'], staticKeys: true },
@@ -29,7 +29,7 @@ const SUITES: Record<string, Held> = {
   sodium: { kinds: ALL, forms: WRITTEN, staticKeys: true },
   // And its X25519.
   ...(process.arch === 'x64' && {
-    'ipsec-mb': { kinds: ['cipher key', 'hmac'], forms: WRITTEN, staticKeys: false },
+    'ipsec-mb': { kinds: ['cipher key', 'generator key', 'hmac'], forms: WRITTEN, staticKeys: false },
   }),
   noble: { kinds: [], forms: WRITTEN, staticKeys: false },
 };
@@ -55,8 +55,8 @@ const bytesOf = (base64: string) => Buffer.from(base64.trim(), 'base64');
  * A daemon that has made handshakes in both roles, was shown fifty times, had its keys changed, and was forked when it
  * could reach nobody any more. How often each of its keys lies in its memory, by the form in which it lies there.
  */
-async function lived(suite: string, plainMemory: boolean) {
-  const program = new RecordingProgram({ plainMemory });
+async function lived(suite: string, harm: ConstructorParameters<typeof RecordingProgram>[0] = {}) {
+  const program = new RecordingProgram(harm);
   const generation = new Generation();
   const { a, b, outer, ports } = await startPair({
     a: {
@@ -118,11 +118,13 @@ async function lived(suite: string, plainMemory: boolean) {
 describe.each(Object.keys(SUITES))('with the suite %s', name => {
   test('no key is found that has ended, and those in use are found once', async () => {
     const { kinds, forms, staticKeys } = SUITES[name];
-    const { ended, copies, copiesOf } = await lived(name, false);
+    const { ended, copies, copiesOf } = await lived(name);
     // An ephemeral key for each role; chaining keys, and what is derived from them, many times.
     const count = (kind: SecretKind) => ended.filter(secret => secret.kind === kind).length;
     expect(count('private key')).toBeGreaterThanOrEqual(2);
     expect(count('hmac')).toBeGreaterThanOrEqual(20);
+    // Of both threads, and more than one of each: one makes one block.
+    expect(count('generator key')).toBeGreaterThanOrEqual(2);
     const left = ended.filter(({ kind, bytes }) => kinds.includes(kind) && copies(bytes, forms) > 0);
     expect(left.map(({ kind, bytes }) => [kind, ...forms.filter(form => copies(bytes, [form]) > 0)])).toEqual(
       [],
@@ -133,8 +135,14 @@ describe.each(Object.keys(SUITES))('with the suite %s', name => {
 });
 
 test('control: with secrets where the engine puts them, keys are found that have ended', async () => {
-  const { copiesOf } = await lived('fastest', true);
+  const { copiesOf } = await lived('fastest', { plainMemory: true });
   expect(copiesOf('firstKey')).toBeGreaterThan(0);
   expect(copiesOf('firstPsk')).toBeGreaterThan(0);
   expect(copiesOf('removedPsk')).toBeGreaterThan(0);
+});
+
+test("control: with noble's keystream, keys of the generator are found that were used", async () => {
+  const { ended, copies } = await lived('fastest', { nobleKeystream: true });
+  const left = ended.filter(({ kind, bytes }) => kind === 'generator key' && copies(bytes, WRITTEN) > 0);
+  expect(left.length).toBeGreaterThan(0);
 });

@@ -4,6 +4,7 @@
 
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Crng, hardwareEntropy, kernelEntropy } from '../../../crng/index.js';
+import { keystreamOf } from '../../../protocol/keystream.js';
 import type { Suite } from '../../../protocol/suite.js';
 import { suiteNamed } from '../../../protocol/suites/fastest.js';
 import { openImmediateSources } from '../../../vmgenid/index.js';
@@ -62,7 +63,13 @@ class DeviceWorker {
       this.#closers.push(() => entropy.close());
       const { hardware } = hardwareEntropy();
       if (hardware) this.#closers.push(() => hardware.close());
-      const crng = new Crng({ entropy, hardware, vmgenid: this.#guard, now: systemClock.now });
+      const crng = new Crng({
+        entropy,
+        hardware,
+        vmgenid: this.#guard,
+        keystream: keystreamOf(suite),
+        now: systemClock.now,
+      });
       this.#closers.push(() => crng.close());
       this.#loop = new DeviceLoop({
         libc,

@@ -1,5 +1,6 @@
-// A copy of the built program that tells its secrets: what passes its cipher suite stands in a file.
-// Promises: nothing else in it differs, unless its memory for secrets is to be taken out: the control.
+// A copy of the built program that tells its secrets: what passes its cipher suite stands in a file, and so does each key of
+// its generator. Promises: nothing else in it differs, unless its memory for secrets or the keystream of its generator is
+// to be taken out: the controls.
 // Read on: secrets/suite.mjs (what is put in); ../secrets.test.ts.
 
 import { cpSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -8,15 +9,19 @@ import { fileURLToPath } from 'node:url';
 import { folder } from './machine.js';
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
-const WATCHED_SUITE = fileURLToPath(new URL('./secrets/suite.mjs', import.meta.url));
+/** Modules of the program, and what stands in for them. */
+const WATCHED: readonly (readonly [string, string])[] = [
+  ['dist/protocol/suites/fastest', 'suite.mjs'],
+  ['dist/protocol/keystream', 'keystream.mjs'],
+];
 const PLAIN_MEMORY = `
 export const secretBytes = length => new Uint8Array(length);
 export const copySecret = secret => new Uint8Array(secret);
 `;
 const SECRET_BYTES = 32;
 
-export type SecretKind = 'cipher key' | 'private key' | 'shared secret' | 'hmac';
-const KINDS: readonly SecretKind[] = ['cipher key', 'private key', 'shared secret', 'hmac'];
+export type SecretKind = 'cipher key' | 'generator key' | 'private key' | 'shared secret' | 'hmac';
+const KINDS: readonly SecretKind[] = ['cipher key', 'generator key', 'private key', 'shared secret', 'hmac'];
 
 export interface RecordedSecret {
   readonly kind: SecretKind;
@@ -29,19 +34,23 @@ export class RecordingProgram {
   readonly env: Readonly<Record<string, string>>;
   readonly #file: string;
 
-  /** `plainMemory`: secrets lie where the engine puts them. */
-  constructor({ plainMemory = false } = {}) {
+  /** `plainMemory`: secrets lie where the engine puts them. `nobleKeystream`: whatever the suite, noble makes random bytes. */
+  constructor({ plainMemory = false, nobleKeystream = false } = {}) {
     const home = folder();
     for (const name of ['dist', 'package.json'])
       cpSync(join(ROOT, name), join(home, name), { recursive: true });
     symlinkSync(join(ROOT, 'node_modules'), join(home, 'node_modules'));
-    const suites = join(home, 'dist/protocol/suites');
-    renameSync(join(suites, 'fastest.js'), join(suites, 'fastest-unwatched.js'));
-    cpSync(WATCHED_SUITE, join(suites, 'fastest.js'));
+    for (const [module, watched] of WATCHED) {
+      renameSync(join(home, `${module}.js`), join(home, `${module}-unwatched.js`));
+      cpSync(fileURLToPath(new URL(`./secrets/${watched}`, import.meta.url)), join(home, `${module}.js`));
+    }
     if (plainMemory) writeFileSync(join(home, 'dist/native/secret-bytes.js'), PLAIN_MEMORY);
     this.program = join(home, 'dist/cli/main.js');
     this.#file = join(home, 'secrets');
-    this.env = { WIREONCE_TEST_SECRETS: this.#file };
+    this.env = {
+      WIREONCE_TEST_SECRETS: this.#file,
+      ...(nobleKeystream && { WIREONCE_TEST_KEYSTREAM: 'noble' }),
+    };
   }
 
   /** Every secret so far, each once. */
@@ -52,7 +61,9 @@ export class RecordingProgram {
       const kind = KINDS.find(each => each.charCodeAt(0) === records[at]);
       if (!kind) throw new Error('not a record');
       const bytes = records.subarray(at + 1, at + 1 + SECRET_BYTES);
-      found.set(bytes.toString('hex'), { kind, bytes });
+      const name = bytes.toString('hex');
+      // A key of the generator passes the suite too, after it was noted.
+      if (!found.has(name)) found.set(name, { kind, bytes });
     }
     return [...found.values()];
   }

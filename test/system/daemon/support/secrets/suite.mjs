@@ -11,7 +11,7 @@ const file = openSync(process.env.WIREONCE_TEST_SECRETS, 'a', 0o600);
 /** What it is, and the secret. */
 const record = new Uint8Array(new ArrayBuffer(1 + 32));
 
-function note(kind, secret) {
+export function note(kind, secret) {
   record[0] = kind.charCodeAt(0);
   record.set(secret, 1);
   writeSync(file, record);
