@@ -1,4 +1,4 @@
-// 50,000 mutated requests over a socket: each is answered or its connection closed, and each set is whole or nothing.
+// 20,000 mutated requests over a socket: each is answered or its connection closed, and each set is whole or nothing.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -10,7 +10,7 @@ import type { UapiChanges } from '../../../../tunnel/daemon/uapi/types.js';
 import { RequestSource } from '../../../support/uapi-requests.js';
 import { hex, MemoryBackend } from './backend.js';
 
-const REQUESTS = 50_000;
+const REQUESTS = 20_000;
 /** Clients at work at a time. */
 const CLIENTS = 8;
 
