@@ -30,6 +30,19 @@ it('the architecture answers why no nonce is used twice before it speaks of thre
   expect(at('Offloads')).toBeGreaterThan(at('Why no nonce is used twice'));
 });
 
+it('each step of why no nonce is used twice names a control that there is', () => {
+  const rows = [...read('docs/architecture.md').matchAll(/^\| \d\. .* \| (.*) \|$/gm)].map(
+    ([, last]) => last,
+  );
+  expect(rows.length).toBeGreaterThan(7);
+  const controls = SOURCES.filter(file => file.endsWith('.test.ts')).flatMap(
+    file => read(file).match(/(?:it|test)\('(?:negative )?control: .*'/g) ?? [],
+  );
+  const named = rows.filter(last => last !== '-').map(last => /^"(.+)"$/.exec(last)?.[1] ?? last);
+  expect(named.length).toBeGreaterThan(5);
+  for (const words of named) expect(controls.join('\n')).toContain(words);
+});
+
 it('every word of the glossary is used in the file beside it', () => {
   const rows = [...read('docs/glossary.md').matchAll(/^\| (.+?) \| .+ \| `([\w/.-]+)` \|$/gm)];
   expect(rows.length).toBeGreaterThan(40);
