@@ -3,7 +3,6 @@
 // place is refused; OpenSSL's generator, whose state a fork copies, is never asked where a kernel can be.
 // Read on: random(4); Linux drivers/char/random.c urandom_read_iter(); drivers/char/hw_random/core.c rng_dev_read().
 
-import type * as fs from 'node:fs';
 import { CrngError } from './errors.js';
 
 /** Where a generator gets its seeds. */
@@ -31,7 +30,13 @@ export interface HardwareEntropy {
 }
 
 /** The calls of `node:fs` that a device is read by. */
-export type DeviceFiles = Pick<typeof fs, 'openSync' | 'fstatSync' | 'readSync' | 'closeSync' | 'constants'>;
+export interface DeviceFiles {
+  openSync(path: string, flags: number): number;
+  fstatSync(descriptor: number): { readonly rdev: number; isCharacterDevice(): boolean };
+  readSync(descriptor: number, into: Uint8Array, offset: number, length: number, position: null): number;
+  closeSync(descriptor: number): void;
+  readonly constants: { readonly [flag in 'O_RDONLY' | 'O_NONBLOCK' | 'O_NOCTTY']: number };
+}
 
 export interface EntropyDeviceOptions {
   /** Another name of the same device, as a chroot may have. */

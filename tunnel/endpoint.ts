@@ -5,6 +5,7 @@
 import type { Endpoint } from '../sessions/ports.js';
 import { TunnelError } from './errors.js';
 import { formatIp, parseIp, sameBytes, unmapIp } from './ip.js';
+import { parseWebSocketUrl } from './websocket/url.js';
 
 const MAX_PORT = 65_535;
 const HOST_AND_PORT = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/;
@@ -178,11 +179,4 @@ export class WebSocketEndpoint implements Endpoint {
     shown.password = '';
     return shown.href;
   }
-}
-
-/** The parsed URL, or `undefined` unless it is `ws:` or `wss:`, with a host and without a fragment. */
-export function parseWebSocketUrl(text: string): URL | undefined {
-  if (!/^wss?:\/\//i.test(text) || !URL.canParse(text)) return undefined;
-  const url = new URL(text);
-  return url.hostname === '' || url.hash !== '' || text.includes('#') || url.port === '0' ? undefined : url;
 }

@@ -4,7 +4,7 @@
 // getaddrinfo(3), ip-address(8).
 
 import { isIP } from 'node:net';
-import { parseWebSocketUrl } from '../endpoint.js';
+import { parseWebSocketUrl } from '../websocket/url.js';
 import { parseIp } from '../ip.js';
 import { decodeKey } from '../keys.js';
 import { portOfService } from './service-names.js';

@@ -21,7 +21,7 @@ import {
   readRange,
   words,
 } from './config-values.js';
-import { parseWebSocketUrl } from '../endpoint.js';
+import { parseWebSocketUrl } from '../websocket/url.js';
 import { TunnelError } from '../errors.js';
 import { formatIp, sameBytes } from '../ip.js';
 import { encodeKey } from '../keys.js';

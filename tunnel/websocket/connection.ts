@@ -8,12 +8,9 @@ import type { RawData, WebSocket } from 'ws';
 import type { Endpoint } from '../../sessions/ports.js';
 import type { WebSocketEndpoint } from '../endpoint.js';
 import type { TransportCounters, TransportDrop } from '../transport.js';
+import { MAX_MESSAGE_BYTES } from './limits.js';
 import type { Allowance } from './unproven.js';
 
-/** The longest message: any UDP datagram fits. */
-export const MAX_MESSAGE_BYTES = 65_600;
-/** Bytes that may wait in one connection, with what their frames cost, before datagrams are dropped. */
-export const MAX_QUEUED_BYTES = 1024 * 1024;
 /** What a frame that waits takes beside its bytes: buffers, `ws` and the stream. 570 to 640 were measured with Node 20. */
 export const FRAME_BYTES = 640;
 /** How long the other end may take to answer a close, in milliseconds. */

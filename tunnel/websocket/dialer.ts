@@ -4,30 +4,41 @@
 // Read on: RFC 6455 section 5.3 (masks) and 10.3 (why they exist), connection.ts.
 
 import type { ClientRequest } from 'node:http';
-import type { ConnectionOptions as TlsConnectionOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import type { Randomness } from '../../crng/randomness.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { WebSocketEndpoint } from '../endpoint.js';
 import { TunnelError } from '../errors.js';
 import { newCounters, type Transport, type TransportDrop } from '../transport.js';
-import { MAX_MESSAGE_BYTES, MAX_QUEUED_BYTES, WebSocketConnection, WS_OPTIONS } from './connection.js';
+import { WebSocketConnection, WS_OPTIONS } from './connection.js';
+import { MAX_MESSAGE_BYTES, MAX_QUEUED_BYTES } from './limits.js';
 
 /** TLS settings that a dialer passes on. Sessions are never resumed: their secrets were cloned with the machine. */
-export type WebSocketTlsOptions = Pick<
-  TlsConnectionOptions,
-  | 'ca'
-  | 'cert'
-  | 'key'
-  | 'pfx'
-  | 'passphrase'
-  | 'servername'
-  | 'rejectUnauthorized'
-  | 'checkServerIdentity'
-  | 'minVersion'
-  | 'maxVersion'
-  | 'ciphers'
->;
+export interface WebSocketTlsOptions {
+  /** Authorities to trust instead of Node's own, in PEM. */
+  readonly ca?: TlsText | TlsText[];
+  /** Our certificate, in PEM, and its private key. */
+  readonly cert?: TlsText | TlsText[];
+  readonly key?: TlsText;
+  /** Both of them in PKCS #12. */
+  readonly pfx?: TlsText;
+  /** Opens `key` or `pfx`. */
+  readonly passphrase?: string;
+  /** The name to ask for by SNI. Default: the host of the URL. */
+  readonly servername?: string;
+  /** False: takes any certificate. Default true. */
+  readonly rejectUnauthorized?: boolean;
+  /** Replaces the check that the certificate is for this host: an error refuses it. */
+  checkServerIdentity?(host: string, certificate: object): Error | undefined;
+  readonly minVersion?: TlsVersion;
+  readonly maxVersion?: TlsVersion;
+  /** Cipher suites by OpenSSL's names, parted by colons. */
+  readonly ciphers?: string;
+}
+
+/** Text, or the bytes of a file: a `Buffer` of Node. */
+export type TlsText = string | Uint8Array;
+export type TlsVersion = 'TLSv1.3' | 'TLSv1.2' | 'TLSv1.1' | 'TLSv1';
 
 export interface WebSocketDialerOptions {
   /** Fills the frame masks. While it is not fresh after a fork, nothing is dialled and datagrams are dropped. */

@@ -2,8 +2,7 @@
 // Promises: bounded memory and connections, whoever comes; after `dropAll` no key of an older connection is used.
 // Read on: connection.ts (what a connection may send), dialer.ts (the other end).
 
-import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { Server as SecureServer } from 'node:https';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -14,7 +13,20 @@ import { TunnelError } from '../errors.js';
 import { Places } from './places.js';
 import { newCounters, type Transport, type TransportDrop } from '../transport.js';
 import { UnprovenConnections } from './unproven.js';
-import { MAX_QUEUED_BYTES, WebSocketConnection, WS_OPTIONS } from './connection.js';
+import { WebSocketConnection, WS_OPTIONS } from './connection.js';
+import { MAX_QUEUED_BYTES } from './limits.js';
+
+// oxlint-disable-next-line typescript/no-explicit-any -- each event has arguments of its own.
+type Listener = (...values: any[]) => void;
+
+/** What is used of a server of `node:http` or `node:https`. */
+export interface HttpServer {
+  on(event: string, listener: Listener): unknown;
+  off(event: string, listener: Listener): unknown;
+  listenerCount(event: string): number;
+  address(): { readonly address: string; readonly port: number } | string | null;
+  close(callback?: (error?: Error) => void): unknown;
+}
 
 export interface WebSocketListenerOptions {
   /** Listen on a port of our own, without TLS. 0, the default, takes any free one. */
@@ -25,7 +37,7 @@ export interface WebSocketListenerOptions {
    * Listen on this server instead; it stays the caller's to start and to close, and TLS is its business. Hand it over
    * before it listens: `dropAll` knows no connection that is older than the listener.
    */
-  readonly server?: Server | SecureServer | undefined;
+  readonly server?: HttpServer | undefined;
   /** Take only upgrades of this path. Default: any. */
   readonly path?: string | undefined;
   /** Connections at a time. One more is refused when all are proven. Default 1024. */
@@ -61,7 +73,7 @@ export class WebSocketListener implements Transport {
   isHeld: () => boolean = () => false;
   /** Upgrade requests turned away: broken, too many, or from before a fork. */
   refused = 0;
-  readonly #server: Server | SecureServer;
+  readonly #server: HttpServer;
   readonly #ownsServer: boolean;
   readonly #options: WebSocketListenerOptions;
   readonly #maxConnections: number;
@@ -80,7 +92,7 @@ export class WebSocketListener implements Transport {
   readonly #arriving = new Set<Socket>();
   #closed: Promise<void> | undefined;
 
-  private constructor(server: Server | SecureServer, options: WebSocketListenerOptions) {
+  private constructor(server: HttpServer, options: WebSocketListenerOptions) {
     this.#server = server;
     this.#ownsServer = options.server === undefined;
     this.#options = options;

@@ -41,7 +41,8 @@ function loadedBy(argv: readonly string[], input = ''): string[] {
     .trim()
     .split('\n')
     .map(url => url.replace(/^file:\/\//, ''))
-    .map(path => path.replace(/^.*node_modules\/((?:@[^/]+\/)?[^/]+).*$/, 'package:$1').replace(root, ''));
+    .map(path => path.replace(/^.*node_modules\/((?:@[^/]+\/)?[^/]+).*$/, 'package:$1').replace(root, ''))
+    .map(path => path.replace(/^bundled\/(?!chunk-)(.*)\.js$/, 'package:$1'));
 }
 
 const packages = (loaded: readonly string[]) =>

@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundlePackages } from '../../../release/bundle.js';
 import { type CpioEntry, writeCpio } from './cpio.js';
 import { type GuestKernel, guestKernel } from './debian.js';
 import { run, which } from './run.js';
@@ -106,6 +107,7 @@ async function addPackage(files: FileSet, root: string): Promise<void> {
   try {
     const compiler = join(root, 'node_modules/typescript/bin/tsc');
     await run(process.execPath, [compiler, '-p', join(root, 'tsconfig.guest.json'), '--outDir', built]);
+    await bundlePackages(built, root);
     files.addTree(built, 'app/dist');
   } finally {
     rmSync(built, { recursive: true, force: true });

@@ -4,7 +4,7 @@
 // Read on: wireguard-go device/uapi.go IpcGetOperation(); wireguard-tools src/ipc-uapi.h userspace_get_device().
 
 import { secretBytes } from '../../../native/secret-bytes.js';
-import { parseWebSocketUrl } from '../../endpoint.js';
+import { parseWebSocketUrl } from '../../websocket/url.js';
 import { KEY_BYTES } from '../../keys.js';
 import type { DeviceStatus } from '../status.js';
 import { MAX_LINE_BYTES, type UapiOperation } from './parse.js';

@@ -3,7 +3,7 @@
 // Read on: wireguard-go device/uapi.go, device/noise-types.go; Go's net/netip ParsePrefix and ParseAddrPort.
 
 import { secretBytes } from '../../../native/secret-bytes.js';
-import { parseWebSocketUrl } from '../../endpoint.js';
+import { parseWebSocketUrl } from '../../websocket/url.js';
 import { formatIp, parseIp, unmapIp } from '../../ip.js';
 import { KEY_BYTES } from '../../keys.js';
 import { ERRNO, type UapiAllowedIp, type UapiEndpoint, UapiError } from './types.js';

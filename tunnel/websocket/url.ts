@@ -1,0 +1,8 @@
+// The URLs that a WebSocket may be dialled at.
+
+/** The parsed URL, or `undefined` unless it is `ws:` or `wss:`, with a host and without a fragment. */
+export function parseWebSocketUrl(text: string): URL | undefined {
+  if (!/^wss?:\/\//i.test(text) || !URL.canParse(text)) return undefined;
+  const url = new URL(text);
+  return url.hostname === '' || url.hash !== '' || text.includes('#') || url.port === '0' ? undefined : url;
+}
