@@ -159,9 +159,8 @@ describe('hardware entropy', () => {
     const stats = { isCharacterDevice: () => true, rdev: (10 << 8) | 183 };
     return filesWith({
       openSync: () => 1_000_000,
-      fstatSync: (() => stats) as unknown as typeof fs.fstatSync,
-      readSync: ((_: number, into: Uint8Array, offset: number) =>
-        readSync(into, offset)) as typeof fs.readSync,
+      fstatSync: () => stats,
+      readSync: (_, into, offset) => readSync(into, offset),
       closeSync: () => {},
     });
   };

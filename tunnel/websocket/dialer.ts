@@ -16,24 +16,24 @@ import { MAX_MESSAGE_BYTES, MAX_QUEUED_BYTES } from './limits.js';
 /** TLS settings that a dialer passes on. Sessions are never resumed: their secrets were cloned with the machine. */
 export interface WebSocketTlsOptions {
   /** Authorities to trust instead of Node's own, in PEM. */
-  readonly ca?: TlsText | TlsText[];
+  readonly ca?: TlsText | TlsText[] | undefined;
   /** Our certificate, in PEM, and its private key. */
-  readonly cert?: TlsText | TlsText[];
-  readonly key?: TlsText;
+  readonly cert?: TlsText | TlsText[] | undefined;
+  readonly key?: TlsText | undefined;
   /** Both of them in PKCS #12. */
-  readonly pfx?: TlsText;
+  readonly pfx?: TlsText | undefined;
   /** Opens `key` or `pfx`. */
-  readonly passphrase?: string;
+  readonly passphrase?: string | undefined;
   /** The name to ask for by SNI. Default: the host of the URL. */
-  readonly servername?: string;
+  readonly servername?: string | undefined;
   /** False: takes any certificate. Default true. */
-  readonly rejectUnauthorized?: boolean;
+  readonly rejectUnauthorized?: boolean | undefined;
   /** Replaces the check that the certificate is for this host: an error refuses it. */
   checkServerIdentity?(host: string, certificate: object): Error | undefined;
-  readonly minVersion?: TlsVersion;
-  readonly maxVersion?: TlsVersion;
+  readonly minVersion?: TlsVersion | undefined;
+  readonly maxVersion?: TlsVersion | undefined;
   /** Cipher suites by OpenSSL's names, parted by colons. */
-  readonly ciphers?: string;
+  readonly ciphers?: string | undefined;
 }
 
 /** Text, or the bytes of a file: a `Buffer` of Node. */
