@@ -129,23 +129,26 @@ describe('in a project of its own', () => {
     },
   );
 
-  it.concurrent.each(NODES)('runs by Node %s: every subpath, two peers that talk, the command', async version => {
-    const binary = `node-${process.platform}-${process.arch}`;
-    const nodes = await packed.install(`node-${version}`, [`${binary}@${version}`]);
-    const node = join(nodes, 'node_modules', binary, 'bin/node');
-    const program = join(project, `consumer-${version}.mjs`);
-    copyFileSync(CONSUMER, program);
-    const said = await run(project, node, program);
-    expect(said).toMatch(new RegExp(`^heard 20 bytes by v${version.replaceAll('.', '\\.')}`));
-    const required = await run(project, node, '-p', "typeof require('wireonce/sessions').Device");
-    expect(required).toMatch(/^function$/m);
-    const command = join(project, 'node_modules/.bin/wireonce');
-    expect(await run(project, node, command, '--version')).toBe(`${versionOf(project)}\n`);
-    const demo = JSON.parse(await run(project, node, command, 'demo', '--json', '--forks', '1')) as {
-      guarded: { reusedNonces: number };
-    };
-    expect(demo.guarded.reusedNonces).toBe(0);
-  });
+  it.concurrent.each(NODES)(
+    'runs by Node %s: every subpath, two peers that talk, the command',
+    async version => {
+      const binary = `node-${process.platform}-${process.arch}`;
+      const nodes = await packed.install(`node-${version}`, [`${binary}@${version}`]);
+      const node = join(nodes, 'node_modules', binary, 'bin/node');
+      const program = join(project, `consumer-${version}.mjs`);
+      copyFileSync(CONSUMER, program);
+      const said = await run(project, node, program);
+      expect(said).toMatch(new RegExp(`^heard 20 bytes by v${version.replaceAll('.', '\\.')}`));
+      const required = await run(project, node, '-p', "typeof require('wireonce/sessions').Device");
+      expect(required).toMatch(/^function$/m);
+      const command = join(project, 'node_modules/.bin/wireonce');
+      expect(await run(project, node, command, '--version')).toBe(`${versionOf(project)}\n`);
+      const demo = JSON.parse(await run(project, node, command, 'demo', '--json', '--forks', '1')) as {
+        guarded: { reusedNonces: number };
+      };
+      expect(demo.guarded.reusedNonces).toBe(0);
+    },
+  );
 });
 
 function versionOf(at: string): string {
