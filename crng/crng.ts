@@ -239,7 +239,7 @@ export class Crng implements Randomness {
     // A fork that came with this ID is answered first: what is learned now must count for the epoch it began.
     const now = this.#now();
     const epoch = this.#guard.check();
-    if (epoch !== NO_EPOCH) this.#settle(epoch);
+    if (epoch !== NO_EPOCH && !this.#closed) this.#settle(epoch);
     if (this.#closed) throw closedError();
     this.#pool.mix(vmGenId);
     this.#gather(now, ['vmGenId']);

@@ -4,7 +4,7 @@ import { concatBytes } from '@noble/hashes/utils.js';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { Crng, kernelEntropy, reseedIntervalMs } from 'wireonce/crng';
-import { MemorySource, VmGenId } from 'wireonce/vmgenid';
+import { MemorySource, NO_EPOCH, VmGenId } from 'wireonce/vmgenid';
 import { RepeatingEntropy, hex, machine } from './machine.js';
 
 const withCode = (code: string) => expect.objectContaining({ name: 'CrngError', code });
@@ -36,6 +36,13 @@ describe('output', () => {
     const second = keystream(first.subarray(0, 32), 1024);
     const drawn = concatBytes(...Array.from({ length: 62 }, () => crng.bytes(32)));
     expect(hex(drawn)).toBe(hex(concatBytes(first.subarray(32), second.subarray(32))));
+  });
+
+  test('of up to 256 bytes comes from the block, and a word is four bytes of it, the low one first', async () => {
+    const { crng } = await machine();
+    const block = keystream(firstKey(), 1024);
+    expect(hex(crng.bytes(256))).toBe(hex(block.subarray(32, 288)));
+    expect(crng.uint32()).toBe(new DataView(block.buffer).getUint32(288, true));
   });
 
   test('of a large draw comes from a key of its own', async () => {
@@ -106,6 +113,20 @@ describe('helpers', () => {
     for (let i = 0; i < 6000; i++) thirds[Math.floor(crng.below(bound) / 2 ** 30)]++;
     // Folding a word would put half of all values into the first third.
     expect(chiSquare(thirds)).toBeLessThan(13.9);
+  });
+
+  test('below takes no word from the last multiple of the bound on', async () => {
+    const limit = 2 ** 32 - (2 ** 32 % 10);
+    const words = [limit + 5, limit, limit - 1, 2 ** 32 - 1, 13];
+    const { crng } = await machine({
+      crng: {
+        keystream: (_, out) => {
+          const view = new DataView(out.buffer);
+          for (const [i, word] of words.entries()) view.setUint32(32 + 4 * i, word, true);
+        },
+      },
+    });
+    expect([crng.below(10), crng.below(10)]).toEqual([9, 3]);
   });
 
   test('uuid has the form of version 4', async () => {
@@ -181,6 +202,18 @@ describe('reseeding', () => {
     crng.uint32();
   });
 
+  test('the first that fails is told of, also where none has succeeded yet', async () => {
+    const { crng, guard, entropy, events } = await machine({
+      before: ({ vmgenid }) => {
+        vmgenid.check = () => NO_EPOCH;
+      },
+    });
+    entropy.broken = true;
+    guard.answer = () => guard.epoch;
+    expect(crng.isFresh()).toBe(false);
+    expect(events.filter(event => event.type === 'failed')).toHaveLength(1);
+  });
+
   test('a generator without a first seed is not made', async () => {
     const entropy = new RepeatingEntropy(1);
     entropy.broken = true;
@@ -199,14 +232,16 @@ describe('the end', () => {
     });
     expect(gone).not.toHaveBeenCalled();
     crng.close();
+    crng.close();
     expect(gone).toHaveBeenCalledTimes(2);
   });
 
   test('nothing comes out after close, and no fork is heard of', async () => {
-    const { crng, source, vmgenid, entropy } = await machine();
+    const { crng, source, vmgenid, guard, entropy } = await machine();
     crng.bytes(10);
     crng.close();
     crng.close();
+    const { checks } = guard;
     const reads = entropy.reads;
     source.fork(new Uint8Array(16).fill(1));
     vmgenid.check();
@@ -224,5 +259,6 @@ describe('the end', () => {
     for (const draw of draws) expect(draw).toThrow(withCode('ERR_CRNG_CLOSED'));
     expect(into).toEqual(new Uint8Array(8).fill(3));
     expect(crng.isFresh()).toBe(false);
+    expect(guard.checks).toBe(checks);
   });
 });

@@ -1,12 +1,14 @@
 import { beforeEach, expect, test } from 'vitest';
 import { type Keystream, nobleKeystream } from 'wireonce/crng';
+import { NO_EPOCH } from 'wireonce/vmgenid';
 import { hex, machine as build } from './machine.js';
 
 // The arrays that the generator hands to the cipher are its own key and block: hold them, and look into them later.
-const held = { keys: new Set<Uint8Array>(), outputs: new Set<Uint8Array>() };
+const held = { keys: new Set<Uint8Array>(), outputs: new Set<Uint8Array>(), used: [] as string[] };
 const keystream: Keystream = (key, out) => {
   held.keys.add(key);
   held.outputs.add(out);
+  held.used.push(hex(key));
   nobleKeystream(key, out);
 };
 const machine = () => build({ crng: { keystream } });
@@ -14,6 +16,7 @@ const machine = () => build({ crng: { keystream } });
 beforeEach(() => {
   held.keys.clear();
   held.outputs.clear();
+  held.used.length = 0;
 });
 
 const allZero = (bytes: Uint8Array) => bytes.every(byte => byte === 0);
@@ -35,6 +38,19 @@ test('what was handed out is found nowhere in the memory of the generator', asyn
   }
 });
 
+test('neither is what was made and not handed out, since nobody could vouch for the generation', async () => {
+  const { crng, guard } = await machine();
+  crng.uint32();
+  const [block] = held.outputs;
+  const unused = (from: number, to: number) => !block.subarray(from, to).includes(0);
+  expect(unused(36, 52)).toBe(true);
+  const start = guard.checks;
+  guard.answer = (epoch, check) => (check > start + 1 ? NO_EPOCH : epoch);
+  expect(() => crng.bytes(16)).toThrow();
+  expect(allZero(block.subarray(0, 52))).toBe(true);
+  expect(unused(52, 68)).toBe(true);
+});
+
 test('neither is a word', async () => {
   const { crng } = await machine();
   const word = new Uint8Array(4);
@@ -52,13 +68,12 @@ test('the end of the keystream, which the cipher keeps a copy of, is never hande
   expect(allZero(block.subarray(block.length - 64))).toBe(true);
 });
 
-test('a key is gone from memory as soon as it has made a block', async () => {
+test('a key is gone from memory as soon as it was used, for a block or for a large draw', async () => {
   const { crng } = await machine();
-  crng.uint32();
-  const [key] = held.keys;
-  const first = hex(key);
   for (let i = 0; i < 40; i++) crng.bytes(32);
-  expect(memory()).not.toContain(first);
+  crng.bytes(5000);
+  expect(new Set(held.used).size).toBe(3);
+  for (const key of held.used) for (const text of memory()) expect(text).not.toContain(key);
 });
 
 test('close leaves nothing', async () => {

@@ -159,6 +159,28 @@ describe('a fork', () => {
     expect(drawn[1]).not.toBe(drawn[3]);
   });
 
+  test('is answered before anybody else of its phase hears of it, and failing to answer it is told by name', async () => {
+    const told: string[] = [];
+    const failed: string[] = [];
+    const { source, vmgenid, entropy, events } = await machine({
+      before: parts => {
+        parts.vmgenid.register('randomness', () => void told.push(...events.map(({ type }) => type)), {
+          priority: 999,
+        });
+      },
+      onVmGenIdEvent: event => {
+        if (event.type === 'subscriberFailed') failed.push(event.subscriber);
+      },
+    });
+    source.fork(ID_A);
+    vmgenid.check();
+    expect(told).toEqual(['reseeded', 'freshness']);
+    entropy.broken = true;
+    source.fork(ID_B);
+    vmgenid.check();
+    expect(failed).toEqual(['crng']);
+  });
+
   test('while the kernel fails lets nothing out, and what comes afterwards is parted', async () => {
     const drawn: string[] = [];
     for (const id of [ID_A, ID_B]) {
@@ -205,6 +227,29 @@ describe('a fork', () => {
   });
 });
 
+describe.each([
+  ['a small draw', 16, 2],
+  ['a large draw', 2_000, 3],
+])('%s', (_, length, checksPerDraw) => {
+  /** Forked at the last look of so many draws in a row. */
+  async function forkedInDraws(draws: number) {
+    const m = await machine();
+    const start = m.guard.checks;
+    let forks = 0;
+    m.guard.before = check => {
+      if ((check - start) % checksPerDraw !== 0 || forks === draws) return;
+      m.source.fork(new Uint8Array(16).fill(++forks));
+    };
+    return m.crng;
+  }
+
+  test('lives through fifteen forks in a row, and holds sixteen for a broken source', async () => {
+    expect((await forkedInDraws(15)).bytes(length)).toHaveLength(length);
+    const crng = await forkedInDraws(16);
+    expect(() => crng.bytes(length)).toThrow(withCode('ERR_CRNG_UNSETTLED'));
+  });
+});
+
 describe('no generation', () => {
   test('means no output, at the first check and at the second', async () => {
     const { crng, guard } = await machine();
@@ -220,7 +265,7 @@ describe('no generation', () => {
   });
 
   test('at birth delays the first seed until there is one', async () => {
-    const { crng, entropy, guard } = await machine({
+    const { crng, entropy, guard, events } = await machine({
       before: ({ vmgenid }) => {
         vmgenid.check = () => NO_EPOCH;
       },
@@ -230,6 +275,8 @@ describe('no generation', () => {
     guard.answer = () => guard.epoch;
     crng.uint32();
     expect(entropy.reads).toBe(1);
+    // A first seed answers no fork.
+    expect(events.filter(({ type }) => type === 'reseeded')).toEqual([]);
   });
 });
 
@@ -250,14 +297,17 @@ describe('whoever draws inside a draw', () => {
 
   test('may close the generator: the outer draw throws and writes nothing', async () => {
     for (const length of [16, 2000]) {
-      const { crng, guard } = await machine();
-      const start = guard.checks;
-      guard.before = check => {
-        if (check === start + 2) crng.close();
-      };
-      const into = new Uint8Array(length);
-      expect(() => crng.fill(into)).toThrow(withCode('ERR_CRNG_CLOSED'));
-      expect(into).toEqual(new Uint8Array(length));
+      // At the look before the bytes are made, and at the one after.
+      for (const look of [1, 2]) {
+        const { crng, guard } = await machine();
+        const start = guard.checks;
+        guard.before = check => {
+          if (check === start + look) crng.close();
+        };
+        const into = new Uint8Array(length);
+        expect(() => crng.fill(into)).toThrow(withCode('ERR_CRNG_CLOSED'));
+        expect(into).toEqual(new Uint8Array(length));
+      }
     }
   });
 });
@@ -268,6 +318,15 @@ test('an event handler may close the generator: the draw that told it throws, an
   clock.ms += 1_000;
   expect(() => crng.fill(into)).toThrow(withCode('ERR_CRNG_CLOSED'));
   expect(into).toEqual(new Uint8Array(32));
+});
+
+test.each([
+  ['when it hears of the fork', {}],
+  ['when it answers the fork by itself', DEAF],
+])('an event handler may close it %s, in a call that brings an ID: this throws', async (_, options) => {
+  const { crng, source } = await machine({ ...options, crng: { onEvent: () => crng.close() } });
+  source.fork(ID_A);
+  expect(() => crng.addVmForkRandomness(ID_B)).toThrow(withCode('ERR_CRNG_CLOSED'));
 });
 
 test('the floors above may use a Crng as their Randomness', async () => {

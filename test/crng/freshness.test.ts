@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Crng, type CrngEvent, type HardwareEntropy } from 'wireonce/crng';
-import { FileSource, MemorySource, UNSURE_RESEED_MS, VmGenId } from 'wireonce/vmgenid';
+import { FileSource, MemorySource, NO_EPOCH, UNSURE_RESEED_MS, VmGenId } from 'wireonce/vmgenid';
 import { FRESHNESS_TIMEOUT_MS, HARDWARE_FACT_BYTES, HARDWARE_RETRY_MS } from '../../crng/freshness.js';
 import { ID_A, ID_B, type Machine, type MachineOptions, RepeatingEntropy, hex, machine } from './machine.js';
 
@@ -207,6 +207,20 @@ describe('the barrier', () => {
     );
   });
 
+  test('says so when the application brings one, and answers no fork by it', async () => {
+    const [{ crng, events, guard }] = await siblings();
+    guard.answer = () => NO_EPOCH;
+    crng.addVmForkRandomness(ID_A);
+    expect(events.slice(-2)).toEqual([
+      { type: 'reseeded', reason: 'request', epoch: 2 },
+      { type: 'freshness', freshness: 'fresh', epoch: 2, facts: ['vmGenId'], waitedMs: 0 },
+    ]);
+    expect(events.filter(event => event.type === 'reseeded').map(({ reason }) => reason)).toEqual([
+      'fork',
+      'request',
+    ]);
+  });
+
   test('an ID brought together with a fork counts for that fork', async () => {
     const deaf: MachineOptions = {
       ...COUNTER,
@@ -403,6 +417,53 @@ describe('after the timeout', () => {
     a.announcer.announce({ kernelReseeded: true });
     expect(a.crng.bytes(32)).not.toEqual(b.crng.bytes(32));
     expect(a.crng.freshness).toBe('fresh');
+  });
+});
+
+describe('whoever asks to hear of evidence', () => {
+  test('is told when the key has it, once for each, and not for the fork itself', async () => {
+    const drawn: string[][] = [];
+    for (const by of [1, 2]) {
+      const { crng, source, announcer } = await machine({
+        ...COUNTER,
+        crng: { onNotFresh: 'proceed', freshnessTimeoutMs: 0 },
+      });
+      const own: string[] = [];
+      crng.onEvidence(() => own.push(hex(crng.bytes(32))));
+      source.fork(ONE);
+      crng.uint32();
+      expect(own).toEqual([]);
+      announcer.announce({ seed: new Uint8Array(32).fill(by) });
+      crng.uint32();
+      expect(own).toHaveLength(1);
+      crng.addVmForkRandomness(ID_A);
+      expect(own).toHaveLength(2);
+      drawn.push(own);
+    }
+    expect(new Set(drawn.flat()).size).toBe(4);
+  });
+
+  test('is told no more when he has ended it', async () => {
+    const [{ crng, announcer }] = await siblings();
+    let told = 0;
+    const end = crng.onEvidence(() => void told++);
+    announcer.announce({ seed: new Uint8Array(32).fill(1) });
+    end();
+    announcer.announce({ seed: new Uint8Array(32).fill(2) });
+    expect(told).toBe(1);
+  });
+
+  test('may throw or leave: the others are told all the same, and it is an event', async () => {
+    const [{ crng, announcer, events }] = await siblings();
+    let told = 0;
+    crng.onEvidence(() => {
+      throw new Error('a listener that fails');
+    });
+    const leave = crng.onEvidence(() => leave());
+    crng.onEvidence(() => void told++);
+    announcer.announce({ seed: new Uint8Array(32).fill(1) });
+    expect(told).toBe(1);
+    expect(events.filter(event => event.type === 'failed')).toHaveLength(1);
   });
 });
 

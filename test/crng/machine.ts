@@ -12,6 +12,7 @@ import {
   type MemorySourceOptions,
   type SourceListener,
   VmGenId,
+  type VmGenIdOptions,
 } from 'wireonce/vmgenid';
 
 export const ID_A = new Uint8Array(16).fill(0xa1);
@@ -126,6 +127,7 @@ export interface MachineOptions {
   readonly source?: MemorySourceOptions;
   readonly crng?: Partial<CrngOptions>;
   readonly entropy?: RepeatingEntropy;
+  readonly onVmGenIdEvent?: VmGenIdOptions['onEvent'];
   /** Happens before the generator is made. */
   readonly before?: (parts: { source: MemorySource; vmgenid: VmGenId }) => void;
 }
@@ -136,7 +138,10 @@ export async function machine(options: MachineOptions = {}): Promise<Machine> {
   const clock = { ms: 1_000_000 };
   const source = new MemorySource(options.source);
   const announcer = new Announcer();
-  const vmgenid = new VmGenId([source, announcer], { now: () => clock.ms });
+  const vmgenid = new VmGenId([source, announcer], {
+    now: () => clock.ms,
+    onEvent: options.onVmGenIdEvent,
+  });
   await vmgenid.start();
   options.before?.({ source, vmgenid });
   const guard = new HandGuard(vmgenid);

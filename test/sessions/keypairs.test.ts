@@ -56,6 +56,47 @@ describe('the three keypairs of a peer', () => {
     expect(dropped).toEqual([1]);
   });
 
+  it('are counted, and each is known as one of them until it is dropped', () => {
+    const { keypairs, install } = peer();
+    const made = [install(1, true)];
+    const known = () => made.map(keypair => keypairs.has(keypair));
+    expect([keypairs.size, known()]).toEqual([1, [true]]);
+    made.push(install(2, true));
+    expect([keypairs.size, known()]).toEqual([2, [true, true]]);
+    made.push(install(3, false));
+    expect([keypairs.size, known()]).toEqual([2, [false, true, true]]);
+    keypairs.clear();
+    expect([keypairs.size, known()]).toEqual([0, [false, false, false]]);
+  });
+
+  it('all are zeroed before anybody hears that they are dropped, and each is told of once', () => {
+    const storage = new Uint8Array(KEYPAIRS_BYTES);
+    const seen: [number, number][] = [];
+    const keypairs = new Keypairs(storage, ({ localIndex }) =>
+      seen.push([localIndex, storage.filter(byte => byte === 7).length]),
+    );
+    for (const isInitiator of [true, false])
+      keypairs.install(new Uint8Array(64).fill(7), {
+        ...input,
+        localIndex: isInitiator ? 1 : 2,
+        isInitiator,
+      });
+    keypairs.clear();
+    keypairs.clear();
+    expect(seen).toEqual([
+      [1, 0],
+      [2, 0],
+    ]);
+  });
+
+  it('forgotten with a slab that was erased, nobody hears of them', () => {
+    const { keypairs, install, dropped, slots } = peer();
+    install(1, true);
+    install(2, false);
+    keypairs.forget();
+    expect([slots(), keypairs.size, dropped]).toEqual([[0, 0, 0], 0, []]);
+  });
+
   it('takes the keys away from where they came, and zeroes what it drops', () => {
     const { storage, keypairs, install } = peer();
     const keys = new Uint8Array(64).fill(9);
