@@ -424,7 +424,7 @@ export class Crng implements Randomness {
     this.#discard();
     const block = this.#block;
     this.#keystream(this.#key, block);
-    for (let i = 0; i < KEY_BYTES; i++) this.#key[i] = block[i];
+    this.#key.set(block.subarray(0, KEY_BYTES));
     block.fill(0, 0, KEY_BYTES);
     block.fill(0, BLOCK_BYTES);
     this.#at = KEY_BYTES;

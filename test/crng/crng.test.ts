@@ -224,16 +224,30 @@ describe('reseeding', () => {
 describe('the end', () => {
   test('of a generator is told to the guard', async () => {
     const gone = vi.fn();
-    const { crng } = await machine({
+    const heard: (() => void)[] = [];
+    const { crng, source, guard, entropy, events } = await machine({
       before: ({ vmgenid }) => {
-        vmgenid.register = () => gone;
-        vmgenid.onEvidence = () => gone;
+        vmgenid.register = (_, subscriber) => {
+          heard.push(() => void subscriber({ epoch: 2, source: 'test' }));
+          return gone;
+        };
+        vmgenid.onEvidence = callback => {
+          heard.push(callback);
+          return gone;
+        };
       },
     });
     expect(gone).not.toHaveBeenCalled();
     crng.close();
     crng.close();
     expect(gone).toHaveBeenCalledTimes(2);
+    // One that calls all the same is not answered.
+    source.fork(new Uint8Array(16).fill(1));
+    guard.check();
+    const { reads } = entropy;
+    for (const call of heard) call();
+    expect(heard).toHaveLength(2);
+    expect([entropy.reads, events]).toEqual([reads, []]);
   });
 
   test('nothing comes out after close, and no fork is heard of', async () => {

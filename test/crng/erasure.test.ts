@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { type Keystream, nobleKeystream } from 'wireonce/crng';
 import { NO_EPOCH } from 'wireonce/vmgenid';
-import { hex, machine as build } from './machine.js';
+import { RepeatingEntropy, hex, machine as build } from './machine.js';
 
 // The arrays that the generator hands to the cipher are its own key and block: hold them, and look into them later.
 const held = { keys: new Set<Uint8Array>(), outputs: new Set<Uint8Array>(), used: [] as string[] };
@@ -74,6 +74,21 @@ test('a key is gone from memory as soon as it was used, for a block or for a lar
   crng.bytes(5000);
   expect(new Set(held.used).size).toBe(3);
   for (const key of held.used) for (const text of memory()) expect(text).not.toContain(key);
+});
+
+test('what the kernel gave is gone from memory when it was mixed in, and when reading it fails', async () => {
+  const given: Uint8Array[] = [];
+  const entropy = new RepeatingEntropy(7);
+  const read = entropy.read.bind(entropy);
+  entropy.read = into => {
+    given.push(into);
+    read(into);
+    if (given.length === 2) throw new Error('half of it');
+  };
+  const { crng, clock } = await build({ entropy });
+  clock.ms += 1_000;
+  expect(() => crng.uint32()).toThrow('half of it');
+  expect(given.map(allZero)).toEqual([true, true]);
 });
 
 test('close leaves nothing', async () => {

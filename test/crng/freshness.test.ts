@@ -29,7 +29,8 @@ function freshnessEvents(events: CrngEvent[]): string[] {
 class Portions implements HardwareEntropy {
   readonly name = 'portions';
   readonly queue: number[] = [];
-  reads = 0;
+  /** What it was asked for, and filled. */
+  readonly asked: Uint8Array[] = [];
   fill: number;
 
   constructor(fill: number) {
@@ -37,13 +38,17 @@ class Portions implements HardwareEntropy {
   }
 
   read(into: Uint8Array): number {
-    this.reads++;
+    this.asked.push(into);
     const count = Math.min(this.queue.shift() ?? 0, into.length);
     into.fill(this.fill, 0, count);
     return count;
   }
 
   close(): void {}
+
+  get reads(): number {
+    return this.asked.length;
+  }
 }
 
 describe('the barrier', () => {
@@ -116,6 +121,21 @@ describe('the barrier', () => {
       drawn.push(hex(m.crng.bytes(32)));
     }
     expect(drawn[0]).not.toBe(drawn[1]);
+  });
+
+  test('says what has opened it', async () => {
+    const seed = new Uint8Array(32).fill(1);
+    const [a] = await siblings();
+    a.announcer.announce({ seed });
+    const [b] = await siblings();
+    b.announcer.announce({ kernelReseeded: true });
+    const hardware = new Portions(1);
+    hardware.queue.push(HARDWARE_FACT_BYTES);
+    const [c] = await siblings({ ...COUNTER, crng: { hardware } });
+    const opened = [a, b, c].map(({ events }) =>
+      events.flatMap(event => (event.type === 'freshness' && event.freshness === 'fresh' ? event.facts : [])),
+    );
+    expect(opened).toEqual([['seed'], ['kernelReseeded'], ['hardware']]);
   });
 
   test('stays closed for an ID and a seed that were under way when the machine was copied', async () => {
@@ -331,9 +351,28 @@ describe('a hardware generator', () => {
     source.fork(ONE);
     for (let i = 0; i < 50; i++) crng.isFresh();
     expect(hardware.reads).toBe(1);
+    const { reseeds } = crng;
     clock.ms += HARDWARE_RETRY_MS;
     for (let i = 0; i < 50; i++) crng.isFresh();
     expect(hardware.reads).toBe(2);
+    // Nor does the kernel have to give anything for it.
+    expect(crng.reseeds).toBe(reseeds);
+  });
+
+  test('is asked for what is lacking, and no copy of what it gave is kept', async () => {
+    const hardware = new Portions(9);
+    const { crng, source, clock } = await machine({ ...COUNTER, crng: { hardware } });
+    source.fork(ONE);
+    for (const portion of [256, 300]) {
+      hardware.queue.push(portion);
+      crng.isFresh();
+      clock.ms += HARDWARE_RETRY_MS;
+    }
+    expect(hardware.asked.map(({ length }) => length)).toEqual([
+      HARDWARE_FACT_BYTES,
+      HARDWARE_FACT_BYTES - 256,
+    ]);
+    expect(hardware.asked.every(bytes => bytes.every(byte => byte === 0))).toBe(true);
   });
 
   test('starts counting anew with every fork', async () => {
