@@ -1,5 +1,5 @@
 // The three keypairs of a peer: previous, current, next, and the rule by which they move.
-// Promises: never more than three; one that is dropped is zeroed at once; the responder's new pair sends nothing
+// Promises: never more than two at a time; one that is dropped is zeroed at once; the responder's new pair sends nothing
 // before the first authenticated data packet has confirmed it.
 // Read on: WireGuard paper 6.3; Linux noise.c add_new_keypair(), wg_noise_received_with_keypair().
 
@@ -7,7 +7,7 @@ import { KEYPAIR_BYTES, Keypair, type KeypairInput } from '../protocol/keypair.j
 import { KEY_BYTES } from '../protocol/suite.js';
 
 /** Bytes that a peer's keypairs take in the slab. */
-export const KEYPAIRS_BYTES = 3 * KEYPAIR_BYTES;
+export const KEYPAIRS_BYTES = 2 * KEYPAIR_BYTES;
 
 export class Keypairs {
   previous: Keypair | undefined;
@@ -16,7 +16,7 @@ export class Keypairs {
   readonly #storage: Uint8Array;
   readonly #onDropped: (keypair: Keypair) => void;
 
-  /** Lives in `storage` (240 bytes). `onDropped` forgets the index of a keypair that is gone. */
+  /** Lives in `storage` (160 bytes). `onDropped` forgets the index of a keypair that is gone. */
   constructor(storage: Uint8Array, onDropped: (keypair: Keypair) => void) {
     this.#storage = storage;
     this.#onDropped = onDropped;
@@ -70,7 +70,7 @@ export class Keypairs {
     return true;
   }
 
-  /** Drops all three and zeroes their keys. */
+  /** Drops all and zeroes their keys. */
   clear(): void {
     const dropped = [this.previous, this.current, this.next].filter(keypair => keypair !== undefined);
     this.forget();
@@ -79,7 +79,7 @@ export class Keypairs {
     for (const keypair of dropped) this.#onDropped(keypair);
   }
 
-  /** Drops all three where the slab was erased, and the indices forgotten, as a whole. */
+  /** Drops all where the slab was erased, and the indices forgotten, as a whole. */
   forget(): void {
     this.previous = undefined;
     this.current = undefined;
@@ -92,15 +92,12 @@ export class Keypairs {
     this.#onDropped(keypair);
   }
 
+  // Where the one is not that stays.
   #freeStorage(): Uint8Array {
-    for (let at = 0; at < KEYPAIRS_BYTES; at += KEYPAIR_BYTES) {
-      const offset = this.#storage.byteOffset + at;
-      const taken = (keypair: Keypair | undefined) => keypair?.sendKey.byteOffset === offset;
-      if (!taken(this.previous) && !taken(this.current) && !taken(this.next)) {
-        return this.#storage.subarray(at, at + KEYPAIR_BYTES).fill(0);
-      }
-    }
-    throw new RangeError('a peer never has four keypairs');
+    const staying = this.previous ?? this.current;
+    const isFirstTaken = staying?.sendKey.byteOffset === this.#storage.byteOffset;
+    const at = isFirstTaken ? KEYPAIR_BYTES : 0;
+    return this.#storage.subarray(at, at + KEYPAIR_BYTES).fill(0);
   }
 }
 

@@ -89,13 +89,12 @@ export class NotifierChain {
       if (!entry.active) continue;
       const failed = (error: unknown) => this.#report({ subscriber: entry.name, phase: entry.phase, error });
       try {
-        const answer = entry.subscriber(fork);
-        if (isThenable(answer)) pending.push(Promise.resolve(answer).catch(failed));
+        pending.push(Promise.resolve(entry.subscriber(fork)).catch(failed));
       } catch (error) {
         failed(error);
       }
     }
-    if (pending.length > 1) this.#settled = Promise.all(pending).then(() => undefined);
+    this.#settled = Promise.all(pending).then(() => undefined);
   }
 
   /** Resolves when the asynchronous part of every notification so far is done. */
@@ -107,8 +106,4 @@ export class NotifierChain {
 function runsBefore(a: Entry, b: Entry): boolean {
   const phases = PHASES.indexOf(a.phase) - PHASES.indexOf(b.phase);
   return phases < 0 || (phases === 0 && a.priority > b.priority);
-}
-
-function isThenable(answer: void | Promise<void>): answer is Promise<void> {
-  return typeof (answer as Promise<void> | undefined)?.then === 'function';
 }

@@ -25,8 +25,9 @@ interface NodePath {
   readonly parentPath: NodePath | null;
   isCallExpression(): boolean;
   isNewExpression(): boolean;
-  isThrowStatement(): boolean;
 }
+
+const LANGUAGE_ERRORS = ['Error', 'RangeError', 'TypeError'];
 
 /** What an error says is prose: its code is held by tests, its words by nobody. Nor are those of an invariant. */
 function isProse(path: NodePath): boolean {
@@ -36,9 +37,12 @@ function isProse(path: NodePath): boolean {
     readonly arguments?: unknown[];
     readonly callee?: { readonly name?: string };
   };
-  const isError = parent.isNewExpression() && (parent.parentPath?.isThrowStatement() ?? false);
-  const isInvariant = parent.isCallExpression() && call.callee?.name === 'invariant';
-  return (isError || isInvariant) && (call.arguments ?? []).indexOf(path.node) > 0;
+  const name = call.callee?.name ?? '';
+  const isOurError = parent.isNewExpression() && name.endsWith('Error');
+  const isInvariant = parent.isCallExpression() && name === 'invariant';
+  const at = (call.arguments ?? []).indexOf(path.node);
+  // The language's own errors have no code before their words.
+  return (isOurError && at >= (LANGUAGE_ERRORS.includes(name) ? 0 : 1)) || (isInvariant && at > 0);
 }
 
 export const strykerPlugins = [

@@ -3,9 +3,13 @@
 // Read on: run.ts, and docs/architecture.md "Why no nonce is used twice".
 
 export const TARGETS: readonly string[] = [
+  'sessions/release.ts',
   'sessions/fork-response.ts',
+  'sessions/keypairs.ts',
   'protocol/nonce-counter.ts',
   'protocol/replay-filter.ts',
   'protocol/keypair.ts',
+  'crng/crng.ts',
   'crng/freshness.ts',
+  'vmgenid/notifier.ts',
 ];

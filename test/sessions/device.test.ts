@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { REJECT_AFTER_MESSAGES, REKEY_AFTER_MESSAGES } from '../../protocol/constants.js';
 import { KeySlab } from '../../sessions/key-slab.js';
+import { PEER_SESSION_BYTES } from '../../sessions/peer.js';
 import { SimEndpoint } from '../support/machine.js';
 import { type End, Pair, introduce, packetBetween, payloadOf } from '../support/pair.js';
 import { ipv4Packet, ipv6Packet } from '../support/packets.js';
@@ -10,7 +11,7 @@ import { ipv4Packet, ipv6Packet } from '../support/packets.js';
 const INITIATION = 1;
 const RESPONSE = 2;
 const DATA = 4;
-const BLOCK = 384;
+const BLOCK = PEER_SESSION_BYTES;
 
 afterEach(() => {
   vi.restoreAllMocks();

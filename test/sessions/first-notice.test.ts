@@ -2,6 +2,7 @@
 
 import { afterEach, expect, it, vi } from 'vitest';
 import { KeySlab } from '../../sessions/key-slab.js';
+import { PEER_SESSION_BYTES } from '../../sessions/peer.js';
 import { Pair } from '../support/pair.js';
 
 const ID = new Uint8Array(16).fill(0xf0);
@@ -39,7 +40,7 @@ it('an initiation that notices the fork while it draws leaves nothing in key mem
   const { allocate } = KeySlab.prototype;
   vi.spyOn(KeySlab.prototype, 'allocate').mockImplementation(function (this: KeySlab) {
     const block = allocate.call(this);
-    if (block.length === 384) blocks.push(block);
+    if (block.length === PEER_SESSION_BYTES) blocks.push(block);
     return block;
   });
   for (let offset = 1; offset <= 6; offset++) {

@@ -6,6 +6,7 @@ import type { ForkPolicy } from '../../sessions/events.js';
 import { CookieJar } from '../../sessions/cookie-jar.js';
 import { Keypairs } from '../../sessions/keypairs.js';
 import { KeySlab } from '../../sessions/key-slab.js';
+import { PEER_SESSION_BYTES } from '../../sessions/peer.js';
 import { Announcer } from '../crng/machine.js';
 import { type EndOptions, Pair, payloadOf } from '../support/pair.js';
 
@@ -44,7 +45,9 @@ describe('policy wipe', () => {
     pair.advance(30_000, true);
     pair.a.device.initiateHandshake(pair.b.publicKey);
     pair.clock.ms += 30_000;
-    const used = blocks.filter(block => block.length === 384 && block.some(byte => byte !== 0));
+    const used = blocks.filter(
+      block => block.length === PEER_SESSION_BYTES && block.some(byte => byte !== 0),
+    );
     expect(used.length).toBe(2);
     pair.a.source.fork(ID);
     pair.a.vmgenid.check();

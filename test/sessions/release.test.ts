@@ -361,6 +361,23 @@ describe('a gate through which very many datagrams have gone', () => {
     return after - before;
   }
 
+  it('has room for each, long or short, and takes memory back', () => {
+    const gate = new ReleaseGate({
+      sealer: { settle: () => {} },
+      vmgenid: new VmGenId([]),
+      clock: { now: () => 0, wallClock: () => 0 },
+      sink: { sendDatagram: () => {}, deliverPacket: () => {} },
+      holdBackMs: 0,
+      onReleased: () => {},
+      onDiscarded: () => {},
+    });
+    for (const length of [100, 2_048, 2_049, 65_535, 148, 9_000]) {
+      const output = gate.output(length);
+      expect(output.bytes.length).toBe(length);
+      gate.abandon(output);
+    }
+  });
+
   it.each([
     ['at once', 0],
     ['after a while', 20],
