@@ -3,7 +3,7 @@
 // Read on: icmp.ts; iputils ping_common.c gather_statistics(), finish().
 
 import type { Randomness } from '../crng/randomness.js';
-import { sameBytes } from '../tunnel/ip.js';
+import { equalBytes } from '../native/bytes.js';
 import { DEFAULT_HOP_LIMIT, echoPacket, parseIcmp } from './icmp.js';
 
 export interface EchoSeriesOptions {
@@ -108,13 +108,13 @@ export class EchoSeries {
     const sent = this.#sent.get(sequence);
     if (!sent) return undefined;
     if (message.kind === 'error') {
-      if (!sameBytes(message.destination, destination)) return undefined;
+      if (!equalBytes(message.destination, destination)) return undefined;
       this.errors++;
       this.#settle(sent);
       return { type: 'error', sequence, from, text: message.text };
     }
-    if (!sameBytes(message.destination, source)) return undefined;
-    if (!sameBytes(message.payload, sent.payload)) {
+    if (!equalBytes(message.destination, source)) return undefined;
+    if (!equalBytes(message.payload, sent.payload)) {
       this.mismatches++;
       return { type: 'mismatch', sequence, from, text: 'wrong data: not what was sent' };
     }
@@ -124,7 +124,7 @@ export class EchoSeries {
     else this.#count(timeMs);
     sent.answered = true;
     this.#settle(sent);
-    const differentAddress = !sameBytes(from, destination);
+    const differentAddress = !equalBytes(from, destination);
     const bytes = 8 + message.payload.length;
     return {
       type: 'reply',

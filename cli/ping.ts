@@ -11,7 +11,8 @@ import { systemClock } from '../tunnel/clock.js';
 import { type ConfigEndpoint, type TunnelConfig, parseConfig } from '../tunnel/config/config.js';
 import { UdpEndpoint } from '../tunnel/endpoint.js';
 import { TunnelError } from '../tunnel/errors.js';
-import { formatIp, parseIp, sameBytes } from '../tunnel/ip.js';
+import { equalBytes } from '../native/bytes.js';
+import { formatIp, parseIp } from '../tunnel/ip.js';
 import { encodeKey } from '../tunnel/keys.js';
 import { type CreatedTunnel, createTunnel } from '../tunnel/loop/create-tunnel.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
@@ -278,7 +279,7 @@ class PingRun {
     const { signal } = this.#io;
     const { device } = tunnel;
     const ownPublicKey = device.publicKey as Uint8Array;
-    if (sameBytes(ownPublicKey, peer.publicKey)) {
+    if (equalBytes(ownPublicKey, peer.publicKey)) {
       const problem = "the peer's PublicKey is that of our own PrivateKey";
       throw new CliError('ERR_CLI_ROUTE', `${this.#file}: ${problem}`);
     }

@@ -3,8 +3,8 @@
 // Promises: comparison in constant time; a peer's malformed message is `false` or `undefined`, never an exception.
 // Read on: WireGuard paper 5.4.4 and 5.4.7; Linux drivers/net/wireguard/cookie.c.
 
+import { equalBytes, wipe } from '../native/bytes.js';
 import { secretBytes } from '../native/secret-bytes.js';
-import { equalBytes, wipe } from './bytes.js';
 import { COOKIE_REPLY, COOKIE_REPLY_BYTES } from './constants.js';
 import { ProtocolError } from './errors.js';
 import { COOKIE, messageType, writeU32 } from './messages.js';

@@ -5,8 +5,8 @@
 
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Randomness } from '../crng/randomness.js';
+import { equalBytes, isZero } from '../native/bytes.js';
 import { copySecret } from '../native/secret-bytes.js';
-import { equalBytes } from '../protocol/bytes.js';
 import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
 import { sealerOf } from '../protocol/batches.js';
 import { KEY_BYTES, type Suite } from '../protocol/suite.js';
@@ -238,7 +238,7 @@ export class Device {
       peer.staticShared.fill(0);
     }
     this.#forgetIdentity();
-    if (!privateKey || privateKey.every(byte => byte === 0)) return;
+    if (!privateKey || isZero(privateKey)) return;
 
     const own = {
       privateKey: this.#identityBlock.subarray(0, KEY_BYTES),
@@ -277,17 +277,24 @@ export class Device {
     return this.#context.held;
   }
 
-  /** While true no handshake is begun: for whoever has nowhere to send to, as an interface that is down. Default false. */
+  /**
+   * While true no handshake is begun: for whoever has nowhere to send to, as an interface that is down. Default false. When it
+   * ends, what was staged meanwhile is sent, or the handshake begun that it waits for.
+   */
   get paused(): boolean {
     return this.#context.paused;
   }
 
   set paused(paused: boolean) {
-    this.#context.paused = paused;
-    if (!paused) return;
-    this.#context.waiting.clear();
-    this.#context.recalled.clear();
-    this.#context.wishes.clear();
+    const context = this.#context;
+    if (paused === context.paused) return;
+    context.paused = paused;
+    if (paused) return;
+    this.#turn(() => {
+      for (const peer of context.peers.values()) {
+        if (peer.staged.length > 0) context.wishes.add(peer, Wish.flush);
+      }
+    });
   }
 
   get mtu(): number {
@@ -651,7 +658,7 @@ export class Device {
       endpoint: peer.endpoint,
       persistentKeepalive: peer.persistentKeepaliveMs / 1_000,
       allowedIps: allowedIps.entries(peer),
-      hasPresharedKey: peer.presharedKey.some(byte => byte !== 0),
+      hasPresharedKey: !isZero(peer.presharedKey),
       lastHandshakeAt: peer.lastHandshakeAt,
       rxBytes: peer.rxBytes,
       txBytes: peer.txBytes,
@@ -673,8 +680,8 @@ export class Device {
   #discarded({ kind, peer }: Output): void {
     this.#discardedAtRelease++;
     this.#context.drops.drop('staleEpoch');
-    const { held, paused, peers, recalled } = this.#context;
-    if (!peer || kind === 'response' || held || paused || peers.get(peer.id) !== peer) return;
+    const { held, peers, recalled } = this.#context;
+    if (!peer || kind === 'response' || held || peers.get(peer.id) !== peer) return;
     recalled.add(peer);
   }
 

@@ -5,7 +5,7 @@
 import { KEEPALIVE_TIMEOUT_MS, REKEY_TIMEOUT_MS } from '../protocol/constants.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
-import { endHandshakes } from './in-flight.js';
+import { endHandshakes, endWaitingInitiation } from './in-flight.js';
 import { invariant } from './invariant.js';
 import { Timer } from './peer-times.js';
 import type { Peer } from './peer.js';
@@ -76,7 +76,12 @@ function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
   const { size } = keypairs;
   ended.wipedKeypairs += size;
   if (size > 0) keypairs.forget();
-  if (peer.inFlight || peer.waitingInitiation) forgetHandshakes(peer, ended);
+  if (peer.inFlight || peer.waitingInitiation) {
+    ended.wipedHandshakes++;
+    // What was sent lay in the slab, and its index was forgotten with all others.
+    peer.inFlight = undefined;
+    endWaitingInitiation(peer);
+  }
   peer.needsAnotherKeepalive = false;
   const isTalking = size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
   if (peer.staged.length > 0 || isTalking) context.recalled.add(peer);
@@ -84,14 +89,6 @@ function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
     peer.setTimer(Timer.persistent, Math.min(peer.timer(Timer.persistent), now + peer.persistentKeepaliveMs));
     context.deadlines.schedule(peer, peer.timer(Timer.persistent));
   }
-}
-
-// What was sent lay in the slab, and its index was forgotten with all others.
-function forgetHandshakes(peer: Peer, ended: Ended): void {
-  ended.wipedHandshakes++;
-  peer.inFlight = undefined;
-  peer.waitingInitiation?.state.wipe();
-  peer.waitingInitiation = undefined;
 }
 
 /** Exactly what Linux does: handshakes end, `current` and `next` seal no more, but all keypairs still open. */

@@ -2,9 +2,10 @@
 // Promises: a UDP endpoint never changes and compares by value; a cache keeps a socket from making one per datagram.
 // Read on: sessions/ports.ts (what a device asks of an endpoint); RFC 3986 section 3.2.2 ([v6]:port).
 
+import { equalBytes } from '../native/bytes.js';
 import type { Endpoint } from '../sessions/ports.js';
 import { TunnelError } from './errors.js';
-import { formatIp, parseIp, sameBytes, unmapIp } from './ip.js';
+import { formatIp, parseIp, unmapIp } from './ip.js';
 import { parseWebSocketUrl } from './websocket/url.js';
 
 const MAX_PORT = 65_535;
@@ -56,7 +57,7 @@ export class UdpEndpoint implements Endpoint {
       other instanceof UdpEndpoint &&
       other.port === this.port &&
       other.zone === this.zone &&
-      sameBytes(other.ip, this.ip)
+      equalBytes(other.ip, this.ip)
     );
   }
 

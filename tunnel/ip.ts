@@ -4,6 +4,7 @@
 
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { isZero } from '../native/bytes.js';
 
 export interface ParsedIp {
   /** 4 bytes (IPv4) or 16 (IPv6), network order. */
@@ -40,9 +41,5 @@ export function formatIp(ip: Uint8Array, zone = ''): string {
 /** The 4 bytes inside `::ffff:a.b.c.d`; any other address as it is. */
 export function unmapIp(ip: Uint8Array): Uint8Array {
   if (ip.length !== 16 || ip[10] !== 0xff || ip[11] !== 0xff) return ip;
-  return ip.subarray(0, 10).some(byte => byte !== 0) ? ip : ip.slice(12);
-}
-
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  return isZero(ip.subarray(0, 10)) ? ip.slice(12) : ip;
 }

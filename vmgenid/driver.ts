@@ -3,6 +3,7 @@
 // nothing; where no source can vouch for the generation, `check` answers NO_EPOCH and nothing may leave.
 // Read on: Linux drivers/virt/vmgenid.c vmgenid_notify(); random.c add_vmfork_randomness().
 
+import { equalBytes } from '../native/bytes.js';
 import { VmGenIdError } from './errors.js';
 import { FIRST_EPOCH, GENERATION_WORDS, NO_EPOCH, generationBytes, sameGeneration } from './generation.js';
 import {
@@ -611,10 +612,6 @@ function isReadable({ failure }: Tracked): boolean {
 function isNextCount(now: Uint32Array, before: Uint32Array): boolean {
   const low = (before[0] + 1) >>> 0;
   return now[0] === low && now[1] === (before[1] + Number(low === 0)) >>> 0;
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 function asError(error: unknown): Error {

@@ -1,5 +1,6 @@
 // What somebody on the wire can see, and what follows from it: no keys, no secrets, only the datagrams.
 
+import { equalBytes } from '../../native/bytes.js';
 import { TRANSPORT_DATA } from '../../protocol/constants.js';
 import { TRANSPORT, messageType } from '../../protocol/messages.js';
 import { TAG_BYTES } from '../../protocol/suite.js';
@@ -28,7 +29,7 @@ export class Wiretap {
     const name = `${receiverIndex}/${counter}`;
     const first = this.#seen.get(name);
     if (!first) this.#seen.set(name, new Uint8Array(datagram));
-    else if (!sameBytes(first, datagram)) {
+    else if (!equalBytes(first, datagram)) {
       this.reuses.push({ receiverIndex, counter, first, second: new Uint8Array(datagram) });
     }
   }
@@ -45,8 +46,4 @@ export function recoverPlaintext(reuse: NonceReuse, known: Uint8Array, knownIsFi
     const keystream = ours[TRANSPORT.packet + i] ^ known[i];
     return keystream ^ theirs[TRANSPORT.packet + i];
   });
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

@@ -2,7 +2,7 @@
 // Promises: a suite that passes has agreed with the reference on one answer of each kind and around the edges, and has
 // refused a flipped bit and a low-order point.
 
-import { equalBytes } from '../bytes.js';
+import { equalBytes } from '../../native/bytes.js';
 import { type Suite, TAG_BYTES } from '../suite.js';
 import { openerOf, sealerOf } from '../batches.js';
 import { nobleSuite } from './noble.js';

@@ -2,8 +2,8 @@
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { REJECT_AFTER_MESSAGES, REKEY_AFTER_MESSAGES } from '../../protocol/constants.js';
-import { KeySlab } from '../../sessions/key-slab.js';
 import { PEER_SESSION_BYTES } from '../../sessions/peer.js';
+import { watchKeyBlocks } from '../support/key-blocks.js';
 import { SimEndpoint } from '../support/machine.js';
 import { type End, Pair, introduce, packetBetween, payloadOf } from '../support/pair.js';
 import { ipv4Packet, ipv6Packet } from '../support/packets.js';
@@ -17,23 +17,11 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** Every block of key memory that is handed out from now on. */
-function watchSlabs(): Uint8Array[] {
-  const blocks: Uint8Array[] = [];
-  const { allocate } = KeySlab.prototype;
-  vi.spyOn(KeySlab.prototype, 'allocate').mockImplementation(function (this: KeySlab) {
-    const block = allocate.call(this);
-    if (!blocks.includes(block)) blocks.push(block);
-    return block;
-  });
-  return blocks;
-}
-
 const isZero = (block: Uint8Array) => block.every(byte => byte === 0);
 
 /** The two session blocks of peers (the others are cookie secrets and identities), A's first. */
 function sessionBlocks(make: () => Pair): { pair: Pair; blocks: Uint8Array[]; peers: Uint8Array[] } {
-  const blocks = watchSlabs();
+  const blocks = watchKeyBlocks();
   const pair = make();
   return { pair, blocks, peers: blocks.filter(block => block.length === BLOCK).slice(-2) };
 }
@@ -74,6 +62,30 @@ describe('a handshake', () => {
     device.paused = false;
     device.sendKeepalive(pair.b.publicKey);
     expect(pair.a.types).toEqual([INITIATION]);
+  });
+
+  it('is begun for what was staged meanwhile when a pause ends, without another word', () => {
+    const pair = new Pair();
+    pair.a.device.paused = true;
+    expect(pair.send(pair.a, 'waits')).toBe('staged');
+    pair.a.device.paused = false;
+    expect(pair.a.types).toEqual([INITIATION]);
+    pair.settle();
+    expect(pair.b.received.map(payloadOf)).toEqual(['waits']);
+  });
+
+  it('is answered though a pause begins before the turn is over, and what it stages is kept', () => {
+    const pair = new Pair();
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    const { device } = pair.b;
+    device.cork();
+    receiveAll(pair.b, pair.a);
+    pair.send(pair.b, 'early');
+    device.paused = true;
+    device.uncork();
+    expect(pair.b.types).toEqual([RESPONSE]);
+    pair.settle();
+    expect(pair.a.received.map(payloadOf)).toEqual(['early']);
   });
 
   it('is confirmed by a keepalive where nothing is staged', () => {

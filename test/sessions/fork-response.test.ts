@@ -5,9 +5,9 @@ import { HANDSHAKE_STATE_BYTES, ReceivedInitiation } from '../../protocol/handsh
 import type { ForkPolicy } from '../../sessions/events.js';
 import { CookieJar } from '../../sessions/cookie-jar.js';
 import { Keypairs } from '../../sessions/keypairs.js';
-import { KeySlab } from '../../sessions/key-slab.js';
 import { PEER_SESSION_BYTES } from '../../sessions/peer.js';
 import { Announcer } from '../crng/machine.js';
+import { watchKeyBlocks } from '../support/key-blocks.js';
 import { type EndOptions, Pair, payloadOf } from '../support/pair.js';
 
 const INITIATION = 1;
@@ -34,13 +34,7 @@ function forkEvents(pair: Pair) {
 
 describe('policy wipe', () => {
   it('erases every session secret at the first look', () => {
-    const blocks: Uint8Array[] = [];
-    const { allocate } = KeySlab.prototype;
-    vi.spyOn(KeySlab.prototype, 'allocate').mockImplementation(function (this: KeySlab) {
-      const block = allocate.call(this);
-      blocks.push(block);
-      return block;
-    });
+    const blocks = watchKeyBlocks();
     const pair = withPolicy('wipe').connect();
     pair.advance(30_000, true);
     pair.a.device.initiateHandshake(pair.b.publicKey);
@@ -177,13 +171,7 @@ describe('policy expire-sending, as Linux', () => {
   });
 
   it('keeps no key that seals, and no cookie secret', () => {
-    const blocks: Uint8Array[] = [];
-    const { allocate } = KeySlab.prototype;
-    vi.spyOn(KeySlab.prototype, 'allocate').mockImplementation(function (this: KeySlab) {
-      const block = allocate.call(this);
-      blocks.push(block);
-      return block;
-    });
+    const blocks = watchKeyBlocks();
     const sealing: string[] = [];
     const { install } = Keypairs.prototype;
     vi.spyOn(Keypairs.prototype, 'install').mockImplementation(function (this: Keypairs, keys, input) {

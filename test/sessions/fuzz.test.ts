@@ -4,7 +4,7 @@
 import { afterEach, expect, it, vi } from 'vitest';
 import { cookieKey, createCookieReply, mac1Key, writeMac1 } from '../../protocol/cookie.js';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
-import { KeySlab } from '../../sessions/key-slab.js';
+import { watchKeyBlocks } from '../support/key-blocks.js';
 import { type Datagram, type End, Pair } from '../support/pair.js';
 
 const suite = await fastestSuite();
@@ -43,13 +43,7 @@ interface Scene {
 
 /** B has a session with A, an initiation of its own in flight, and everything true is still on its way. */
 function scene(): Scene {
-  const blocks: Uint8Array[] = [];
-  const { allocate } = KeySlab.prototype;
-  vi.spyOn(KeySlab.prototype, 'allocate').mockImplementation(function (this: KeySlab) {
-    const block = allocate.call(this);
-    blocks.push(block);
-    return block;
-  });
+  const blocks = watchKeyBlocks();
   const seen: Datagram[] = [];
   const pair = new Pair({
     a: { onDatagram: datagram => seen.push(datagram) },

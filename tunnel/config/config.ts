@@ -2,6 +2,7 @@
 // Promises: the same files are accepted, with the same result (docs/configuration.md has the exceptions); a mistake names file, line and field; no message shows a key or a password; what is written is read back.
 // Read on: wg(8) CONFIGURATION FILE FORMAT, wg-quick(8); wireguard-tools src/config.c.
 
+import { equalBytes, isZero } from '../../native/bytes.js';
 import { type Dialect, type Section, fields, finishPeers, readSections } from './config-file.js';
 import {
   BadValue,
@@ -23,7 +24,7 @@ import {
 } from './config-values.js';
 import { parseWebSocketUrl } from '../websocket/url.js';
 import { TunnelError } from '../errors.js';
-import { formatIp, sameBytes } from '../ip.js';
+import { formatIp } from '../ip.js';
 import { encodeKey } from '../keys.js';
 
 export type { ConfigEndpoint, ConfigListen, IpPrefix } from './config-values.js';
@@ -249,10 +250,6 @@ function textOf(value: Pick<PeerDraft, 'publicKey'> | IpPrefix): string {
   return 'ip' in value ? `${value.ip.join()}/${value.prefix}` : `${value.publicKey?.join()}`;
 }
 
-function isZero(key: Uint8Array): boolean {
-  return key.every(byte => byte === 0);
-}
-
 function readPrivateKey(value: string): Uint8Array {
   const key = readKey(value);
   if (isZero(key)) throw new BadValue('a key of zeros is no key');
@@ -274,7 +271,7 @@ function addAddress(addresses: IpPrefix[], added: IpPrefix): void {
   if (addresses.some(known => isSameAddress(known, added)))
     throw new BadValue(`${quote(text)} stands there already`);
   const { ip } = added;
-  if (ip.length === 16 && (ip[0] === 0xff || (ip.subarray(0, 15).every(byte => byte === 0) && ip[15] <= 1))) {
+  if (ip.length === 16 && (ip[0] === 0xff || (isZero(ip.subarray(0, 15)) && ip[15] <= 1))) {
     throw new BadValue(`${quote(text)} cannot be the address of an interface`);
   }
   addresses.push(added);
@@ -282,5 +279,5 @@ function addAddress(addresses: IpPrefix[], added: IpPrefix): void {
 
 /** IPv4 has one address once in each network, IPv6 once. */
 function isSameAddress(a: IpPrefix, b: IpPrefix): boolean {
-  return sameBytes(a.ip, b.ip) && (a.ip.length === 16 || a.prefix === b.prefix);
+  return equalBytes(a.ip, b.ip) && (a.ip.length === 16 || a.prefix === b.prefix);
 }

@@ -1,8 +1,8 @@
 // A peer that a device thread reaches by another thread's connection, such as a WebSocket of the main thread.
 
+import { equalBytes } from '../../native/bytes.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { UdpEndpoint } from '../endpoint.js';
-import { sameBytes } from '../ip.js';
 
 const NOWHERE = new Uint8Array(4);
 
@@ -34,7 +34,7 @@ export class RelayEndpoint implements Endpoint {
 
   /** Call with every datagram: a dialled name may be another machine after each connection. `ip` is copied. */
   at(ip: Uint8Array, port: number): void {
-    if (this.#port === port && sameBytes(this.#ip, ip)) return;
+    if (this.#port === port && equalBytes(this.#ip, ip)) return;
     this.#ip = new Uint8Array(ip);
     this.#port = port;
   }

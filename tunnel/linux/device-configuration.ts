@@ -65,9 +65,8 @@ export class DeviceConfiguration {
     this.#socket = undefined;
   }
 
-  /** Call after `up`: whatever was tried while there was no socket is tried again, and keepalives begin. */
+  /** Call after `up`: keepalives begin. */
   greetPeers(): void {
-    this.#device.wipe();
     for (const { publicKey, persistentKeepalive } of this.#device.peers()) {
       if (persistentKeepalive > 0) this.#device.sendKeepalive(publicKey);
     }

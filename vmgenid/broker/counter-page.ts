@@ -14,6 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { blake2s } from '@noble/hashes/blake2.js';
+import { equalBytes, isZero } from '../../native/bytes.js';
 import { VmGenIdError } from '../errors.js';
 
 /*
@@ -139,9 +140,8 @@ function hashed(vmGenId: Uint8Array | undefined): Uint8Array {
 }
 
 function compare(before: Uint8Array, now: Uint8Array): PageHistory {
-  const isKnown = (id: Uint8Array) => id.some(byte => byte !== 0);
-  if (!isKnown(before) || !isKnown(now)) return 'unknown';
-  return before.every((byte, i) => byte === now[i]) ? 'same' : 'forked';
+  if (isZero(before) || isZero(now)) return 'unknown';
+  return equalBytes(before, now) ? 'same' : 'forked';
 }
 
 function unusable(path: string, reason: string, cause: unknown): VmGenIdError {

@@ -3,6 +3,7 @@
 // needs to hold all of its text.
 // Read on: wireguard-go device/uapi.go IpcGetOperation(); wireguard-tools src/ipc-uapi.h userspace_get_device().
 
+import { isZero } from '../../../native/bytes.js';
 import { secretBytes } from '../../../native/secret-bytes.js';
 import { parseWebSocketUrl } from '../../websocket/url.js';
 import { KEY_BYTES } from '../../keys.js';
@@ -13,7 +14,6 @@ import {
   formatEndpoint,
   formatPrefix,
   isNumericEndpoint,
-  isZero,
   MAX_URL_LENGTH,
   readEndpoint,
   writeKey,

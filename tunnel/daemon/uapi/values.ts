@@ -2,6 +2,7 @@
 // Promises: reads what wireguard-go reads and refuses the rest with EINVAL; no message repeats a value.
 // Read on: wireguard-go device/uapi.go, device/noise-types.go; Go's net/netip ParsePrefix and ParseAddrPort.
 
+import { isZero } from '../../../native/bytes.js';
 import { secretBytes } from '../../../native/secret-bytes.js';
 import { parseWebSocketUrl } from '../../websocket/url.js';
 import { formatIp, parseIp, unmapIp } from '../../ip.js';
@@ -71,12 +72,6 @@ export function clamp(key: Uint8Array): Uint8Array {
   key[0] &= 0xf8;
   key[31] = (key[31] & 0x7f) | 0x40;
   return key;
-}
-
-export function isZero(key: Uint8Array): boolean {
-  let all = 0;
-  for (const byte of key) all |= byte;
-  return all === 0;
 }
 
 /** A decimal number of 0..max. Leading zeros are read, signs and blanks are not. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { sameBytes } from '../../../../tunnel/ip.js';
+import { equalBytes } from '../../../../native/bytes.js';
 import { type PacketDevice, type PacketTaker, TunIo } from '../../../../tunnel/linux/tun/tun-io.js';
 import { ACK, type Flow, packet, readPacket, vnet } from '../offload/packets.js';
 
@@ -138,7 +138,7 @@ describe('packets of a TUN device', () => {
         let at = 0;
         for (const some of expected) {
           expect(some.length).toBeGreaterThan(1);
-          at = got.findIndex((each, i) => i >= at && sameBytes(each, some[0]));
+          at = got.findIndex((each, i) => i >= at && equalBytes(each, some[0]));
           expect(got.slice(at, at + some.length)).toEqual(some);
           at += some.length;
         }

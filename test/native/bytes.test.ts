@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { equalBytes, wipe } from '../../protocol/bytes.js';
+import { equalBytes, isZero, wipe } from '../../native/bytes.js';
 
 it('arrays are equal when every byte is, and only then', () => {
   const bytes = fc.uint8Array({ maxLength: 40 });
@@ -15,6 +15,12 @@ it('arrays are equal when every byte is, and only then', () => {
       expect(equalBytes(a, a.subarray(1))).toBe(false);
     }),
   );
+});
+
+it('an array of zeros is one in which no byte is another', () => {
+  expect(isZero(new Uint8Array(0))).toBe(true);
+  expect(isZero(new Uint8Array(32))).toBe(true);
+  for (let at = 0; at < 32; at++) expect(isZero(new Uint8Array(32).fill(0x80, at, at + 1))).toBe(false);
 });
 
 it('wiping leaves zeros and touches nothing beside it', () => {
