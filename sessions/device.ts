@@ -135,6 +135,7 @@ export class Device {
   readonly #identitySlab: KeySlab;
   readonly #sessionSlab: KeySlab;
   readonly #identityBlock: Uint8Array;
+  readonly #sink: Sink;
   readonly #unregister: (() => void)[];
   #forks = 0;
   #wipedKeypairs = 0;
@@ -210,9 +211,15 @@ export class Device {
       vmgenid.register('sessions', () => this.#respondToFork(vmgenid.epoch), { name: 'wireguard device' }),
       vmgenid.onEvidence(() => {
         this.#retryAt = Number.NEGATIVE_INFINITY;
+        this.#handOutQuietly();
       }),
     ];
-    if (options.privateKey) this.setPrivateKey(options.privateKey);
+    // Nothing is handed out before the caller has his device.
+    if (options.privateKey) {
+      requireKey('private key', options.privateKey);
+      this.#setPrivateKey(options.privateKey);
+    }
+    this.#sink = sink;
   }
 
   /**
@@ -579,7 +586,7 @@ export class Device {
    */
   #end(): boolean {
     const context = this.#context;
-    const { turn, gate, handout } = context;
+    const { turn, gate } = context;
     if (turn.isNested) {
       turn.end();
       return true;
@@ -593,7 +600,7 @@ export class Device {
       try {
         released = gate.flush();
       } finally {
-        handout.deliver();
+        this.#handOut();
       }
     }
     return released;
@@ -607,8 +614,15 @@ export class Device {
 
   /** After what ends sessions, and sends nothing: whom it recalls is called by the next `runTimers`. */
   #handOutQuietly(): void {
-    const { turn, handout } = this.#context;
-    if (!turn.isOpen) handout.deliver();
+    if (!this.#context.turn.isOpen) this.#handOut();
+  }
+
+  #handOut(): void {
+    try {
+      this.#context.handout.deliver();
+    } finally {
+      this.#sink.turnOver?.();
+    }
   }
 
   #forgetIdentity(): void {

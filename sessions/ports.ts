@@ -45,6 +45,8 @@ export interface Sink {
     peerPublicKey: Uint8Array,
     address: number,
   ): void;
+  /** A call into the device is over, and all of it handed out: `Device.nextDeadline` may be nearer than it was. */
+  turnOver?(): void;
   /** Buffers that datagrams may be sealed in. Without it each is sealed in one of the device's, and copied by the sink. */
   readonly outbox?: Outbox;
 }

@@ -31,9 +31,10 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 export class EventLoopTunnel {
   readonly device: Device;
   readonly #transports: Transport[];
-  readonly #unregister: (() => void)[];
+  readonly #unregister: () => void;
   readonly #vmgenid: EventLoopTunnelOptions['vmgenid'];
   readonly #onTransportError: (error: TunnelError) => void;
+  readonly #clock: Clock;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #armedFor = Number.POSITIVE_INFINITY;
@@ -50,6 +51,7 @@ export class EventLoopTunnel {
     } = options;
     this.#onTransportError = onTransportError ?? (() => {});
     this.#vmgenid = options.vmgenid;
+    this.#clock = clock;
     this.#transports = [];
     this.device = new Device({
       ...deviceOptions,
@@ -58,26 +60,23 @@ export class EventLoopTunnel {
         sendDatagram: (datagram, to) => this.#transport(to)?.send(datagram, to),
         deliverPacket: (datagram, at, length, peer) =>
           onPacket(new Uint8Array(datagram.subarray(at, at + length)), peer),
+        // Whoever called: `device` is public.
+        turnOver: () => this.#rearm(),
       },
     });
     for (const transport of transports) this.addTransport(transport);
     for (const peer of peers) this.device.setPeer(peer);
     // After the sessions are wiped: cut what else was cloned, then call the peers that wait.
-    this.#unregister = [
-      options.vmgenid.register('application', fork => {
-        for (const transport of this.#transports) transport.dropAll(`VM fork, epoch ${fork.epoch}`);
-        this.#rearm();
-      }),
-      options.vmgenid.onEvidence(() => this.#rearm()),
-    ];
-    this.#rearm();
+    this.#unregister = options.vmgenid.register('application', fork => {
+      for (const transport of this.#transports) transport.dropAll(`VM fork, epoch ${fork.epoch}`);
+    });
   }
 
   /** Takes datagrams from another transport too, such as a WebSocket to one peer. Closed by `close`. */
   addTransport(transport: Transport): void {
     transport.onDatagram = (datagram, from) => {
       if (this.#closed) return;
-      this.#do(() => this.device.gatherDatagram(datagram, from));
+      this.device.gatherDatagram(datagram, from);
     };
     transport.onError = this.#onTransportError;
     transport.isHeld = this.#isHeld;
@@ -86,17 +85,17 @@ export class EventLoopTunnel {
 
   /** Adds or changes a peer; see `Device.setPeer`. */
   setPeer(peer: PeerOptions): void {
-    this.#do(() => this.device.setPeer(peer));
+    this.device.setPeer(peer);
   }
 
   /** Sends an IP packet to the peer that its destination belongs to. */
   sendPacket(packet: Uint8Array): SendResult {
-    return this.#do(() => this.device.sendPacket(packet));
+    return this.device.sendPacket(packet);
   }
 
   /** Starts a handshake with a peer, unless one was started less than five seconds ago. */
   initiateHandshake(publicKey: Uint8Array): void {
-    this.#do(() => this.device.initiateHandshake(publicKey));
+    this.device.initiateHandshake(publicKey);
   }
 
   /** Erases all secrets, ends the timer and closes the transports. May be called twice. */
@@ -105,7 +104,7 @@ export class EventLoopTunnel {
     this.#closed = true;
     clearTimeout(this.#timer);
     clearImmediate(this.#immediate);
-    for (const unregister of this.#unregister) unregister();
+    this.#unregister();
     this.device.close();
     await Promise.all(this.#transports.map(transport => transport.close()));
   }
@@ -121,19 +120,11 @@ export class EventLoopTunnel {
     return this.#transports.find(transport => transport.owns(to));
   }
 
-  /** What throws, a listener's error too, stops no clock. */
-  #do<T>(call: () => T): T {
-    try {
-      return call();
-    } finally {
-      this.#rearm();
-    }
-  }
-
   // A timer that is armed for an earlier instant stays: to wake once too often is cheaper than to re-arm per packet.
   #rearm(): void {
+    if (this.#closed) return;
     const deadline = this.device.nextDeadline();
-    if (this.#closed || deadline >= this.#armedFor) return;
+    if (deadline >= this.#armedFor) return;
     clearTimeout(this.#timer);
     this.#armedFor = deadline;
     // What is due at once waits until the datagrams that are there have been taken: a part of it after each round.
@@ -141,12 +132,12 @@ export class EventLoopTunnel {
       this.#immediate = setImmediate(() => this.#run());
       return;
     }
-    const delay = Math.ceil(Math.max(0, deadline - systemClock.now()));
+    const delay = Math.ceil(Math.max(0, deadline - this.#clock.now()));
     this.#timer = setTimeout(() => this.#run(), Math.min(delay, LONGEST_TIMEOUT_MS));
   }
 
   #run(): void {
     this.#armedFor = Number.POSITIVE_INFINITY;
-    this.#do(() => this.device.runTimers());
+    this.device.runTimers();
   }
 }
