@@ -5,16 +5,18 @@
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { CrngError } from '../crng/index.js';
+import { equalBytes } from '../native/bytes.js';
+import { formatHostPort } from '../native/host-port.js';
 import { DROP_REASONS } from '../sessions/drops.js';
 import type { DeviceEvent } from '../sessions/events.js';
 import { systemClock } from '../tunnel/clock.js';
 import { type ConfigEndpoint, type TunnelConfig, parseConfig } from '../tunnel/config/config.js';
 import { UdpEndpoint } from '../tunnel/endpoint.js';
 import { TunnelError } from '../tunnel/errors.js';
-import { equalBytes } from '../native/bytes.js';
 import { formatIp, parseIp } from '../tunnel/ip.js';
 import { encodeKey } from '../tunnel/keys.js';
 import { type CreatedTunnel, createTunnel } from '../tunnel/loop/create-tunnel.js';
+import { withoutCredentials } from '../tunnel/websocket/url.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { VmGenId } from '../vmgenid/index.js';
 import { Bell } from './bell.js';
@@ -469,14 +471,7 @@ function readAddress(text: string): Uint8Array {
 
 /** Without the user name and password that a URL may hold. */
 function formatEndpoint(endpoint: ConfigEndpoint): string {
-  if ('host' in endpoint) {
-    const { host, port } = endpoint;
-    return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  }
-  const url = new URL(endpoint.url);
-  url.username = '';
-  url.password = '';
-  return url.href;
+  return 'host' in endpoint ? formatHostPort(endpoint.host, endpoint.port) : withoutCredentials(endpoint.url);
 }
 
 function isReply({ type }: EchoEvent): boolean {

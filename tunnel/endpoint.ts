@@ -3,13 +3,13 @@
 // Read on: sessions/ports.ts (what a device asks of an endpoint); RFC 3986 section 3.2.2 ([v6]:port).
 
 import { equalBytes } from '../native/bytes.js';
+import { formatHostPort, parseAddressPort } from '../native/host-port.js';
 import type { Endpoint } from '../sessions/ports.js';
 import { TunnelError } from './errors.js';
 import { formatIp, parseIp, unmapIp } from './ip.js';
-import { parseWebSocketUrl } from './websocket/url.js';
+import { parseWebSocketUrl, withoutCredentials } from './websocket/url.js';
 
 const MAX_PORT = 65_535;
-const HOST_AND_PORT = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/;
 
 /** A UDP address and port. An IPv4-mapped IPv6 address becomes the IPv4 address that it stands for. */
 export class UdpEndpoint implements Endpoint {
@@ -40,15 +40,10 @@ export class UdpEndpoint implements Endpoint {
 
   /** Reads `192.0.2.1:51820` or `[2001:db8::1%scope]:51820`. Throws `ERR_ENDPOINT`. The port is 1..65535. */
   static parse(text: string): UdpEndpoint {
-    const match = HOST_AND_PORT.exec(text);
-    const parsed = match && parseIp(match[1] ?? match[2]);
-    const port = Number(match?.[3]);
-    // Brackets belong to IPv6 and to it alone.
-    if (!parsed || (parsed.ip.length === 16) !== (match[1] !== undefined) || port < 1 || port > MAX_PORT) {
-      const shown = JSON.stringify(text.slice(0, 80));
-      throw new TunnelError('ERR_ENDPOINT', `not an endpoint (address:port or [address]:port): ${shown}`);
-    }
-    return new UdpEndpoint(parsed.ip, port, parsed.zone);
+    const { host, port } = parseAddressPort(text) ?? { host: '', port: 0 };
+    if (port > 0) return UdpEndpoint.of(host, port);
+    const shown = JSON.stringify(text.slice(0, 80));
+    throw new TunnelError('ERR_ENDPOINT', `not an endpoint (address:port or [address]:port): ${shown}`);
   }
 
   equals(other: Endpoint): boolean {
@@ -62,7 +57,7 @@ export class UdpEndpoint implements Endpoint {
   }
 
   toString(): string {
-    return this.ip.length === 4 ? `${this.address}:${this.port}` : `[${this.address}]:${this.port}`;
+    return formatHostPort(this.address, this.port);
   }
 }
 
@@ -175,9 +170,6 @@ export class WebSocketEndpoint implements Endpoint {
   /** The URL without user name and password, or address and port of a connection that came in. */
   toString(): string {
     if (this.url === undefined) return new UdpEndpoint(this.#ip, this.#port).toString();
-    const shown = new URL(this.url);
-    shown.username = '';
-    shown.password = '';
-    return shown.href;
+    return withoutCredentials(this.url);
   }
 }

@@ -4,13 +4,13 @@
 // Read on: RFC 9110 section 7.2 (Host), 15.5.20 (421).
 
 import { isIP } from 'node:net';
+import { splitHostPort } from '../native/host-port.js';
 
 /** `host`: the value of the header, with or without a port. `names`: in lower case. */
-export function isOwnHost(host: string | undefined, names: readonly string[] = []): boolean {
-  const match = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::\d{1,5})?$/.exec(host ?? '');
-  if (!match) return false;
-  const [, bracketed, bare = ''] = match;
-  if (bracketed !== undefined) return isIP(bracketed) === 6;
-  const name = bare.toLowerCase().replace(/\.$/, '');
-  return isIP(bare) === 4 || name === 'localhost' || names.includes(name);
+export function isOwnHost(host = '', names: readonly string[] = []): boolean {
+  const parts = splitHostPort(/:\d{1,5}$/.test(host) ? host : `${host}:80`);
+  if (!parts) return false;
+  if (parts.isBracketed) return isIP(parts.host) === 6;
+  const name = parts.host.toLowerCase().replace(/\.$/, '');
+  return isIP(parts.host) === 4 || name === 'localhost' || names.includes(name);
 }

@@ -365,7 +365,7 @@ describe('hook: where it listens', () => {
   it.each([
     ['relative/path', {}, /neither an absolute path/],
     ['localhost:80', {}, /neither an absolute path/],
-    ['127.0.0.1:70000', {}, /no such port/],
+    ['127.0.0.1:70000', {}, /0 to 65535/],
     ['::1:80', {}, /neither/],
     [`/${'x'.repeat(107)}`, {}, /at most 107 bytes/],
     ['0.0.0.0:80', {}, /not a loopback address/],

@@ -4,6 +4,7 @@
 // getaddrinfo(3), ip-address(8).
 
 import { isIP } from 'node:net';
+import { splitHostPort } from '../../native/host-port.js';
 import { parseWebSocketUrl } from '../websocket/url.js';
 import { parseIp } from '../ip.js';
 import { decodeKey } from '../keys.js';
@@ -166,18 +167,18 @@ export function readEndpoint(value: string): ConfigEndpoint {
     if (!url) throw new BadValue(`${quote(value)} is not a ws:// or wss:// URL`);
     return { url: url.href };
   }
-  const match = /^(?:\[([^\]]*)\]|([^[].*)):([^:\]]+)$/s.exec(value);
-  if (!match) throw new BadValue(`${quote(value)} is not ${ENDPOINT_FORMS}`);
-  const [, bracketed, bare, port] = match;
-  return { host: readHost(bracketed ?? bare), port: readPort(port, 1) };
+  const parts = splitHostPort(value);
+  if (!parts) throw new BadValue(`${quote(value)} is not ${ENDPOINT_FORMS}`);
+  return { host: readHost(parts.host), port: readPort(parts.port, 1) };
 }
 
 export function readListen(value: string): ConfigListen {
   if (/^\d+$/.test(value)) return { port: readNumber(value, 0, 65_535, 'a port') };
-  const match = /^(?:\[([^\]]*)\]|([^:]*)):([^:\]]+)$/.exec(value);
-  if (!match) throw new BadValue(`${quote(value)} is not ${LISTEN_FORMS}`);
-  const [, bracketed, bare, port] = match;
-  return { host: readHost(bracketed ?? bare), port: readNumber(port, 0, 65_535, 'a port') };
+  const parts = splitHostPort(value);
+  if (!parts || (parts.host.includes(':') && !parts.isBracketed)) {
+    throw new BadValue(`${quote(value)} is not ${LISTEN_FORMS}`);
+  }
+  return { host: readHost(parts.host), port: readNumber(parts.port, 0, 65_535, 'a port') };
 }
 
 function readHost(text: string): string {
@@ -192,8 +193,4 @@ function readHost(text: string): string {
 // A name that ends in a number is a mistyped IPv4 address (WHATWG URL standard, "ends in a number").
 export function isHostName(value: string): boolean {
   return HOST_NAME.test(value) && !/(^|\.)(\d+|0x[0-9a-f]*)\.?$/i.test(value);
-}
-
-export function hostAndPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

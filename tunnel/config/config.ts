@@ -3,13 +3,13 @@
 // Read on: wg(8) CONFIGURATION FILE FORMAT, wg-quick(8); wireguard-tools src/config.c.
 
 import { equalBytes, isZero } from '../../native/bytes.js';
+import { formatHostPort } from '../../native/host-port.js';
 import { type Dialect, type Section, fields, finishPeers, readSections } from './config-file.js';
 import {
   BadValue,
   type ConfigEndpoint,
   type ConfigListen,
   type IpPrefix,
-  hostAndPort,
   quote,
   readBoolean,
   readCNumber,
@@ -192,7 +192,7 @@ function linesOf(config: TunnelConfig): string[] {
   put('SaveConfig', own.saveConfig === undefined ? undefined : String(own.saveConfig));
   if (own.listenWebSocket) {
     const { host, port } = own.listenWebSocket;
-    put('ListenWebSocket', host === undefined ? port : hostAndPort(host, port));
+    put('ListenWebSocket', host === undefined ? port : formatHostPort(host, port));
   }
   for (const peer of config.peers) {
     lines.push('', '[Peer]');
@@ -201,7 +201,7 @@ function linesOf(config: TunnelConfig): string[] {
     putList('AllowedIPs', peer.allowedIps.map(formatPrefix));
     const { endpoint } = peer;
     if (endpoint && 'url' in endpoint) put('Endpoint', parseWebSocketUrl(endpoint.url)?.href ?? endpoint.url);
-    else if (endpoint) put('Endpoint', hostAndPort(endpoint.host, endpoint.port));
+    else if (endpoint) put('Endpoint', formatHostPort(endpoint.host, endpoint.port));
     put('PersistentKeepalive', peer.persistentKeepalive);
   }
   return lines;

@@ -9,6 +9,7 @@ import { EndpointRefresher, type EndpointRefresherOptions } from './endpoint-ref
 import type { UdpEndpoint } from '../endpoint.js';
 import type { TunnelError } from '../errors.js';
 import type { DeviceStatus } from '../daemon/status.js';
+import { oneByOne } from '../one-by-one.js';
 import type { UapiBackend, UapiChanges, UapiPeerChange, UapiState } from '../daemon/uapi/types.js';
 
 export interface ConfiguredEndpointsOptions
@@ -24,8 +25,8 @@ export class ConfiguredEndpoints implements UapiBackend {
   readonly #refresher: EndpointRefresher;
   /** The peers that the device has. */
   #known = new Set<string>();
-  /** The last change to the device: the next one waits for it. */
-  #turn: Promise<unknown> = Promise.resolve();
+  /** Changes to the device. */
+  readonly #inTurn = oneByOne();
 
   /** `device` has no peers yet. */
   constructor(device: Required<UapiBackend>, options: ConfiguredEndpointsOptions) {
@@ -91,12 +92,6 @@ export class ConfiguredEndpoints implements UapiBackend {
     if ('url' in endpoint) return { ...change, endpoint };
     afterwards.push(() => this.#refresher.watch(publicKey, endpoint));
     return change;
-  }
-
-  #inTurn(job: () => Promise<void> | void): Promise<void> {
-    const result = this.#turn.then(job);
-    this.#turn = result.catch(() => undefined);
-    return result;
   }
 }
 

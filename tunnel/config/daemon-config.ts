@@ -3,6 +3,7 @@
 // Read on: config-file.ts (the reader); cli/daemon/options.ts (the same settings as flags and in the environment).
 
 import { isAbsolute } from 'node:path';
+import { isLoopback, parseAddressPort } from '../../native/host-port.js';
 import { SUITE_NAMES } from '../../protocol/suites/names.js';
 import type { DeviceSettings } from '../../sessions/settings.js';
 import type { FileSourceOptions, SourceSelection } from '../../vmgenid/index.js';
@@ -184,7 +185,7 @@ function readPath(value: string): string {
 }
 
 function readHook(value: string): string {
-  if (isAbsolute(value) || /^(127\.[\d.]+|\[::1\]):\d{1,5}$/.test(value)) return value;
+  if (isAbsolute(value) || isLoopback(parseAddressPort(value)?.host ?? '')) return value;
   throw new BadValue(`${quote(value)} is neither an absolute path nor 127.0.0.1:port nor [::1]:port`);
 }
 

@@ -3,6 +3,7 @@
 import { equalBytes } from '../../native/bytes.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { UdpEndpoint } from '../endpoint.js';
+import { withoutCredentials } from '../websocket/url.js';
 
 const NOWHERE = new Uint8Array(4);
 
@@ -107,11 +108,4 @@ export class RelayTable {
     }
     return known;
   }
-}
-
-function withoutCredentials(url: string): string {
-  const shown = new URL(url);
-  shown.username = '';
-  shown.password = '';
-  return shown.href;
 }

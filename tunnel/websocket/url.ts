@@ -6,3 +6,11 @@ export function parseWebSocketUrl(text: string): URL | undefined {
   const url = new URL(text);
   return url.hostname === '' || url.hash !== '' || text.includes('#') || url.port === '0' ? undefined : url;
 }
+
+/** A URL for others to see: without the user name and the password that it may hold. */
+export function withoutCredentials(url: string): string {
+  const shown = new URL(url);
+  shown.username = '';
+  shown.password = '';
+  return shown.href;
+}

@@ -4,7 +4,7 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
-import { isIP } from 'node:net';
+import { isLoopback, parseAddressPort } from '../../native/host-port.js';
 import { VmGenIdError } from '../errors.js';
 import { NO_EPOCH } from '../generation.js';
 import { isOwnHost } from '../own-host.js';
@@ -289,18 +289,9 @@ function parseAddress(listen: string): Address {
     if (Buffer.byteLength(listen) <= SOCKET_PATH_MAX) return { path: listen };
     throw invalid(listen, `the path of a socket has at most ${SOCKET_PATH_MAX} bytes`);
   }
-  const [, v6, v4, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(listen) ?? [];
-  const host = v6 ?? v4;
-  const port = Number(digits);
-  if (host === undefined || isIP(host) !== (v6 === undefined ? 4 : 6)) {
-    throw invalid(listen, 'neither an absolute path nor IPv4:port nor [IPv6]:port');
-  }
-  if (port > 65_535) throw invalid(listen, `no such port: ${digits}`);
-  return { host, port };
-}
-
-function isLoopback(host: string): boolean {
-  return host.startsWith('127.') || host === '::1';
+  const address = parseAddressPort(listen);
+  if (!address) throw invalid(listen, 'neither an absolute path nor IPv4:port nor [IPv6]:port (0 to 65535)');
+  return address;
 }
 
 function invalid(listen: string, reason: string): VmGenIdError {

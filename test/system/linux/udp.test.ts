@@ -76,7 +76,7 @@ describe('LinuxUdpSocket as root', () => {
     const loopback = parseIp(ours.includes(':') ? '::1' : '127.0.0.1')!.ip;
     const words = seen.words();
     words.set(new Int32Array(loopback.slice().buffer));
-    const stale = new LinuxUdpEndpoint(words, seen.sourceEpoch);
+    const stale = new LinuxUdpEndpoint(words, seen.sourceSerial);
     ip('addr', 'del', `${ours}/${mask}`, 'dev', name);
     send(b, stale);
     expect(receiveOne(a).ip).toEqual(loopback);

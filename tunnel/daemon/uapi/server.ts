@@ -9,6 +9,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { SocketFile, SocketFileError, listen, listenAt } from '../../../native/socket-file.js';
 import { TunnelError } from '../../errors.js';
+import { oneByOne } from '../../one-by-one.js';
 import type { DeviceStatus } from '../status.js';
 import { UapiConnection, type UapiConnectionOwner } from './connection.js';
 import type { UapiLimits } from './parse.js';
@@ -37,8 +38,7 @@ export class UapiServer {
   readonly #server: Server;
   readonly #owner: UapiConnectionOwner;
   readonly #connections = new Set<UapiConnection>();
-  /** Settles when the last request in turn is done. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #inTurn = oneByOne();
   #file: SocketFile | undefined;
   #watcher: FSWatcher | undefined;
   #closing: Promise<void> | undefined;
@@ -122,7 +122,7 @@ export class UapiServer {
     this.#watcher?.close();
     await this.#file?.remove();
     const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
-    await this.#turn;
+    await this.#inTurn(() => undefined);
     // The answer to it leaves now.
     await new Promise(resolve => setImmediate(resolve));
     for (const connection of this.#connections) connection.destroy();
@@ -145,28 +145,24 @@ export class UapiServer {
     this.#connections.add(new UapiConnection(socket, this.#owner, { ...limits, timeoutMs }));
   }
 
-  /** Runs `job` when all before it are done, whatever became of them. */
-  #inTurn<T>(job: () => Promise<T> | T): Promise<T> {
-    const result = this.#turn.then(job);
-    this.#turn = result.catch(() => undefined);
-    return result;
-  }
-
   #watch(file: SocketFile): void {
     const name = basename(file.path);
     const lost = (error: Error) => this.#log(`UAPI: the socket is no longer watched: ${error.message}`);
-    const watcher = watch(dirname(file.path), { persistent: false }, (_event, changed) => {
-      // Some systems do not say which file.
-      if (changed !== null && changed !== name) return;
+    const look = () =>
       void file.isStill().then(still => {
         if (still || this.#watcher !== watcher || this.#closing) return;
         this.#watcher = undefined;
         watcher.close();
         this.#options.onRemoved?.();
       }, lost);
+    const watcher = watch(dirname(file.path), { persistent: false }, (_event, changed) => {
+      // Some systems do not say which file.
+      if (changed === null || changed === name) look();
     });
     watcher.on('error', lost);
     this.#watcher = watcher;
+    // Whoever could connect before it was watched may have removed it.
+    look();
   }
 
   #log(message: string): void {

@@ -2,7 +2,9 @@
 // Promises: reads what wireguard-go reads and refuses the rest with EINVAL; no message repeats a value.
 // Read on: wireguard-go device/uapi.go, device/noise-types.go; Go's net/netip ParsePrefix and ParseAddrPort.
 
+import { isIP } from 'node:net';
 import { isZero } from '../../../native/bytes.js';
+import { formatHostPort, parsePort, splitHostPort } from '../../../native/host-port.js';
 import { secretBytes } from '../../../native/secret-bytes.js';
 import { parseWebSocketUrl } from '../../websocket/url.js';
 import { formatIp, parseIp, unmapIp } from '../../ip.js';
@@ -16,9 +18,7 @@ const DECIMAL = /^\d+$/;
 const PREFIX_LENGTH = /^(0|[1-9]\d{0,2})$/;
 const IPV4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/;
 // A zone is an interface's name, which may hold anything but blanks and slashes, or its number.
-const ENDPOINT = /^(?:\[([^\]%]+)(?:%([!-.0-\\^-~]{1,15}))?\]|([\d.]+)):(\d{1,5})$/;
-/** A numeric address and port: all that `wg` can read in an answer. */
-const NUMERIC_ENDPOINT = /^(\[[\da-f:.]+(%[!-.0-\\^-~]+)?\]|[\d.]+):\d{1,5}$/i;
+const SCOPED = /^([^%]+)(?:%([!-.0-\\^-~]{1,15}))?$/;
 
 /** Refuses a value, named by its key. */
 export function invalid(key: string): UapiError {
@@ -122,23 +122,23 @@ export function formatPrefix({ ip, prefix }: UapiAllowedIp): string {
 export function readEndpoint(name: string, value: string): UapiEndpoint {
   const url = parseWebSocketUrl(value);
   if (url && url.href.length <= MAX_URL_LENGTH) return { url: url.href };
-  const match = ENDPOINT.exec(value);
-  const ip = match && readAddress(match[1] ?? match[3]);
-  const port = Number(match?.[4]);
+  const parts = splitHostPort(value);
+  const [, address = '', scope] = SCOPED.exec(parts?.host ?? '') ?? [];
+  const ip = readAddress(address);
+  const port = parsePort(parts?.port ?? '');
   // Brackets belong to IPv6 and to it alone.
-  if (!ip || (ip.length === 16) !== (match[1] !== undefined) || port < 1 || port > 0xffff)
-    throw invalid(name);
-  const scope = match[2];
+  if (!ip || (ip.length === 16) !== parts?.isBracketed || !(port > 0)) throw invalid(name);
   return scope === undefined ? { ip: unmapIp(ip), port } : { ip: unmapIp(ip), port, scope };
 }
 
 export function formatEndpoint(endpoint: UapiEndpoint): string {
   if ('url' in endpoint) return endpoint.url;
   const { ip, port, scope = '' } = endpoint;
-  return ip.length === 4 ? `${formatIp(ip)}:${port}` : `[${formatIp(ip, scope)}]:${port}`;
+  return formatHostPort(formatIp(ip, scope), port);
 }
 
-/** Whether `wg` can read this endpoint in an answer. */
+/** Whether `wg` can read this endpoint in an answer: a numeric address and port. */
 export function isNumericEndpoint(text: string): boolean {
-  return NUMERIC_ENDPOINT.test(text);
+  const { host = '', port = '' } = splitHostPort(text) ?? {};
+  return isIP(host.split('%', 1)[0]) !== 0 && parsePort(port) >= 0;
 }

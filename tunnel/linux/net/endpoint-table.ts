@@ -24,11 +24,11 @@ const V6_STRIDE = 16;
  */
 export class EndpointTable {
   readonly #words: number;
-  /** Words from one place to the next: an endpoint's, its epoch, and what fills a part of a cache line. */
+  /** Words from one place to the next: an endpoint's, the serial number of its source, and what fills a part of a cache line. */
   readonly #stride: number;
   readonly #maxSets: number;
   #sets: number;
-  /** Of each place: what it is found by, and behind it the epoch of its source. An epoch of 0: nobody is here. */
+  /** Of each place: what it is found by, and behind it the serial number of its source. With 0 nobody is here. */
   #keys: Int32Array;
   #endpoints: (LinuxUdpEndpoint | undefined)[];
   #size = 0;
@@ -52,32 +52,32 @@ export class EndpointTable {
   }
 
   /**
-   * The endpoint with these words, which came in just now: a known one, or a new one. `sourceEpoch`: what its source is
+   * The endpoint with these words, which came in just now: a known one, or a new one. `sourceSerial`: what its source is
    * good for, not 0.
    */
-  get(words: Int32Array, sourceEpoch: number): LinuxUdpEndpoint {
+  get(words: Int32Array, sourceSerial: number): LinuxUdpEndpoint {
     const hash = this.#hash(words);
     const place = this.#find(words, hash);
-    if (place < 0) return this.#add(new LinuxUdpEndpoint(words, sourceEpoch), words, hash);
+    if (place < 0) return this.#add(new LinuxUdpEndpoint(words, sourceSerial), words, hash);
     const endpoint = this.#endpoints[place] as LinuxUdpEndpoint;
-    const epochAt = place * this.#stride + this.#words;
-    if (this.#keys[epochAt] !== sourceEpoch) {
+    const serialAt = place * this.#stride + this.#words;
+    if (this.#keys[serialAt] !== sourceSerial) {
       // A datagram came this way: so the way is good again.
-      this.#keys[epochAt] = sourceEpoch;
-      endpoint.sourceEpoch = sourceEpoch;
+      this.#keys[serialAt] = sourceSerial;
+      endpoint.sourceSerial = sourceSerial;
     }
     return endpoint;
   }
 
   /** The source of this endpoint is good for nothing, until a datagram comes in that way. */
   distrust(endpoint: LinuxUdpEndpoint): void {
-    endpoint.sourceEpoch = 0;
+    endpoint.sourceSerial = 0;
     const words = endpoint.words();
     const place = this.#find(words, this.#hash(words));
     if (place < 0) return;
     this.#keys[place * this.#stride + this.#words] = -1;
     // The table may have forgotten this one, and made another since.
-    (this.#endpoints[place] as LinuxUdpEndpoint).sourceEpoch = 0;
+    (this.#endpoints[place] as LinuxUdpEndpoint).sourceSerial = 0;
   }
 
   #hash(words: Int32Array): number {
@@ -116,7 +116,7 @@ export class EndpointTable {
     } else this.#size++;
     const at = place * this.#stride;
     this.#keys.set(words, at);
-    this.#keys[at + words.length] = endpoint.sourceEpoch === 0 ? -1 : endpoint.sourceEpoch;
+    this.#keys[at + words.length] = endpoint.sourceSerial === 0 ? -1 : endpoint.sourceSerial;
     this.#endpoints[place] = endpoint;
     return endpoint;
   }

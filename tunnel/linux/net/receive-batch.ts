@@ -181,10 +181,10 @@ export class ReceiveBatch {
   }
 
   /**
-   * Where it came from and which way; `undefined` for an address of another family than IP. `sourceEpoch`: what the way
+   * Where it came from and which way; `undefined` for an address of another family than IP. `sourceSerial`: what the way
    * is good for, not 0.
    */
-  from(i: number, sourceEpoch: number): LinuxUdpEndpoint | undefined {
+  from(i: number, sourceSerial: number): LinuxUdpEndpoint | undefined {
     const { u32 } = this.#headers;
     const name = this.#names + (i * NAME_BYTES) / WORD;
     const family = u32[name] & 0xffff;
@@ -196,7 +196,7 @@ export class ReceiveBatch {
       const info = this.#findControl(i, IPPROTO_IP, IP_PKTINFO, IN_PKTINFO_BYTES);
       words[V4_INTERFACE] = info < 0 ? 0 : u32[info];
       words[V4_LOCAL] = info < 0 ? 0 : u32[info + 1];
-      return this.#v4Endpoints.get(words, sourceEpoch);
+      return this.#v4Endpoints.get(words, sourceSerial);
     }
     if (family !== AF_INET6) return undefined;
     const words = this.#v6;
@@ -206,7 +206,7 @@ export class ReceiveBatch {
     const info = this.#findControl(i, IPPROTO_IPV6, IPV6_PKTINFO, IN6_PKTINFO_BYTES);
     for (let k = 0; k < 4; k++) words[V6_LOCAL + k] = info < 0 ? 0 : u32[info + k];
     words[V6_INTERFACE] = info < 0 ? 0 : u32[info + 4];
-    return this.#v6Endpoints.get(words, sourceEpoch);
+    return this.#v6Endpoints.get(words, sourceSerial);
   }
 
   /** The way on which this endpoint's datagrams came is good for nothing, until another comes. */

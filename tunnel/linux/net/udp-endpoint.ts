@@ -33,7 +33,7 @@ export interface StickySource {
  */
 export class LinuxUdpEndpoint implements Endpoint {
   /** For the sockets of this folder alone: which socket, and which time of its routes, the source is good for. */
-  sourceEpoch: number;
+  sourceSerial: number;
   isPeers = false;
   readonly isV4: boolean;
   readonly remote0: number;
@@ -54,10 +54,10 @@ export class LinuxUdpEndpoint implements Endpoint {
   #text: string | undefined;
 
   /** `words`: laid out as above, copied. */
-  constructor(words: Int32Array, sourceEpoch = 0) {
+  constructor(words: Int32Array, sourceSerial = 0) {
     const isV4 = words.length === V4_WORDS;
     const local = isV4 ? V4_LOCAL : V6_LOCAL;
-    this.sourceEpoch = sourceEpoch;
+    this.sourceSerial = sourceSerial;
     this.isV4 = isV4;
     this.remote0 = words[0];
     this.portWord = words[isV4 ? V4_PORT : V6_PORT];

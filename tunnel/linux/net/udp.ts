@@ -113,8 +113,8 @@ interface Family {
   readonly joins: boolean;
 }
 
-/** Epochs of sources, for all sockets of this thread: what an older socket has learnt is not good for a newer one. */
-let lastEpoch = 0;
+/** Serial numbers of what sources are good for, for all sockets of this thread: what an older socket has learnt is not good for a newer one. */
+let lastSerial = 0;
 
 export class LinuxUdpSocket {
   readonly port: number;
@@ -137,7 +137,7 @@ export class LinuxUdpSocket {
   readonly #v4: Family | undefined;
   readonly #v6: Family | undefined;
   readonly #in: ReceiveBatch;
-  #epoch = ++lastEpoch;
+  #sourceSerial = ++lastSerial;
   #mark: number;
   #closed = false;
 
@@ -225,7 +225,7 @@ export class LinuxUdpSocket {
     const received = this.#receive(fd);
     const batch = this.#in;
     for (let i = 0; i < received; i++) {
-      const from = batch.truncated(i) ? undefined : batch.from(i, this.#epoch);
+      const from = batch.truncated(i) ? undefined : batch.from(i, this.#sourceSerial);
       if (!from) {
         this.counters.malformed++;
         continue;
@@ -283,7 +283,7 @@ export class LinuxUdpSocket {
 
   /** Call when routes or addresses changed: every answer goes by the kernel's choice until its peer is heard again. */
   forgetSources(): void {
-    this.#epoch = ++lastEpoch;
+    this.#sourceSerial = ++lastSerial;
     // Another path may carry longer datagrams.
     for (const family of [this.#v4, this.#v6]) {
       if (family?.segments) family.out.segmentLimit = Number.POSITIVE_INFINITY;
@@ -316,7 +316,7 @@ export class LinuxUdpSocket {
       this.counters.queueFull++;
       return false;
     }
-    family.out.push(slot, to, to.sourceEpoch === this.#epoch);
+    family.out.push(slot, to, to.sourceSerial === this.#sourceSerial);
     return true;
   }
 

@@ -5,7 +5,8 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import koffi from 'koffi';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { SocketFile } from '../../../../native/socket-file.js';
 import { TunnelError } from '../../../../tunnel/errors.js';
 import { UapiServer, type UapiServerOptions } from '../../../../tunnel/daemon/uapi/server.js';
 import { UapiError, type UapiChanges, type UapiState } from '../../../../tunnel/daemon/uapi/types.js';
@@ -389,6 +390,27 @@ describe('the socket', () => {
     await server.close();
     expect(removals).toBe(1);
     expect(await ask('get=1\n\n')).toBe('errno=0\n\n');
+  });
+
+  test('removed before anybody watches it is noticed too', async () => {
+    const bound = createServer();
+    path = join(folder, 'adopted.sock');
+    await new Promise<void>(resolve => bound.listen(path, resolve));
+    cleanups.push(() => new Promise(resolve => bound.close(resolve)));
+    const { fd } = Reflect.get(bound, '_handle') as { fd: number };
+    const duplicate = koffi.load(null).func('int dup(int fd)')(fd) as number;
+    const { at } = SocketFile;
+    vi.spyOn(SocketFile, 'at').mockImplementationOnce(async name => {
+      const file = await at.call(SocketFile, name);
+      await unlink(name);
+      return file;
+    });
+    cleanups.push(() => vi.restoreAllMocks());
+    let removals = 0;
+    const server = await UapiServer.adopt(duplicate, path, backend, { onRemoved: () => removals++ });
+    cleanups.push(() => server.close());
+    await eventually(() => removals > 0);
+    expect(removals).toBe(1);
   });
 
   test('is adopted when it listens already, and removed at the end', async () => {

@@ -108,7 +108,7 @@ describe.each([
 function receiveEpoch(a: LinuxUdpSocket, b: LinuxUdpSocket, address: string): number {
   a.queue(numbered(0, 40), to(address, b.port));
   a.flush();
-  return receive(b, 1)[0].from.sourceEpoch;
+  return receive(b, 1)[0].from.sourceSerial;
 }
 
 describe('LinuxUdpSocket', () => {
