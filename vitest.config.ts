@@ -7,6 +7,7 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 export default defineConfig({
   resolve: {
     alias: [
+      { find: /^wireonce\/browser$/, replacement: source('./browser.ts') },
       { find: /^wireonce\/(\w+)$/, replacement: source('./$1/index.ts') },
       { find: /^wireonce$/, replacement: source('./index.ts') },
     ],

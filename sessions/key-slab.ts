@@ -1,6 +1,7 @@
 // Shared memory for key material: fixed blocks, one per peer, in large pieces.
 // Promises: erasing every session of a device is one fill per piece; a freed block is zero. No key has a second home.
 
+import { sharedMemory } from '../native/shared-memory.js';
 import type { KeyMemory } from './ports.js';
 
 /** Blocks in one piece of shared memory. A piece is never given back, but for the end of the slab. */
@@ -8,14 +9,14 @@ const BLOCKS_PER_PIECE = 1024;
 
 /** Shared memory as the engine gives it: it may be swapped out, and stands in a core dump. */
 const plainMemory: KeyMemory = {
-  allocate: byteLength => new Uint8Array(new SharedArrayBuffer(byteLength)),
+  allocate: byteLength => new Uint8Array(sharedMemory(byteLength)),
   release: () => {},
 };
 
 export class KeySlab {
   readonly #blockBytes: number;
   readonly #memory: KeyMemory;
-  readonly #pieces: Uint8Array<SharedArrayBuffer>[] = [];
+  readonly #pieces: Uint8Array[] = [];
   readonly #free: Uint8Array[] = [];
 
   constructor(blockBytes: number, memory: KeyMemory = plainMemory) {

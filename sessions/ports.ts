@@ -24,10 +24,10 @@ export interface Clock {
 
 /** Where the keys of a device lie. Memory that can be kept out of swap and core dumps is of the system's making. */
 export interface KeyMemory {
-  /** Zeroed memory over a SharedArrayBuffer, from a multiple of 8 on, for the device alone. */
-  allocate(byteLength: number): Uint8Array<SharedArrayBuffer>;
+  /** Zeroed memory, from a multiple of 8 on, for the device alone. */
+  allocate(byteLength: number): Uint8Array;
   /** The device is closed, and what it was given here is zero again. */
-  release(memory: Uint8Array<SharedArrayBuffer>): void;
+  release(memory: Uint8Array): void;
 }
 
 /** Where a device's output goes. Buffers belong to the device again when the call returns: copy what must stay. */

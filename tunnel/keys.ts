@@ -20,8 +20,13 @@ export function decodeKey(text: string): Uint8Array {
     throw new TunnelError('ERR_KEY', `not a key: ${KEY_CHARACTERS} characters, but not base64 of 32 bytes`);
   }
   const key = secretBytes(KEY_BYTES);
-  // `from` alone would leave a copy of the key in Node's buffer pool.
-  Buffer.from(key.buffer).write(text, 'base64');
+  for (let at = 0, from = 0; at < KEY_BYTES; at += 3, from += 4) {
+    const [a, b, c, d] = [0, 1, 2, 3].map(i => sixBits(text.charCodeAt(from + i)));
+    key[at] = (a << 2) | (b >> 4);
+    key[at + 1] = (b << 4) | (c >> 2);
+    // The last character is `=`: there is no byte for it.
+    key[at + 2] = (c << 6) | d;
+  }
   return key;
 }
 
@@ -30,5 +35,35 @@ export function encodeKey(key: Uint8Array): string {
   if (key.length !== KEY_BYTES) {
     throw new TunnelError('ERR_KEY', `a key has ${KEY_BYTES} bytes, not ${key.length}`);
   }
-  return Buffer.from(key.buffer, key.byteOffset, KEY_BYTES).toString('base64');
+  const text: string[] = [];
+  for (let at = 0; at < KEY_BYTES; at += 3) {
+    const [a, b, c] = [key[at], key[at + 1], key[at + 2] ?? 0];
+    text.push(character(a >> 2), character(((a << 4) | (b >> 4)) & 63));
+    text.push(character(((b << 2) | (c >> 6)) & 63), at + 2 < KEY_BYTES ? character(c & 63) : '=');
+  }
+  return text.join('');
+}
+
+// Without a table to look into: what a cache holds would depend on the key. Six bits for each character, 0 for `=`.
+function sixBits(code: number): number {
+  const inRange = (first: number, last: number) => ((first - 1 - code) & (code - last - 1)) >> 8;
+  return (
+    (inRange(0x41, 0x5a) & (code - 0x41)) |
+    (inRange(0x61, 0x7a) & (code - 0x61 + 26)) |
+    (inRange(0x30, 0x39) & (code - 0x30 + 52)) |
+    (inRange(0x2b, 0x2b) & 62) |
+    (inRange(0x2f, 0x2f) & 63)
+  );
+}
+
+function character(bits: number): string {
+  // 0x41 is `A`; each line is what the characters from there on lie further or nearer.
+  const code =
+    bits +
+    0x41 +
+    (((25 - bits) >> 8) & 6) -
+    (((51 - bits) >> 8) & 75) -
+    (((61 - bits) >> 8) & 15) +
+    (((62 - bits) >> 8) & 3);
+  return String.fromCharCode(code);
 }

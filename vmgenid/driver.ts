@@ -4,6 +4,7 @@
 // Read on: Linux drivers/virt/vmgenid.c vmgenid_notify(); random.c add_vmfork_randomness().
 
 import { equalBytes } from '../native/bytes.js';
+import { sharedMemory } from '../native/shared-memory.js';
 import { VmGenIdError } from './errors.js';
 import { FIRST_EPOCH, GENERATION_WORDS, NO_EPOCH, generationBytes, sameGeneration } from './generation.js';
 import {
@@ -185,7 +186,7 @@ export class VmGenId implements ForkGuard {
   readonly #chain: NotifierChain;
   readonly #onEvent: (event: VmGenIdEvent) => void;
   readonly #now: () => number;
-  readonly #shared = new Int32Array(new SharedArrayBuffer(8));
+  readonly #shared = new Int32Array(sharedMemory(8));
   readonly #scratch = new Uint32Array(GENERATION_WORDS);
   readonly #evidence: Evidence;
   readonly #evidenceCallbacks = new Set<() => void>();

@@ -36,7 +36,7 @@ const COPIES_IN = /^(protocol|crng)\//;
 const NO_SECRETS: Record<string, readonly string[]> = {
   // Here it is done.
   'native/secret-bytes.ts': ['return new Uint8Array(new ArrayBuffer(length));'],
-  'sessions/key-slab.ts': ['allocate: byteLength => new Uint8Array(new SharedArrayBuffer(byteLength)),'],
+  'sessions/key-slab.ts': ['allocate: byteLength => new Uint8Array(sharedMemory(byteLength)),'],
   // On a buffer of its own, as secret bytes are; whoever puts a key there erases it.
   'native/native-memory.ts': [
     'const start = Number(koffi.address(new Uint8Array(memory)));',
@@ -46,11 +46,6 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   'tunnel/daemon/uapi/lines.ts': [
     'const NOTHING = Buffer.alloc(0);',
     'const joined = Buffer.from(secretBytes(rest.length + chunk.length).buffer);',
-  ],
-  'tunnel/keys.ts': [
-    "Buffer.from(key.buffer).write(text, 'base64');",
-    // A text: of a public key, or for whoever asked for one.
-    "return Buffer.from(key.buffer, key.byteOffset, KEY_BYTES).toString('base64');",
   ],
   'vmgenid/sources/hook-call.ts': [
     // What an agent says comes as JSON (SECURITY.md).

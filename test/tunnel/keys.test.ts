@@ -14,6 +14,19 @@ test('a key round-trips as 44 characters', () => {
   );
 });
 
+test('its text is base64 as Node writes it, byte for byte', () => {
+  fc.assert(
+    fc.property(keyBytes, key => {
+      expect(encodeKey(key)).toBe(Buffer.from(key).toString('base64'));
+    }),
+  );
+  // Each character in each of its places.
+  for (let first = 0; first < 256; first++) {
+    const key = Uint8Array.from({ length: 32 }, (_, i) => (first + i * 67) & 0xff);
+    expect(decodeKey(Buffer.from(key).toString('base64'))).toEqual(key);
+  }
+});
+
 test('one key has one text: any other last character is refused', () => {
   const text = encodeKey(new Uint8Array(32).fill(0xaa));
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';

@@ -3,10 +3,9 @@
 // Read on: config-file.ts (who adds file, line and field), config.ts, daemon-config.ts; wireguard-tools src/config.c,
 // getaddrinfo(3), ip-address(8).
 
-import { isIP } from 'node:net';
 import { splitHostPort } from '../../native/host-port.js';
 import { parseWebSocketUrl } from '../websocket/url.js';
-import { parseIp } from '../ip.js';
+import { ipVersion, parseIp } from '../ip.js';
 import { decodeKey } from '../keys.js';
 import { portOfService } from './service-names.js';
 
@@ -182,9 +181,9 @@ export function readListen(value: string): ConfigListen {
 }
 
 function readHost(text: string): string {
-  if (isIP(text) !== 0) return text;
+  if (ipVersion(text) !== 0) return text;
   const host = inetAton(text) ?? text;
-  if (isIP(host) === 0 && !isHostName(host)) {
+  if (ipVersion(host) === 0 && !isHostName(host)) {
     throw new BadValue(`${quote(text)} is neither an address nor a name`);
   }
   return host;

@@ -1,19 +1,12 @@
 // Ports by the names of services, which Node cannot look up: it asks the system's resolver for hosts alone.
 // Read on: services(5), getservbyname(3).
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
-const FILE =
-  process.platform === 'win32'
-    ? join(process.env['SystemRoot'] ?? 'C:\\Windows', 'System32', 'drivers', 'etc', 'services')
-    : '/etc/services';
-
 /** The UDP port of a service or of one of its other names, as this machine has it; `undefined` when it has none. */
-export function portOfService(name: string, file = FILE): number | undefined {
+export function portOfService(name: string, file = systemFile()): number | undefined {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    // Asked for at run time: a page reads configurations too, and has no names.
+    text = process.getBuiltinModule('node:fs').readFileSync(file, 'utf8');
   } catch {
     return undefined;
   }
@@ -24,4 +17,9 @@ export function portOfService(name: string, file = FILE): number | undefined {
     if (port !== undefined) return Number(port);
   }
   return undefined;
+}
+
+function systemFile(): string {
+  if (typeof process === 'undefined' || process.platform !== 'win32') return '/etc/services';
+  return `${process.env['SystemRoot'] ?? 'C:\\Windows'}\\System32\\drivers\\etc\\services`;
 }

@@ -35,8 +35,8 @@ export class EventLoopTunnel {
   readonly #vmgenid: EventLoopTunnelOptions['vmgenid'];
   readonly #onTransportError: (error: TunnelError) => void;
   readonly #clock: Clock;
-  #timer: NodeJS.Timeout | undefined;
-  #immediate: NodeJS.Immediate | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #soon: (() => void) | undefined;
   #armedFor = Number.POSITIVE_INFINITY;
   #closed = false;
 
@@ -103,7 +103,7 @@ export class EventLoopTunnel {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
-    clearImmediate(this.#immediate);
+    this.#soon?.();
     this.#unregister();
     this.device.close();
     await Promise.all(this.#transports.map(transport => transport.close()));
@@ -129,7 +129,7 @@ export class EventLoopTunnel {
     this.#armedFor = deadline;
     // What is due at once waits until the datagrams that are there have been taken: a part of it after each round.
     if (deadline === Number.NEGATIVE_INFINITY) {
-      this.#immediate = setImmediate(() => this.#run());
+      this.#soon = afterThisRound(() => this.#run());
       return;
     }
     const delay = Math.ceil(Math.max(0, deadline - this.#clock.now()));
@@ -140,4 +140,14 @@ export class EventLoopTunnel {
     this.#armedFor = Number.POSITIVE_INFINITY;
     this.device.runTimers();
   }
+}
+
+/** Calls back when the datagrams that are there have been taken; a page has no better word for it than `later`. */
+function afterThisRound(call: () => void): () => void {
+  if (typeof setImmediate === 'undefined') {
+    const timer = setTimeout(call);
+    return () => clearTimeout(timer);
+  }
+  const immediate = setImmediate(call);
+  return () => clearImmediate(immediate);
 }

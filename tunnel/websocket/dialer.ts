@@ -10,6 +10,17 @@ import type { Endpoint } from '../../sessions/ports.js';
 import { WebSocketEndpoint } from '../endpoint.js';
 import { TunnelError } from '../errors.js';
 import { newCounters, type Transport, type TransportDrop } from '../transport.js';
+import {
+  FRESHNESS_POLL_MS,
+  GOOD_AFTER_MS,
+  HANDSHAKE_TIMEOUT_MS,
+  HOLD_POLL_MS,
+  MAX_BACKOFF_MS,
+  MAX_HELD_DATAGRAMS,
+  MIN_BACKOFF_MS,
+  backoffMs,
+  jitter,
+} from './backoff.js';
 import { WebSocketConnection, WS_OPTIONS } from './connection.js';
 import { MAX_MESSAGE_BYTES, MAX_QUEUED_BYTES } from './limits.js';
 
@@ -63,15 +74,6 @@ export interface WebSocketDialerOptions {
 }
 
 export type DialerState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
-
-/** Datagrams kept while an attempt runs: the first handshake message need not wait for its retransmission. */
-const MAX_HELD_DATAGRAMS = 8;
-/** How often to look whether this clone may dial again. */
-const FRESHNESS_POLL_MS = 20;
-/** How often whether a hold is over, if nothing is sent. */
-const HOLD_POLL_MS = 1_000;
-/** A connection that stood so long, or brought a datagram, was a good one: the next wait is short again. */
-const GOOD_AFTER_MS = 10_000;
 
 export class WebSocketDialer implements Transport {
   readonly kind = 'websocket';
@@ -213,7 +215,7 @@ export class WebSocketDialer implements Transport {
     );
     this.#connection = connection;
     // `ws` has a timeout of its own, but it starts again with every byte that trickles in.
-    const timeoutMs = this.#options.handshakeTimeoutMs ?? 10_000;
+    const timeoutMs = this.#options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
     this.#attemptTimer = setTimeout(() => {
       this.#report(`no answer within ${timeoutMs} ms`);
       connection.cut();
@@ -272,11 +274,10 @@ export class WebSocketDialer implements Transport {
     this.#wait();
   }
 
-  /** Half of the wait is certain, half is chance, so that a crowd of clients does not come back as one. */
   #wait(): void {
-    const { minBackoffMs = 250 } = this.#options;
-    const full = Math.min(this.#maxBackoffMs, minBackoffMs * 2 ** this.#attempts++);
-    this.#waitTimer = setTimeout(() => this.#redial(), (full / 2) * (1 + this.#random()));
+    const { minBackoffMs = MIN_BACKOFF_MS, maxBackoffMs = MAX_BACKOFF_MS } = this.#options;
+    const waitMs = backoffMs(this.#attempts++, minBackoffMs, maxBackoffMs, this.#random());
+    this.#waitTimer = setTimeout(() => this.#redial(), waitMs);
     this.#setState('waiting');
   }
 
@@ -322,10 +323,6 @@ export class WebSocketDialer implements Transport {
     return true;
   }
 
-  get #maxBackoffMs(): number {
-    return this.#options.maxBackoffMs ?? 30_000;
-  }
-
   #hold(datagram: Uint8Array): boolean {
     if (datagram.length === 0 || datagram.length > MAX_MESSAGE_BYTES) return this.#drop('badLength');
     if (this.#held.length === MAX_HELD_DATAGRAMS) {
@@ -368,14 +365,5 @@ export class WebSocketDialer implements Transport {
   #drop(reason: TransportDrop): false {
     this.counters.dropped[reason]++;
     return false;
-  }
-}
-
-// Right after a fork there may be no fresh number, and a late one is not worth waiting for.
-function jitter(randomness: Randomness): number {
-  try {
-    return randomness.uint32() / 2 ** 32;
-  } catch {
-    return 0.5;
   }
 }
