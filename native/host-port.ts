@@ -3,7 +3,7 @@
 // two ways. Names are not resolved here.
 // Read on: RFC 3986 section 3.2.2; getaddrinfo(3) for what a port may be called.
 
-import { isIP } from 'node:net';
+import { ipVersion } from './ip-version.js';
 
 const HOST_PORT = /^(?:\[([^\]]*)\]|((?!\[).*)):([^:\]]+)$/s;
 const MAX_PORT = 65_535;
@@ -33,7 +33,9 @@ export function parsePort(text: string): number {
 export function parseAddressPort(text: string): { readonly host: string; readonly port: number } | undefined {
   const { host = '', isBracketed, port = '' } = splitHostPort(text) ?? {};
   const number = parsePort(port);
-  return isIP(host) === (isBracketed ? 6 : 4) && !Number.isNaN(number) ? { host, port: number } : undefined;
+  return ipVersion(host) === (isBracketed ? 6 : 4) && !Number.isNaN(number)
+    ? { host, port: number }
+    : undefined;
 }
 
 /** The text of a host, brackets around it where they belong, and a port. */

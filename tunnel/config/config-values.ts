@@ -5,7 +5,8 @@
 
 import { splitHostPort } from '../../native/host-port.js';
 import { parseWebSocketUrl } from '../websocket/url.js';
-import { ipVersion, parseIp } from '../ip.js';
+import { ipVersion } from '../../native/ip-version.js';
+import { parseIp } from '../ip.js';
 import { decodeKey } from '../keys.js';
 import { portOfService } from './service-names.js';
 

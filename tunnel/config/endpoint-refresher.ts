@@ -3,7 +3,7 @@
 // addresses, each is tried in turn. No clock, timer or resolver but those given.
 // Read on: wireguard-tools contrib/reresolve-dns (the same from outside); tunnel/config/resolve.ts.
 
-import { isIP } from 'node:net';
+import { ipVersion } from '../../native/ip-version.js';
 import type { DeviceEvent } from '../../sessions/events.js';
 import type { UdpEndpoint } from '../endpoint.js';
 import type { TunnelError } from '../errors.js';
@@ -78,7 +78,7 @@ export class EndpointRefresher {
     if (!isSilent) return;
     const watched = this.#watched.get(idOf(event.peer));
     // An address stays what it is.
-    if (!watched || isIP(watched.at.host) !== 0) return;
+    if (!watched || ipVersion(watched.at.host) !== 0) return;
     if (watched.cancel || this.#options.now() - watched.askedAt < RETRY_MS) return;
     void this.#ask(watched);
   }

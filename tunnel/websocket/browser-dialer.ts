@@ -137,7 +137,7 @@ export class BrowserDialer implements Transport {
     const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
     let socket: PageSocket;
     try {
-      socket = new Socket(this.endpoint.url as string) as PageSocket;
+      socket = new Socket(this.endpoint.url as string);
     } catch (cause) {
       // As a page of https: that may not dial ws:.
       this.#wait();

@@ -2,7 +2,7 @@
 // Promises: reads what wireguard-go reads and refuses the rest with EINVAL; no message repeats a value.
 // Read on: wireguard-go device/uapi.go, device/noise-types.go; Go's net/netip ParsePrefix and ParseAddrPort.
 
-import { isIP } from 'node:net';
+import { ipVersion } from '../../../native/ip-version.js';
 import { isZero } from '../../../native/bytes.js';
 import { formatHostPort, parsePort, splitHostPort } from '../../../native/host-port.js';
 import { secretBytes } from '../../../native/secret-bytes.js';
@@ -140,5 +140,5 @@ export function formatEndpoint(endpoint: UapiEndpoint): string {
 /** Whether `wg` can read this endpoint in an answer: a numeric address and port. */
 export function isNumericEndpoint(text: string): boolean {
   const { host = '', port = '' } = splitHostPort(text) ?? {};
-  return isIP(host.split('%', 1)[0]) !== 0 && parsePort(port) >= 0;
+  return ipVersion(host.split('%', 1)[0]) !== 0 && parsePort(port) >= 0;
 }

@@ -3,7 +3,7 @@
 import { isIP } from 'node:net';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ipVersion } from '../../tunnel/ip.js';
+import { ipVersion } from '../../native/ip-version.js';
 
 const group = fc.oneof(fc.stringMatching(/^[0-9a-fA-F]{1,4}$/), fc.constantFrom('', '0', '12345', 'g'));
 const byte = fc.oneof(
