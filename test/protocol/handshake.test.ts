@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   HANDSHAKE_STATE_BYTES,
   type LocalIdentity,
@@ -9,6 +9,7 @@ import {
 } from '../../protocol/handshake.js';
 import { INITIATION, RESPONSE } from '../../protocol/messages.js';
 import type { Suite } from '../../protocol/suite.js';
+import { SymmetricState } from '../../protocol/symmetric-state.js';
 import { tai64n } from '../../protocol/tai64n.js';
 import { type ReferenceInput, referenceHandshake } from '../support/noise-reference.js';
 import { suites, toHex } from '../support/suites.js';
@@ -214,6 +215,53 @@ describe.each(suites.map(suite => [suite.name, suite] as const))('with the %s su
       const response = half.response.slice();
       response.set(point, RESPONSE.ephemeral);
       expect(half.sent.consumeResponse(response, half.initiator, half.toResponder, keys())).toBe(false);
+    }
+  });
+
+  it('nor are they taken from one who has made all else of the message for the shared secret that they give: zeros', () => {
+    for (const point of LOW_ORDER) {
+      const mallory: Suite = {
+        ...suite,
+        publicKey: (_privateKey, out) => out.set(point),
+        sharedSecret: (_privateKey, _publicKey, out) => {
+          out.fill(0);
+          return true;
+        },
+      };
+      const { initiator, responder, toResponder, toInitiator, sent, initiation } = halfWay(suite, INPUT);
+      const ephemeralPrivate = INPUT.initiatorEphemeral;
+      const forged = new Uint8Array(148);
+      const input = { ephemeralPrivate, senderIndex: 1, timestamp: INPUT.timestamp };
+      createInitiation(mallory, initiator, toResponder, input, forged);
+      // Control: one who does not look takes it.
+      expect(receiveInitiation(mallory, responder, forged)?.verify(toInitiator)).toBeDefined();
+      expect(receiveInitiation(suite, responder, forged)).toBeUndefined();
+
+      // The responder may be the forger: an initiation that it has consumed in honesty, it answers so.
+      const mask = { ...mallory, sharedSecret: suite.sharedSecret };
+      const state = receiveInitiation(mask, responder, initiation)?.verify(toInitiator);
+      mask.sharedSecret = mallory.sharedSecret;
+      const response = new Uint8Array(92);
+      state?.createResponse({ ephemeralPrivate, senderIndex: 1 }, toInitiator, response, keys());
+      expect(response.subarray(RESPONSE.ephemeral, RESPONSE.ephemeral + 32)).toEqual(point);
+      expect(sent.consumeResponse(response, initiator, toResponder, keys())).toBe(false);
+    }
+  });
+
+  it('of an initiation that is refused no state is left', () => {
+    const wiped = vi.spyOn(SymmetricState.prototype, 'wipe');
+    onTestFinished(() => wiped.mockRestore());
+    const half = halfWay(suite, INPUT);
+    const refusals = [
+      (initiation: Uint8Array) => initiation.set(LOW_ORDER[0], INITIATION.ephemeral),
+      (initiation: Uint8Array) => void (initiation[INITIATION.static] ^= 1),
+    ];
+    for (const spoil of refusals) {
+      const initiation = half.initiation.slice();
+      spoil(initiation);
+      wiped.mockClear();
+      expect(receiveInitiation(suite, half.responder, initiation)).toBeUndefined();
+      expect(wiped).toHaveBeenCalledTimes(1);
     }
   });
 
