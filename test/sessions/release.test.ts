@@ -7,6 +7,7 @@ import type { Sealer, Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { ReleaseGate } from '../../sessions/release.js';
 import { VmGenId } from '../../vmgenid/index.js';
+import { Announcer } from '../crng/machine.js';
 import { SimEndpoint } from '../support/machine.js';
 import { type Datagram, Pair, packetBetween, payloadOf } from '../support/pair.js';
 
@@ -91,6 +92,36 @@ describe('a corked device', () => {
 });
 
 describe('a device that holds back', () => {
+  /** A source that tells of a fork when it is asked, and not before. */
+  function asked(holdBackMs: number) {
+    const announcer = new Announcer();
+    const pair = new Pair({ a: { device: { holdBackMs }, sources: [announcer] } }).connect();
+    pair.advance(6_000, true);
+    const state = { polls: 0, isForked: false };
+    announcer.poll = () => {
+      state.polls++;
+      if (state.isForked) announcer.announce({ vmGenId: ID });
+    };
+    return { pair, state };
+  }
+
+  it('asks the delayed sources before anything leaves, and what one of them has shown discards it', () => {
+    const { pair, state } = asked(20);
+    pair.send(pair.a, 'sealed before the fork');
+    state.isForked = true;
+    pair.clock.ms += 20;
+    pair.a.device.runTimers();
+    expect(pair.a.types).not.toContain(4);
+    expect(pair.a.device.stats().discardedAtRelease).toBe(1);
+  });
+
+  it('control: one that holds nothing back does not ask them, and it leaves', () => {
+    const { pair, state } = asked(0);
+    state.isForked = true;
+    pair.send(pair.a, 'sealed after the fork');
+    expect([pair.a.types, state.polls]).toEqual([[4], 0]);
+  });
+
   it('lets every datagram of a stream that never pauses leave once, in order, after its time', () => {
     const holdBackMs = 20;
     const pair = new Pair({ a: { device: { holdBackMs } } });
@@ -320,6 +351,48 @@ describe('a sink that fails', () => {
   });
 });
 
+describe('a gate', () => {
+  function gateTo(sendDatagram: () => void): ReleaseGate {
+    return new ReleaseGate({
+      sealer: { settle: () => {} },
+      vmgenid: new VmGenId([]),
+      clock: { now: () => 0, wallClock: () => 0 },
+      sink: { sendDatagram, deliverPacket: () => {} },
+      holdBackMs: 0,
+      onReleased: () => {},
+      onDiscarded: () => {},
+    });
+  }
+
+  it('has room for each datagram, long or short, whatever memory it has taken back', () => {
+    const gate = gateTo(() => {});
+    for (const length of [100, 2_048, 2_049, 65_535, 148, 9_000]) {
+      const output = gate.output(length);
+      expect(output.bytes.length).toBe(length);
+      gate.abandon(output);
+    }
+    const another = gateTo(() => {});
+    const short = another.output(100);
+    another.abandon(another.output(3_000));
+    another.abandon(short);
+    expect([another.output(3_000), another.output(3_000)].map(({ bytes }) => bytes.length)).toEqual([
+      3_000, 3_000,
+    ]);
+  });
+
+  it.each([
+    ['first', [2, 1]],
+    ['last', [1, 2]],
+  ])('says that something was discarded, be it the %s', (_, epochs) => {
+    let left = 0;
+    const gate = gateTo(() => void left++);
+    for (const epoch of epochs) gate.push(gate.output(100), 'data', new SimEndpoint(1), undefined, epoch);
+    expect([gate.flush(), left]).toEqual([false, 1]);
+    gate.push(gate.output(100), 'data', new SimEndpoint(1), undefined, 1);
+    expect([gate.flush(), left]).toEqual([true, 2]);
+  });
+});
+
 describe('a gate through which very many datagrams have gone', () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;
@@ -360,23 +433,6 @@ describe('a gate through which very many datagrams have gone', () => {
     expect(left).toBe(7_000 + DATAGRAMS - held);
     return after - before;
   }
-
-  it('has room for each, long or short, and takes memory back', () => {
-    const gate = new ReleaseGate({
-      sealer: { settle: () => {} },
-      vmgenid: new VmGenId([]),
-      clock: { now: () => 0, wallClock: () => 0 },
-      sink: { sendDatagram: () => {}, deliverPacket: () => {} },
-      holdBackMs: 0,
-      onReleased: () => {},
-      onDiscarded: () => {},
-    });
-    for (const length of [100, 2_048, 2_049, 65_535, 148, 9_000]) {
-      const output = gate.output(length);
-      expect(output.bytes.length).toBe(length);
-      gate.abandon(output);
-    }
-  });
 
   it.each([
     ['at once', 0],
