@@ -26,11 +26,17 @@ export class Ledger {
   readonly #sealed = new Map<string, Sealed>();
   readonly #contents = new Map<string, string>();
   readonly #transcripts = new Map<string, string>();
+  readonly #packets = new Map<string, Set<string>>();
 
-  /** A suite that computes with `suite` and records every seal; in batches it does so as late as it may. */
-  recording(suite: Suite): Suite {
+  /**
+   * A suite that computes with `suite` and records every seal; in batches it does so as late as it may. `onSealed` hears of
+   * each, in hexadecimal.
+   */
+  recording(suite: Suite, onSealed?: (sealed: string, key: string, plain: Uint8Array) => void): Suite {
     const note = (key: Uint8Array, nonce: string, plain: Uint8Array, aad: Uint8Array, sealed: Uint8Array) => {
-      this.#sealed.set(hex(sealed), { key: hex(key), nonce, content: `${hex(plain)}|${hex(aad)}` });
+      const [sealedHex, keyHex] = [hex(sealed), hex(key)];
+      this.#sealed.set(sealedHex, { key: keyHex, nonce, content: `${hex(plain)}|${hex(aad)}` });
+      onSealed?.(sealedHex, keyHex, plain);
     };
     const recorder: Pick<Suite, 'seal' | 'sealX'> = {
       seal: (key, low, high, buffer, offset, length, aad) => {
@@ -48,12 +54,16 @@ export class Ledger {
     return deferring(Object.assign(Object.create(suite) as Suite, recorder));
   }
 
+  /** Under how many keys and nonces a packet has left, without its padding. */
+  sent(packet: Uint8Array): number {
+    return this.#packets.get(hex(packet))?.size ?? 0;
+  }
+
   /** Call with every datagram that leaves a machine. */
   leaves(datagram: Uint8Array): void {
     const type = datagram[0] as 1 | 2 | 3 | 4;
     this.left[type]++;
-    for (const [from, to] of sealedParts(type, datagram.length))
-      this.#checkNonce(datagram.subarray(from, to));
+    for (const part of sealedParts(datagram)) this.#checkNonce(part);
     if (type === 1) this.#checkEphemeral(datagram, INITIATION.ephemeral, INITIATION.mac1);
     if (type === 2) this.#checkEphemeral(datagram, RESPONSE.ephemeral, RESPONSE.mac1);
   }
@@ -62,9 +72,18 @@ export class Ledger {
     const sealed = this.#sealed.get(hex(part));
     if (!sealed) throw new Error('a datagram left that no recorded seal has made');
     const where = `${sealed.key}/${sealed.nonce}`;
+    this.#noteSent(sealed.content, where);
     const before = this.#contents.get(where);
     if (before === undefined) this.#contents.set(where, sealed.content);
     else if (before !== sealed.content) this.reuses.push({ kind: 'nonce', where });
+  }
+
+  #noteSent(content: string, where: string): void {
+    const packet = unpadded(Buffer.from(content.slice(0, content.indexOf('|')), 'hex'));
+    const name = hex(packet);
+    const known = this.#packets.get(name);
+    if (known) known.add(where);
+    else this.#packets.set(name, new Set([where]));
   }
 
   #checkEphemeral(message: Uint8Array, at: number, end: number): void {
@@ -76,18 +95,26 @@ export class Ledger {
   }
 }
 
-function sealedParts(type: number, length: number): [number, number][] {
-  switch (type) {
+/** What of a datagram a seal has made. */
+export function sealedParts(datagram: Uint8Array): Uint8Array[] {
+  switch (datagram[0]) {
     case 1:
       return [
-        [INITIATION.static, INITIATION.timestamp],
-        [INITIATION.timestamp, INITIATION.mac1],
+        datagram.subarray(INITIATION.static, INITIATION.timestamp),
+        datagram.subarray(INITIATION.timestamp, INITIATION.mac1),
       ];
     case 2:
-      return [[RESPONSE.empty, RESPONSE.mac1]];
+      return [datagram.subarray(RESPONSE.empty, RESPONSE.mac1)];
     case 3:
-      return [[COOKIE.cookie, length]];
+      return [datagram.subarray(COOKIE.cookie)];
     default:
-      return [[TRANSPORT.packet, length]];
+      return [datagram.subarray(TRANSPORT.packet)];
   }
+}
+
+/** An IP packet without what was put behind it. */
+export function unpadded(plain: Uint8Array): Uint8Array {
+  const view = new DataView(plain.buffer, plain.byteOffset, plain.length);
+  if (plain.length < 20) return plain;
+  return plain.subarray(0, plain[0] >> 4 === 4 ? view.getUint16(2) : 40 + view.getUint16(4));
 }

@@ -2,15 +2,15 @@
 // Two machines of one seed and one script are clones to the byte; from a chosen instant on their outside world (the
 // generation, the kernel's entropy, the contents of a packet buffer) differs. There is no other way to make a clone.
 
-import { blake2s } from '@noble/hashes/blake2.js';
-import { Crng, type CrngOptions, type EntropySource } from '../../crng/index.js';
+import { Crng, type CrngOptions } from '../../crng/index.js';
 import type { Suite } from '../../protocol/suite.js';
 import { Device, type DeviceOptions } from '../../sessions/device.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { ForkGuard } from '../../vmgenid/driver.js';
-import { type GenerationSource, type SourceListener, VmGenId } from '../../vmgenid/index.js';
+import { VmGenId } from '../../vmgenid/index.js';
 import type { Ledger } from './ledger.js';
 import { WatchedOutbox } from './outbox.js';
+import { type Branching, Outside, type OutsideOptions } from './outside.js';
 
 export class SimEndpoint implements Endpoint {
   readonly ip: Uint8Array;
@@ -40,27 +40,17 @@ export interface Snapshot {
   readonly between: boolean;
 }
 
-interface Branch extends Snapshot {
-  /** Names the clone: its entropy and its generation id are made from it. */
-  readonly label: string;
-  /** Restored without a change of the generation ID: what a careless hypervisor does. */
-  readonly silent: boolean;
-}
+type Branch = Snapshot & Branching;
 
 /** One call into the machine, recorded so that a clone can be brought to the same state. */
 type Input = (machine: Machine) => void;
 
-export interface MachineOptions {
-  readonly seed: string;
+export interface MachineOptions extends OutsideOptions {
   readonly suite: Suite;
   readonly ledger: Ledger;
   readonly clock: { now(): number };
   readonly device?: Partial<DeviceOptions>;
   readonly crng?: Partial<CrngOptions>;
-  readonly timing?: 'immediate' | 'delayed';
-  readonly uniqueness?: 'unique' | 'counter';
-  /** Draws from the kernel that still repeat in the clones after a restore. */
-  readonly repeatedDraws?: number;
   /** No source at all: the machine without protection. */
   readonly unprotected?: boolean;
   /** Sabotage for negative controls: what the device (and only it) gets to see of the generation. */
@@ -74,24 +64,14 @@ export interface MachineOptions {
 /** Wall-clock milliseconds at which every simulation begins. */
 const SIM_START = 1_700_000_000_000;
 
-const text = new TextEncoder();
-
 export class Machine {
   readonly device: Device;
   readonly vmgenid: VmGenId;
   readonly crng: Crng;
   readonly branches: readonly Branch[];
-  /** Generation reads so far. */
-  reads = 0;
   readonly #options: MachineOptions;
   readonly #inputs: Input[] = [];
-  readonly #labels: string[];
-  /** A delayed source goes on showing the generation of this branch until it is signalled. */
-  #shownBranches: number;
-  #listener: SourceListener | undefined;
-  #draws = 0;
-  #drawsAtBranch = 0;
-  #passed = 0;
+  readonly #outside: Outside;
   /** Brought to an old state: what leaves has left before. */
   #replaying = false;
   #atRecordedTime = false;
@@ -101,17 +81,21 @@ export class Machine {
   constructor(options: MachineOptions, branches: readonly Branch[] = []) {
     this.#options = options;
     this.branches = branches;
-    this.#labels = ['', ...branches.map(branch => branch.label)];
-    this.#shownBranches = 0;
+    this.#outside = new Outside(options, branches, () => this.#passBranches(false));
     const { clock } = options;
     const own: Clock = {
       now: () => this.#time ?? clock.now(),
       wallClock: () => SIM_START + (this.#time ?? clock.now()),
     };
     this.#passBranches(false);
-    this.vmgenid = new VmGenId(options.unprotected ? [] : [this.#source()], { now: own.now });
+    this.vmgenid = new VmGenId(options.unprotected ? [] : [this.#outside.source], { now: own.now });
     void this.vmgenid.start();
-    this.crng = new Crng({ entropy: this.#entropy(), vmgenid: this.vmgenid, now: own.now, ...options.crng });
+    this.crng = new Crng({
+      entropy: this.#outside.entropy,
+      vmgenid: this.vmgenid,
+      now: own.now,
+      ...options.crng,
+    });
     const leave = (datagram: Uint8Array, to: Endpoint) => {
       if (this.#replaying) return;
       options.ledger.leaves(datagram);
@@ -199,74 +183,30 @@ export class Machine {
   /** The delayed word about the last fork arrives. */
   signal(): void {
     this.run((_device, machine) => {
-      machine.#shownBranches = machine.#passed;
-      machine.#listener?.changed();
+      machine.#outside.signal();
     });
   }
 
-  /** What names this clone's outside world now: empty before the first fork. */
-  get label(): string {
-    return this.#labels[this.#passed];
+  /** Generation reads so far. */
+  get reads(): number {
+    return this.#outside.reads;
   }
 
   // A branch is passed when its instant has come: by count of reads, or at the end of the replay.
   #passBranches(between: boolean): void {
-    const branch = this.branches[this.#passed];
+    const branch = this.branches[this.#outside.passed];
     if (!branch) return;
     const passed = branch.between
       ? between && this.#inputs.length === branch.inputs
       : this.reads === branch.reads;
     if (!passed) return;
-    this.#passed++;
-    this.#drawsAtBranch = this.#draws;
-    if (this.#options.timing !== 'delayed') this.#shownBranches = this.#passed;
+    this.#outside.pass();
     this.#scribble();
     this.#passBranches(between);
   }
 
   #scribble(): void {
     // The last bytes of the packet in memory: hardware random numbers, the same only in one and the same clone.
-    this.#memory?.set(digest(`payload ${this.label}`).subarray(0, 8), this.#memory.length - 8);
+    if (this.#memory) this.#outside.scribble(this.#memory);
   }
-
-  #source(): GenerationSource {
-    const { timing = 'immediate', uniqueness = 'unique' } = this.#options;
-    return {
-      name: 'simulated',
-      timing,
-      uniqueness,
-      read: into => {
-        const branches = this.branches.slice(0, this.#shownBranches).filter(branch => !branch.silent);
-        // Siblings of one snapshot see one value of a counter, but different ids.
-        into.fill(0);
-        if (uniqueness === 'counter') into[0] = branches.length;
-        else if (branches.length > 0)
-          into.set(new Uint32Array(digest(branches.at(-1)?.label ?? '').buffer, 0, 4));
-        this.reads++;
-        this.#passBranches(false);
-      },
-      start: listener => {
-        this.#listener = listener;
-      },
-      close: () => {},
-    };
-  }
-
-  #entropy(): EntropySource {
-    return {
-      name: 'simulated',
-      inProcess: false,
-      read: into => {
-        const repeated = this.#draws - this.#drawsAtBranch < (this.#options.repeatedDraws ?? 0);
-        const label = this.#labels[Math.max(0, this.#passed - Number(repeated))];
-        const stream = digest(`entropy ${this.#options.seed} ${label} ${this.#draws++}`);
-        for (let at = 0; at < into.length; at++) into[at] = stream[at % 32] ^ (at >> 5);
-      },
-      close: () => {},
-    };
-  }
-}
-
-function digest(content: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(blake2s(text.encode(content)));
 }

@@ -3,6 +3,7 @@
 
 import type { Suite } from '../../protocol/suite.js';
 import type { Device } from '../../sessions/device.js';
+import type { Wire } from './history.js';
 import { Ledger } from './ledger.js';
 import { Machine, type MachineOptions, SimEndpoint } from './machine.js';
 import { ipv4Packet } from './packets.js';
@@ -15,7 +16,7 @@ export interface InFlight {
 
 export type Overrides = Partial<Omit<MachineOptions, 'suite' | 'ledger' | 'clock' | 'onDatagram' | 'setUp'>>;
 
-export class Network {
+export class Network implements Wire<Machine, InFlight> {
   readonly ledger = new Ledger();
   readonly clock = { now: () => this.#now };
   /** All machines that run: the first of each identity, and their clones. */
@@ -101,6 +102,29 @@ export class Network {
       for (const { bytes, from } of datagrams) device.gatherDatagram(bytes.slice(), from);
       device.uncork();
     });
+  }
+
+  batch(machine: Machine, sending: () => void): void {
+    machine.run(device => device.cork());
+    sending();
+    machine.run(device => device.uncork());
+  }
+
+  turn(machine: Machine): boolean {
+    machine.run(device => device.runTimers());
+    return machine.device.nextDeadline() !== Number.NEGATIVE_INFINITY;
+  }
+
+  rekey(machine: Machine, peer: number): void {
+    machine.run(device => {
+      const peers = device.peers();
+      device.initiateHandshake(peers[peer % peers.length].publicKey);
+    });
+  }
+
+  /** How often a machine has found that a peer of it was cloned. */
+  get accusations(): number {
+    return this.machines.reduce((sum, { machine }) => sum + machine.device.stats().clonedPeers, 0);
   }
 
   /** Machines that a datagram could be delivered to. */

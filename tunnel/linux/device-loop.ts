@@ -486,9 +486,9 @@ export class DeviceLoop {
     const { socket } = this.#configuration;
     if (!socket || socket !== this.#polledSocket) return 0;
     const pending = socket.pending > 0 ? socket.flush() : 0;
-    const events = pending > 0 ? POLLIN | POLLOUT : POLLIN;
-    if (this.#v4Place >= 0) this.#poller.setEvents(this.#v4Place, events);
-    if (this.#v6Place >= 0) this.#poller.setEvents(this.#v6Place, events);
+    // One of them may have room all the time that the other has none.
+    if (this.#v4Place >= 0) this.#poller.setEvents(this.#v4Place, eventsOf(socket.pending4));
+    if (this.#v6Place >= 0) this.#poller.setEvents(this.#v6Place, eventsOf(socket.pending6));
     // While it waits for room, packets from the interface would only be dropped here.
     this.#poller.setEvents(this.#tunPlace, pending > 0 ? 0 : POLLIN);
     return pending;
@@ -589,6 +589,10 @@ export class DeviceLoop {
     this.#configuration.down();
     this.#pollSocket();
   }
+}
+
+function eventsOf(pending: number): number {
+  return pending > 0 ? POLLIN | POLLOUT : POLLIN;
 }
 
 function peerStatus(peer: PeerInfo): PeerReport {

@@ -192,9 +192,18 @@ export class LinuxUdpSocket {
     return this.#v6?.fd ?? -1;
   }
 
-  /** Datagrams that wait for room in the system. While there are any, poll for `POLLOUT`, then `flush`. */
+  /** Datagrams that wait for room in the system. */
   get pending(): number {
-    return (this.#v4?.out.pending ?? 0) + (this.#v6?.out.pending ?? 0);
+    return this.pending4 + this.pending6;
+  }
+
+  /** Of those, the ones of this family. While there are any, poll its socket, and no other, for `POLLOUT`, then `flush`. */
+  get pending4(): number {
+    return this.#v4?.out.pending ?? 0;
+  }
+
+  get pending6(): number {
+    return this.#v6?.out.pending ?? 0;
   }
 
   get mark(): number {
