@@ -3,18 +3,17 @@
 // Read on: koffi.ts, through which they are called.
 
 import type { Koffi } from './koffi.js';
+import { Room } from './room.js';
 
 const WORD = 4;
 const HIGH = 2 ** 32;
 /** What the engine gives memory of its own. */
 const ALIGNMENT = 8;
 
-export class NativeMemory {
-  readonly bytes: Uint8Array;
+export class NativeMemory extends Room {
   readonly view: DataView;
   /** The same memory as words, little-endian; they may reach beyond the bytes, to a multiple of 8. */
   readonly u32: Uint32Array;
-  readonly address: number;
 
   /** `alignment`: its address is a multiple of this power of two, 8 or more. */
   constructor(koffi: Pick<Koffi, 'address'>, length: number, alignment = ALIGNMENT) {
@@ -22,9 +21,9 @@ export class NativeMemory {
     // On a buffer of its own: the engine keeps small arrays in its heap, where it may move them.
     const memory = new ArrayBuffer(whole + alignment - ALIGNMENT);
     const start = Number(koffi.address(new Uint8Array(memory)));
-    this.address = Math.ceil(start / alignment) * alignment;
-    const at = this.address - start;
-    this.bytes = new Uint8Array(memory, at, length);
+    const address = Math.ceil(start / alignment) * alignment;
+    const at = address - start;
+    super(new Uint8Array(memory, at, length), address);
     this.view = new DataView(memory, at, length);
     this.u32 = new Uint32Array(memory, at, whole / WORD);
   }

@@ -6,6 +6,7 @@
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Randomness } from '../crng/randomness.js';
 import { equalBytes, isZero } from '../native/bytes.js';
+import { Room } from '../native/room.js';
 import { copySecret } from '../native/secret-bytes.js';
 import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
 import { sealerOf } from '../protocol/batches.js';
@@ -445,13 +446,13 @@ export class Device {
   /**
    * As `receiveDatagram`, but a handshake message is copied and waits for `runTimers`, which does a bounded part of what
    * waits: so data never waits behind it. Between `cork` and `uncork` data may wait to be opened together: until `uncork`
-   * the datagram must stay as it is. `address`: where it lies in the memory of the process, or 0. Anything else
-   * than its address is undefined behaviour: a native cipher writes there.
+   * the datagram must stay as it is. In a `Room` a native cipher opens it by its address, which saves it the question.
    */
-  gatherDatagram(datagram: Uint8Array, from: Endpoint, address = 0): void {
+  gatherDatagram(datagram: Uint8Array | Room, from: Endpoint): void {
     this.#context.turn.begin();
     try {
-      gatherDatagram(this.#context, datagram, from, address);
+      if (datagram instanceof Room) gatherDatagram(this.#context, datagram.bytes, from, datagram.address);
+      else gatherDatagram(this.#context, datagram, from, 0);
     } finally {
       this.#end();
     }

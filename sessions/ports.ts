@@ -36,7 +36,7 @@ export interface Sink {
   sendDatagram(datagram: Uint8Array, to: Endpoint): void;
   /**
    * A decrypted inner packet (padding removed) whose source address belongs to the peer. It lies where it was received:
-   * `datagram[at, at + length)`. `address`: where the datagram lies, as `gatherDatagram` was told; else 0.
+   * `datagram[at, at + length)`. `address`: where the datagram lies, if it came in a `Room`; else 0.
    */
   deliverPacket(
     datagram: Uint8Array,
@@ -51,12 +51,13 @@ export interface Sink {
   readonly outbox?: Outbox;
 }
 
-/** Room for one datagram in an outbox. An outbox has slots of its own class, and gets them back. */
+/**
+ * Room for one datagram in an outbox. An outbox has slots of its own class, and gets them back. Where one is a `Room` besides,
+ * a native cipher writes there by its address.
+ */
 export interface OutboxSlot {
   /** As long as was asked for. */
   readonly bytes: Uint8Array;
-  /** Where they begin in the memory of the process; 0 if that is not known. */
-  readonly address: number;
 }
 
 /**

@@ -2,6 +2,7 @@
 // Promises: a packet is sealed at most once, under a keypair of the epoch just read; it leaves only through the gate.
 // Read on: WireGuard paper 6.1 - 6.3; Linux drivers/net/wireguard/send.c.
 
+import { Room } from '../native/room.js';
 import {
   PADDING_BYTES,
   REJECT_AFTER_TIME_MS,
@@ -82,7 +83,8 @@ function seal(context: Context, peer: Peer, keypair: Keypair, packet: Uint8Array
   const output = gate.output(messageLength(padded), to);
   let length = COUNTER_EXHAUSTED;
   try {
-    length = sealPacket(context.sealer, keypair, packet, padded, output.bytes, output.slot?.address ?? 0);
+    const address = output.slot instanceof Room ? output.slot.address : 0;
+    length = sealPacket(context.sealer, keypair, packet, padded, output.bytes, address);
   } finally {
     if (length === COUNTER_EXHAUSTED) gate.abandon(output);
   }

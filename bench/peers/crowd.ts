@@ -167,7 +167,7 @@ class Crowd {
   }
 
   #receive(): void {
-    while (this.#socket.receive(this.#socket.fd4, datagram => this.#consume(datagram)) > 0);
+    while (this.#socket.receive(this.#socket.fd4, datagram => this.#consume(datagram.bytes)) > 0);
     this.#flush();
   }
 

@@ -40,7 +40,7 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   // On a buffer of its own, as secret bytes are; whoever puts a key there erases it.
   'native/native-memory.ts': [
     'const start = Number(koffi.address(new Uint8Array(memory)));',
-    'this.bytes = new Uint8Array(memory, at, length);',
+    'super(new Uint8Array(memory, at, length), address);',
   ],
   // Views of memory that was made there.
   'tunnel/daemon/uapi/lines.ts': [

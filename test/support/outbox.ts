@@ -21,7 +21,7 @@ export class WatchedOutbox implements Outbox {
       return undefined;
     }
     this.#free.pop();
-    const slot = { bytes: buffer.subarray(0, length), address: 0 };
+    const slot = { bytes: buffer.subarray(0, length) };
     this.out.add(slot);
     return slot;
   }

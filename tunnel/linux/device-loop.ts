@@ -4,6 +4,7 @@
 // Read on: ../daemon/device-thread.ts (the thread around it); sessions/release.ts (what `cork` is for); wireguard-go device/send.go.
 
 import type { Randomness } from '../../crng/randomness.js';
+import { Room } from '../../native/room.js';
 import type { Suite } from '../../protocol/suite.js';
 import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.js';
 import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
@@ -151,7 +152,7 @@ export class DeviceLoop {
     this.#tun = tun;
     // What is received is opened where it lies, and summed there when packets are joined.
     const received = packetMemory(RECEIVE_BYTES);
-    const receiveMemory = { bytes: received.bytes, address: libc.addressOf(received.bytes) };
+    const receiveMemory = Room.over(received.bytes, libc);
     const sum = sumWithin(received, receiveMemory.address);
     this.#tunIo = new TunIo({ tun, sum, onGone: () => this.#doubtLink() });
     const pool = new DatagramPool(libc);
@@ -415,12 +416,12 @@ export class DeviceLoop {
     // While the interface is down nothing is taken, whichever way it comes.
     if (!this.#configuration.socket) arrivals.skip();
     const { relays } = this.#configuration;
-    const base = libc.addressOf(arrivals.memory);
+    const memory = Room.over(arrivals.memory, libc);
     this.device.cork();
     try {
       for (let left = MAX_ARRIVALS; left > 0 && arrivals.next(); left--) {
         const from = relays.from(arrivals.number, arrivals.ip(), arrivals.port);
-        this.device.gatherDatagram(arrivals.datagram(), from, base + arrivals.start);
+        this.device.gatherDatagram(memory.part(arrivals.start, arrivals.length), from);
       }
     } finally {
       try {
@@ -438,9 +439,9 @@ export class DeviceLoop {
     if (policy === 'hold') this.#configuration.socket?.discard();
   }
 
-  readonly #handle = (datagram: Uint8Array, from: LinuxUdpEndpoint, address: number): void => {
-    this.#initiationFilter?.note(datagram);
-    this.device.gatherDatagram(datagram, from, address);
+  readonly #handle = (datagram: Room, from: LinuxUdpEndpoint): void => {
+    this.#initiationFilter?.note(datagram.bytes);
+    this.device.gatherDatagram(datagram, from);
   };
 
   #readTun(): void {

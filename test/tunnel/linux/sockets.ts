@@ -4,7 +4,7 @@ import { afterEach } from 'vitest';
 import { parseIp } from '../../../tunnel/ip.js';
 import { type Libc, POLLIN, requireLibc } from '../../../tunnel/linux/libc.js';
 import { Poller } from '../../../tunnel/linux/wait/poller.js';
-import { type LinuxUdpOptions, LinuxUdpSocket } from '../../../tunnel/linux/net/udp.js';
+import { type DatagramHandler, type LinuxUdpOptions, LinuxUdpSocket } from '../../../tunnel/linux/net/udp.js';
 import { LinuxUdpEndpoint } from '../../../tunnel/linux/net/udp-endpoint.js';
 
 export const libc = requireLibc();
@@ -34,7 +34,7 @@ export function receive(from: LinuxUdpSocket, count: number): Received[] {
   const poller = new Poller(libc);
   for (const fd of [from.fd4, from.fd6]) if (fd >= 0) poller.add(fd, POLLIN);
   const received: Received[] = [];
-  const handle = (bytes: Uint8Array, endpoint: LinuxUdpEndpoint) => {
+  const handle: DatagramHandler = ({ bytes }, endpoint) => {
     received.push({ bytes: bytes.slice(), from: endpoint });
   };
   while (received.length < count) {

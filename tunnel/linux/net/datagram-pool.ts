@@ -2,6 +2,7 @@
 // Promises: taking and giving back allocate nothing; a slot never moves; no two holders have the same one.
 // Read on: send-batch.ts (who lets the kernel read them); sessions/ports.ts (Outbox).
 
+import { Room } from '../../../native/room.js';
 import type { OutboxSlot } from '../../../sessions/ports.js';
 import type { Libc } from '../libc.js';
 
@@ -16,26 +17,19 @@ const LARGE_COUNT = 64;
  * Room for one datagram. Its address is kept here, not asked of the view: a view's `buffer` and `byteOffset` are calls
  * into the engine, which cost more than all else that is done here.
  */
-export class DatagramSlot implements OutboxSlot {
+export class DatagramSlot extends Room implements OutboxSlot {
   readonly slab: Slab;
-  readonly address: number;
   readonly #memory: Uint8Array;
-  #bytes: Uint8Array;
 
-  constructor(slab: Slab, memory: Uint8Array, address: number) {
+  constructor(slab: Slab, { bytes, address }: Room) {
+    super(bytes, address);
     this.slab = slab;
-    this.#memory = memory;
-    this.#bytes = memory;
-    this.address = address;
-  }
-
-  get bytes(): Uint8Array {
-    return this.#bytes;
+    this.#memory = bytes;
   }
 
   /** Datagrams of one length tend to follow each other: the view of the last one mostly fits. */
   resize(length: number): this {
-    if (this.#bytes.length !== length) this.#bytes = this.#memory.subarray(0, length);
+    if (this.held.length !== length) this.held = this.#memory.subarray(0, length);
     return this;
   }
 }
@@ -44,11 +38,10 @@ class Slab {
   readonly #free: DatagramSlot[] = [];
 
   constructor(libc: Libc, bufferBytes: number, count: number) {
-    const { bytes, address } = libc.alloc(bufferBytes * count);
+    const memory = libc.alloc(bufferBytes * count);
     // The last one put here is the first one taken, and the likeliest to be in a cache: so backwards.
     for (let i = count - 1; i >= 0; i--) {
-      const start = i * bufferBytes;
-      this.#free.push(new DatagramSlot(this, bytes.subarray(start, start + bufferBytes), address + start));
+      this.#free.push(new DatagramSlot(this, memory.part(i * bufferBytes, bufferBytes)));
     }
   }
 

@@ -4,6 +4,7 @@
 // Read on: man 2 recvmmsg, man 7 udp (UDP_GRO), man 7 ip (IP_PKTINFO), RFC 3542 section 6 (IPV6_PKTINFO).
 
 import type { NativeMemory } from '../../../native/native-memory.js';
+import type { Room } from '../../../native/room.js';
 import {
   AF_INET,
   AF_INET6,
@@ -65,9 +66,6 @@ const MIN_MESSAGES = 4;
 /** Room for the address that a datagram came to, and for the size of the segments that were put together. */
 const CONTROL_BYTES = 128;
 
-/** Where datagrams are received to: bytes that never move, and their address. */
-export type ReceiveMemory = Pick<NativeMemory, 'bytes' | 'address'>;
-
 /** What one recvmmsg brought. All of it is good until the next `receive`. */
 export class ReceiveBatch {
   readonly #libc: Libc;
@@ -79,8 +77,7 @@ export class ReceiveBatch {
   readonly #names: number;
   readonly #controls: number;
   /** Of the slots. */
-  readonly #views: ViewCache;
-  readonly #slotsAddress: number;
+  readonly #views: ViewCache<Room>;
   readonly #v4 = new Int32Array(V4_WORDS);
   readonly #v6 = new Int32Array(V6_WORDS);
   readonly #v4Endpoints = new EndpointTable(V4_WORDS);
@@ -92,12 +89,12 @@ export class ReceiveBatch {
   #used: number;
 
   /** `slots`: `count * slotBytes` bytes or more, for nobody else while datagrams in them are in use. Default: new memory. */
-  constructor(libc: Libc, count: number, slotBytes: number = SLOT_BYTES, slots?: ReceiveMemory) {
+  constructor(libc: Libc, count: number, slotBytes: number = SLOT_BYTES, slots?: Room) {
     const names = count * MMSGHDR_BYTES;
     const controls = names + count * NAME_BYTES;
     const iovecs = controls + count * CONTROL_BYTES;
     const headers = libc.alloc(iovecs + count * IOVEC_BYTES);
-    const { bytes, address } = slots ?? libc.alloc(count * slotBytes);
+    const memory = slots ?? libc.alloc(count * slotBytes);
     for (let i = 0; i < count; i++) {
       const header = i * MMSGHDR_BYTES;
       const iovec = iovecs + i * IOVEC_BYTES;
@@ -105,7 +102,7 @@ export class ReceiveBatch {
       headers.setU64(header + 16, headers.address + iovec);
       headers.setU64(header + 24, 1);
       headers.setU64(header + 32, headers.address + controls + i * CONTROL_BYTES);
-      headers.setU64(iovec, address + i * slotBytes);
+      headers.setU64(iovec, memory.address + i * slotBytes);
       headers.setU64(iovec + 8, slotBytes);
     }
     this.#libc = libc;
@@ -114,8 +111,7 @@ export class ReceiveBatch {
     this.#headers = headers;
     this.#names = names / WORD;
     this.#controls = controls / WORD;
-    this.#slotsAddress = address;
-    this.#views = new ViewCache(bytes, VIEWS);
+    this.#views = new ViewCache((start, length) => memory.part(start, length), VIEWS);
     this.#wanted = count;
     this.#used = count;
   }
@@ -171,13 +167,8 @@ export class ReceiveBatch {
   }
 
   /** A piece of a message, which may be changed. */
-  bytes(i: number, start: number, length: number): Uint8Array {
+  part(i: number, start: number, length: number): Room {
     return this.#views.get(i * this.#slotBytes + start, length);
-  }
-
-  /** Where a piece of a message lies. */
-  address(i: number, start: number): number {
-    return this.#slotsAddress + i * this.#slotBytes + start;
   }
 
   /**

@@ -3,6 +3,7 @@
 // datagram came in; when the kernel refuses that, it is forgotten and the datagram goes once more without.
 // Read on: Linux drivers/net/wireguard/socket.c; wireguard-go conn/sticky_linux.go; man 7 ip, man 7 ipv6.
 
+import type { Room } from '../../../native/room.js';
 import { TunnelError } from '../../errors.js';
 import { parseIp } from '../../ip.js';
 import {
@@ -46,7 +47,7 @@ import {
   checked,
 } from '../libc.js';
 import { DatagramPool, type DatagramSlot } from './datagram-pool.js';
-import { ReceiveBatch, type ReceiveMemory, SLOT_BYTES } from './receive-batch.js';
+import { ReceiveBatch, SLOT_BYTES } from './receive-batch.js';
 import { SendBatch } from './send-batch.js';
 import { type LinuxUdpEndpoint, swapPort } from './udp-endpoint.js';
 
@@ -76,7 +77,7 @@ export interface LinuxUdpOptions {
   /** Where datagrams to be sent lie. Default: a pool of this socket's own. */
   readonly pool?: DatagramPool;
   /** Where datagrams are received to; for sockets that follow each other, with the default batch. Default: memory of its own. */
-  readonly receiveMemory?: ReceiveMemory;
+  readonly receiveMemory?: Room;
   /** Let the kernel split and join datagrams where it can. Default true. */
   readonly offloads?: boolean;
 }
@@ -102,7 +103,7 @@ export interface LinuxUdpCounters {
   runsRefused: number;
 }
 
-export type DatagramHandler = (datagram: Uint8Array, from: LinuxUdpEndpoint, address: number) => void;
+export type DatagramHandler = (datagram: Room, from: LinuxUdpEndpoint) => void;
 
 interface Family {
   readonly fd: number;
@@ -226,7 +227,7 @@ export class LinuxUdpSocket {
   }
 
   /**
-   * Reads one batch from one of the two sockets and hands each datagram on, with the address where it lies. The bytes
+   * Reads one batch from one of the two sockets and hands each datagram on, where it lies. The bytes
    * may be changed, and are good until the next call. Returns how many messages came, 0 when none waits; `isDrained` tells
    * whether there may be more.
    */
@@ -244,8 +245,7 @@ export class LinuxUdpSocket {
       let start = 0;
       do {
         this.counters.received++;
-        const bytes = batch.bytes(i, start, Math.min(segmentBytes, length - start));
-        handle(bytes, from, batch.address(i, start));
+        handle(batch.part(i, start, Math.min(segmentBytes, length - start)), from);
         start += segmentBytes;
       } while (start < length);
     }

@@ -53,7 +53,7 @@ const MAX_HEADERS_BYTES = 1024;
 export class Segmenter {
   readonly #memory: PacketMemory;
   readonly #bytes: Uint8Array;
-  readonly #views: ViewCache;
+  readonly #views: ViewCache<Uint8Array>;
   readonly #vnet = new VnetHeader();
   /** The headers of the whole, from which those of every segment are made. */
   readonly #headers = new Uint8Array(MAX_HEADERS_BYTES);
@@ -80,7 +80,7 @@ export class Segmenter {
   constructor(memory: PacketMemory) {
     this.#memory = memory;
     this.#bytes = memory.bytes;
-    this.#views = new ViewCache(memory.bytes);
+    this.#views = new ViewCache((start, length) => memory.bytes.subarray(start, start + length));
     this.#view = new DataView(memory.bytes.buffer, memory.bytes.byteOffset, memory.bytes.length);
   }
 

@@ -69,7 +69,7 @@ export class TunIo {
   readonly #buffer: Uint8Array;
   /** Packets that were read one after the other, each in a slot of its own. */
   readonly #gathered: Uint8Array[] = [];
-  readonly #views: ViewCache;
+  readonly #views: ViewCache<Uint8Array>;
   readonly #segmenter: Segmenter | undefined;
   readonly #coalescer: Coalescer | undefined;
   readonly #joins: Joins;
@@ -82,7 +82,7 @@ export class TunIo {
     this.#tun = tun;
     const memory = packetMemory(MEMORY_BYTES);
     this.#buffer = memory.bytes;
-    this.#views = new ViewCache(memory.bytes);
+    this.#views = new ViewCache((start, length) => memory.bytes.subarray(start, start + length));
     // A kernel that gives us datagrams to split takes joined ones, and no other does.
     this.#joins = { tcp: true, udp: tun.offloads.includes('TUN_USO') };
     if (tun.vnetHeaderBytes === 0) return;

@@ -201,7 +201,7 @@ describe('ReceiveBatch', () => {
     const batch = new ReceiveBatch(libc, 4, 256);
     expect(batch.receive(b.fd4)).toBe(2);
     expect([batch.truncated(0), batch.truncated(1)]).toEqual([true, false]);
-    expect(batch.bytes(1, 0, 200)).toEqual(numbered(2, 200));
+    expect(batch.part(1, 0, 200).bytes).toEqual(numbered(2, 200));
   });
 
   it('asks for fewer messages while they are long, for more again when they are short, and tells when that was all', () => {
