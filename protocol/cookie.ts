@@ -121,8 +121,8 @@ export function createCookieReply(
 }
 
 /**
- * The cookie (16 bytes, the caller's to erase) in a reply to the message whose mac1 was `lastMac1`; `undefined` when it is no cookie reply
- * or not authentic. `cookieKey` is the replier's {@link cookieKey}.
+ * The cookie (16 bytes, the caller's to erase) in a reply to the message whose mac1 was `lastMac1`; `undefined` when
+ * it is no cookie reply or not authentic. `cookieKey` is the replier's {@link cookieKey}.
  */
 export function openCookieReply(
   suite: Suite,

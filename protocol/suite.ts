@@ -102,8 +102,9 @@ export interface Opener {
   /** Messages that one batch holds. */
   readonly capacity: number;
   /**
-   * As `Suite.open`, for a message whose buffer must not be touched, nor its memory transferred, until `settle`. Returns its place: 0 for the first
-   * since the last `settle`. Call no more than `capacity` times between two of these.
+   * As `Suite.open`, for a message whose buffer must not be touched, nor its memory transferred, until `settle`.
+   * Returns its place: 0 for the first since the last `settle`. Call no more than `capacity` times between two of
+   * these.
    */
   open(
     key: Uint8Array,

@@ -1,6 +1,7 @@
 // Sealing and opening data messages, in caller-given buffers, without an allocation.
 // Promises: the plaintext is copied before the counter is spent, the counter is spent before the cipher sees it, and a
-// counter is marked as received only after its tag was right. Both go by batches: begun one by one, done together. Whether the result may leave is the release gate's word.
+// counter is marked as received only after its tag was right. Both go by batches: begun one by one, done together.
+// Whether the result may leave is the release gate's word.
 // Read on: WireGuard paper 5.4.6; RFC 6479.
 
 import {

@@ -9,8 +9,9 @@ import type { TunnelError } from './errors.js';
  * Why a datagram did not go on. `notOurs`: the endpoint belongs to another transport. `noFamily`: no socket for this
  * address family. `badLength`: empty, or longer than the transport carries. `notConnected`: no open connection.
  * `queueFull`: the connection, or the other thread, does not keep up. `unproven`: a connection from which nothing was
- * authenticated sends more than strangers may. `held`: the device is, after a fork. `noRandomness`: no frame mask can be drawn after a fork.
- * `sendFailed`: the system refused it. `malformed`: what came in is no datagram. `closed`: the transport is.
+ * authenticated sends more than strangers may. `held`: the device is, after a fork. `noRandomness`: no frame mask can
+ * be drawn after a fork. `sendFailed`: the system refused it. `malformed`: what came in is no datagram. `closed`: the
+ * transport is.
  */
 export const TRANSPORT_DROPS = [
   'notOurs',

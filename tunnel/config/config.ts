@@ -1,5 +1,6 @@
 // Configuration files as `wg-quick up` takes them, and two extensions of our own for WebSockets.
-// Promises: the same files are accepted, with the same result (docs/configuration.md has the exceptions); a mistake names file, line and field; no message shows a key or a password; what is written is read back.
+// Promises: the same files are accepted, with the same result (docs/configuration.md has the exceptions); a mistake
+// names file, line and field; no message shows a key or a password; what is written is read back.
 // Read on: wg(8) CONFIGURATION FILE FORMAT, wg-quick(8); wireguard-tools src/config.c.
 
 import { equalBytes, isZero } from '../../native/bytes.js';

@@ -1,7 +1,8 @@
 // A tunnel in this process, with a packet source of the caller's own: no TUN, no privileges, any system.
 // Promises: peers over UDP and over WebSockets, dialled or listened for, are peers of one device; names are resolved
 // again while a peer stays silent; what was opened here is closed by `close`, or when anything fails.
-// Read on: event-loop.ts (what it runs on); ../config/config.ts (the file); ../daemon/device-thread.ts (the same for a daemon, with a TUN).
+// Read on: event-loop.ts (what it runs on); ../config/config.ts (the file); ../daemon/device-thread.ts (the same for
+// a daemon, with a TUN).
 
 import type { Crng, CrngEvent } from '../../crng/index.js';
 import { keystreamOf } from '../../protocol/keystream.js';

@@ -151,8 +151,9 @@ export class WebSocketDialer implements Transport {
   }
 
   /**
-   * Cuts the connection and dials anew, as soon as `randomness` is fresh and the device not on hold. Call it on a fork, after OpenSSL's generator
-   * was re-seeded: the TLS handshake that follows draws on it. Before `start` and after `close` it does nothing.
+   * Cuts the connection and dials anew, as soon as `randomness` is fresh and the device not on hold. Call it on a
+   * fork, after OpenSSL's generator was re-seeded: the TLS handshake that follows draws on it. Before `start` and
+   * after `close` it does nothing.
    */
   dropAll(reason: string): void {
     if (this.#state === 'idle' || this.#closed) return;

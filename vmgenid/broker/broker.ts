@@ -1,6 +1,7 @@
 // The broker: tells every other program on this machine of forks, by a page of memory, a socket and a command.
-// Promises: the page moves before anybody else is told, and is touched last: a start that fails changes nothing; a fork counts as settled when all that asked to be waited for
-// have answered, or have had their time; nobody who listens can hold it up for longer.
+// Promises: the page moves before anybody else is told, and is touched last: a start that fails changes nothing; a
+// fork counts as settled when all that asked to be waited for have answered, or have had their time; nobody who
+// listens can hold it up for longer.
 // Read on: docs/configuration.md "The broker"; the SysGenID proposal for Linux, whose place this takes.
 
 import type { VmGenId } from '../driver.js';

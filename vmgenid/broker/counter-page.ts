@@ -1,7 +1,8 @@
 // One page of memory in a file, for every program that wants to know whether its machine was forked: map it, or read it.
 // Promises: the counter changes with every fork, never goes back, and is never half written; a fork that fell into a time
 // when nobody wrote the page shows when somebody does again.
-// Read on: page-lock.ts for who may write it; the SysGenID proposal for Linux (2021), whose /dev/sysgenid had a u32 counter at offset 0 of one page.
+// Read on: page-lock.ts for who may write it; the SysGenID proposal for Linux (2021), whose /dev/sysgenid had a u32
+// counter at offset 0 of one page.
 
 import {
   closeSync,

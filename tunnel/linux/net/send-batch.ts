@@ -126,7 +126,8 @@ export class SendBatch {
   }
 
   /**
-   * Takes a datagram in a slot of the pool, which goes back there when it has been sent or dropped. `sticky`: by the way on which the target's own datagrams came. Not when full.
+   * Takes a datagram in a slot of the pool, which goes back there when it has been sent or dropped. `sticky`: by the
+   * way on which the target's own datagrams came. Not when full.
    */
   push(slot: DatagramSlot, to: LinuxUdpEndpoint, sticky: boolean): void {
     const { length } = slot.bytes;

@@ -114,7 +114,10 @@ interface Family {
   readonly joins: boolean;
 }
 
-/** Serial numbers of what sources are good for, for all sockets of this thread: what an older socket has learnt is not good for a newer one. */
+/**
+ * Serial numbers of what sources are good for, for all sockets of this thread: what an older socket has learnt is not
+ * good for a newer one.
+ */
 let lastSerial = 0;
 
 export class LinuxUdpSocket {

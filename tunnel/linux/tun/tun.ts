@@ -89,7 +89,10 @@ export interface TunOptions {
    * with a virtio-net header in front if it has that. Default false.
    */
   readonly offloads?: boolean;
-  /** Packets that wait for us in the kernel. Default 1000, as the kernel's own WireGuard has; in a user namespace what the kernel says. */
+  /**
+   * Packets that wait for us in the kernel. Default 1000, as the kernel's own WireGuard has; in a user namespace what
+   * the kernel says.
+   */
   readonly queueLength?: number;
 }
 
