@@ -11,6 +11,7 @@ import { ALL_OFFLOADS, NOTHING, TSO_ONLY, calm, closeAll, play } from '../suppor
 
 const suite = await fastestSuite();
 
+// To make a history shorter takes minutes: a failure is told as it was, with its seed.
 const runs = { numRuns: 8, endOnFailure: true };
 const length = { minLength: 25, maxLength: 60, size: 'max' } as const;
 

@@ -68,6 +68,7 @@ const FAILURES: Record<string, readonly number[]> = {
   'read netlink': [e.EINTR, e.ENOBUFS, e.ENOMEM],
   'write netlink': [e.EINTR, e.ENOBUFS, e.ENOMEM],
   'epollWait epoll': [e.EINTR],
+  'epollCtl add': [e.ENOMEM, e.ENOSPC],
   'read event': [e.EINTR],
   'socket udp': [e.EMFILE, e.ENOBUFS, EAFNOSUPPORT],
   'bind udp': [e.EADDRINUSE, e.EADDRNOTAVAIL, e.EACCES],

@@ -495,14 +495,25 @@ export class DeviceLoop {
     return pending;
   }
 
-  /** Has the poller watch the socket that is in use now. */
+  /** Has the poller watch the socket that is in use now. One that cannot be watched is given up, until the next look. */
   #pollSocket(): void {
+    try {
+      this.#watchSocket();
+    } catch (error) {
+      this.#configuration.down();
+      this.#watchSocket();
+      this.#options.onTrouble(error as TunnelError);
+    }
+  }
+
+  #watchSocket(): void {
     const { socket } = this.#configuration;
     if (socket === this.#polledSocket) return;
     for (const place of [this.#v4Place, this.#v6Place]) if (place >= 0) this.#poller.remove(place);
+    this.#v4Place = this.#v6Place = -1;
+    this.#polledSocket = socket;
     this.#v4Place = socket && socket.fd4 >= 0 ? this.#poller.add(socket.fd4) : -1;
     this.#v6Place = socket && socket.fd6 >= 0 ? this.#poller.add(socket.fd6) : -1;
-    this.#polledSocket = socket;
     const fds = [socket?.fd4 ?? -1, socket?.fd6 ?? -1].filter(fd => fd >= 0);
     this.#initiationFilter = fds.length > 0 ? new InitiationFilter(this.#options.libc, fds) : undefined;
     this.#poller.setEvents(this.#tunPlace, POLLIN);
@@ -582,7 +593,7 @@ export class DeviceLoop {
       return;
     }
     this.#pollSocket();
-    this.#corked(() => this.#configuration.greetPeers());
+    if (this.#configuration.socket) this.#corked(() => this.#configuration.greetPeers());
   }
 
   #linkDown(): void {

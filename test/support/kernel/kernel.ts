@@ -10,6 +10,7 @@ import {
   AF_NETLINK,
   CLOCK_BOOTTIME,
   CLOCK_REALTIME,
+  EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
   EPOLL_DATA_AT,
   EPOLL_EVENT_BYTES,
@@ -399,6 +400,8 @@ export class FakeKernel implements Libc {
       if (!(waiting instanceof FakeEpoll)) return -EINVAL;
       // What was closed has left by itself, and who takes it out does no harm.
       if (operation === EPOLL_CTL_DEL && !this.#files.has(fd)) return -EBADF;
+      const failed = operation === EPOLL_CTL_ADD ? this.#fault('epollCtl add') : 0;
+      if (failed !== 0) return -failed;
       const events = viewOf(bytes).getUint32(0, true);
       const data = bytes.slice(EPOLL_DATA_AT);
       return this.#with(fd, file => waiting.control(operation, file, events, data), 'epollCtl');

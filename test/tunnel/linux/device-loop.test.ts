@@ -1,6 +1,7 @@
 // A device loop over a fake kernel: what it notices, what it does not spend on that, and how it waits and ends.
 // Read on: test/properties/device-loop.test.ts (everything at once, and clones); test/support/kernel/kernel.ts.
 
+import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { nobleSuite } from '../../../protocol/suites/noble.js';
 import { AF_INET6 } from '../../../tunnel/linux/libc.js';
@@ -166,6 +167,27 @@ describe('a loop that the system takes nothing from', () => {
     expect(network.complaints).toEqual([]);
     expect(closeAll(network)).toEqual(NOTHING);
   });
+});
+
+it.each([
+  ['IPv4', 0],
+  ['IPv6', 1],
+])('a socket of %s that cannot be waited for is given up, and bound again', (_name, after) => {
+  const troubles: unknown[] = [];
+  const { network, one, other } = pair({ loop: { onTrouble: error => troubles.push(error) } });
+  one.run(({ kernel }) => {
+    kernel.fail({ call: 'epollCtl add', errno: constants.errno.ENOSPC, after, times: 1 });
+    kernel.changeLink(tun => (tun.up = false));
+  });
+  network.advance(10);
+  one.run(({ kernel }) => kernel.changeLink(tun => (tun.up = true)));
+  network.advance(10);
+  expect(troubles).toMatchObject([{ code: 'ERR_SYSTEM_CALL', errno: 'ENOSPC' }]);
+  network.advance(LOOK_EVERY_MS);
+  network.send(one, 0, 1, 'here again');
+  network.settle();
+  expect(other.witness.delivered(innerPacket(0, 1, 'here again'))).toBe(1);
+  expect([network.complaints, closeAll(network)]).toEqual([[], NOTHING]);
 });
 
 it('a loop ends when its interface is deleted, and leaves nothing behind', () => {
