@@ -6,7 +6,7 @@ import { fastestSuite } from '../../protocol/suites/fastest.js';
 import { IndexTable } from '../../sessions/index-table.js';
 import { KeySlab } from '../../sessions/key-slab.js';
 import { PEER_SESSION_BYTES } from '../../sessions/peer.js';
-import { Pair, payloadOf } from '../support/pair.js';
+import { End, Pair, introduce, payloadOf } from '../support/pair.js';
 
 const INITIATION = 1;
 const RESPONSE = 2;
@@ -122,6 +122,33 @@ describe('an initiation', () => {
     pair.clock.ms += 1;
     initiate();
     expect(pair.a.types).toEqual([INITIATION, INITIATION]);
+  });
+
+  it('of a device that was started anew is newer than those of before, for a peer that was not', () => {
+    const { clock, a, b } = new Pair().connect();
+    clock.ms += 1_000;
+    const again = new End(a.host, clock, fastest, {});
+    introduce(again, b);
+    again.device.initiateHandshake(b.publicKey);
+    expect(again.take().map(initiation => b.receive(initiation))).toEqual(['handshake']);
+  });
+
+  it('that is answered leaves the ephemeral key of the answer nowhere but in what is derived from it', () => {
+    const privateKeys: Uint8Array[] = [];
+    const suite: Suite = {
+      ...fastest,
+      publicKey: (privateKey, out) => {
+        privateKeys.push(privateKey);
+        fastest.publicKey(privateKey, out);
+      },
+    };
+    const pair = new Pair({ b: { device: { suite } } });
+    pair.send(pair.a);
+    privateKeys.length = 0;
+    const [initiation] = pair.a.take();
+    expect(pair.b.receive(initiation)).toBe('handshake');
+    expect(pair.b.types).toEqual([RESPONSE]);
+    expect(privateKeys.map(isZero)).toEqual([true]);
   });
 
   it('is neither made nor answered by a device whose generator waits, and what waits is counted once', () => {
