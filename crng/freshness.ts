@@ -3,7 +3,7 @@
 // others; a timeout follows the stated policy and never opens it in silence.
 // Read on: Linux random.c add_vmfork_randomness() ("unique, not secret"); docs/architecture.md "The freshness barrier".
 
-import type { ForkEvidence } from '../vmgenid/driver.js';
+import type { ForkEvidence } from '../vmgenid/evidence.js';
 import { FIRST_EPOCH } from '../vmgenid/generation.js';
 
 /**

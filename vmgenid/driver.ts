@@ -1,12 +1,15 @@
 // The driver: reads the sources, raises the epoch, runs the chain. What Linux does in vmgenid.c and random.c.
 // Promises: the epoch is raised before anybody is told; the first reading tells nobody; an equal reading is
-// nothing; where no source can vouch for the generation, `check` answers NO_EPOCH and nothing may leave.
-// Read on: Linux drivers/virt/vmgenid.c vmgenid_notify(); random.c add_vmfork_randomness().
+// nothing, nor is one that another thread's driver has counted; where no source can vouch for the generation, `check`
+// answers NO_EPOCH and nothing may leave.
+// Read on: machine-state.ts (what drivers share); Linux drivers/virt/vmgenid.c vmgenid_notify(); random.c
+// add_vmfork_randomness().
 
 import { equalBytes } from '../native/bytes.js';
-import { sharedMemory } from '../native/shared-memory.js';
 import { VmGenIdError } from './errors.js';
+import { Evidence, type ForkEvidence, UNSURE_RESEED_MS } from './evidence.js';
 import { FIRST_EPOCH, GENERATION_WORDS, NO_EPOCH, generationBytes, sameGeneration } from './generation.js';
+import { MachineState, type SharedState, newState } from './machine-state.js';
 import {
   type ForkSubscriber,
   NotifierChain,
@@ -19,18 +22,6 @@ import type { Announcement, GenerationSource, SourceListener, Timing, Uniqueness
 
 /** How soon a fork is seen: before a byte can leave, a while later, or never. */
 export type Protection = 'immediate' | 'delayed' | 'none';
-
-/** What is known since the last fork that this clone has and its siblings lack. Feeds the freshness barrier. */
-export interface ForkEvidence {
-  /** Grows with every new piece, so that a reader can tell cheaply that there is one. */
-  readonly serial: number;
-  /** The new generation ID, 16 bytes: public, but unique. */
-  readonly vmGenId: Uint8Array | undefined;
-  /** A seed from the hypervisor. Readable during the notification alone; wiped when everybody was told. */
-  readonly seed: Uint8Array | undefined;
-  /** The kernel reseeded its generator after this fork. */
-  readonly kernelReseeded: boolean;
-}
 
 /** The driver as the floors above see it. */
 export interface ForkGuard {
@@ -71,14 +62,11 @@ export interface VmGenIdOptions {
   /** Monotonic milliseconds. */
   readonly now?: (() => number) | undefined;
   /**
-   * What another driver has read of the same sources, in this process: this one goes on from there, and answers what
-   * has changed since as a fork.
+   * `shared` of the first driver, which has all the sources: this one is a view of the same state, for another thread. Its
+   * own sources are immediate ones of those, opened anew.
    */
-  readonly readings?: Readings | undefined;
+  readonly shared?: SharedState | undefined;
 }
-
-/** Generations by the name of the source that showed them: four words each. */
-export type Readings = ReadonlyMap<string, Uint32Array>;
 
 /**
  * How long after a fork a delayed source may still report the same one. A second fork within this time that only
@@ -86,21 +74,19 @@ export type Readings = ReadonlyMap<string, Uint32Array>;
  */
 export const SAME_FORK_MS = 5_000;
 
-/**
- * A log line found waiting when the fork was noticed may be older than the snapshot. It counts as evidence only when
- * the kernel has had this long to see the fork too (measured: 2-207 ms).
- */
-export const UNSURE_RESEED_MS = 1_000;
-
 interface Tracked {
   readonly source: GenerationSource;
+  /** Its place in the state. */
+  readonly place: number;
+  /** What it shows now, and what it showed when it was last counted. */
+  readonly now: Uint32Array<ArrayBuffer>;
   readonly last: Uint32Array<ArrayBuffer>;
+  /** False: whatever it shows first may be the generation after a fork. */
   known: boolean;
+  changed: boolean;
   failure: Error | undefined;
   /** Read again after a failure. It vouches from the moment the epoch is known to be right. */
   recovering: boolean;
-  /** Its first reading failed: whatever it shows first may be the generation after a fork. */
-  blind: boolean;
   /** The latest generation ID it told of, and the epoch in which that was first heard from any source. */
   id: Uint8Array | undefined;
   idEpoch: number;
@@ -108,89 +94,30 @@ interface Tracked {
   owesUntil: number;
   /** It may not have spoken of the fork before when this one was noticed: its next word may be about either. */
   owesOlder: boolean;
-  /** A counter that moved by more than one at its last reading: forks passed of which nobody here has heard. */
+  /** A counter that moved by more than one since the last fork: others passed of which nobody here has heard. */
   leapt: boolean;
 }
 
 const PAID = Number.NEGATIVE_INFINITY;
 
-/** Where `sharedEpoch` has the epoch, and whether it is vouched for. */
-export const EPOCH_WORD = 0;
-export const VOUCHED_WORD = 1;
-
-class Evidence implements ForkEvidence {
-  vmGenId: Uint8Array | undefined;
-  seed: Uint8Array | undefined;
-  #serial = 0;
-  #seeded = false;
-  #reseeded = false;
-  #unsureSince = Number.POSITIVE_INFINITY;
-  readonly #now: () => number;
-
-  constructor(now: () => number) {
-    this.#now = now;
-  }
-
-  get serial(): number {
-    this.#ripen();
-    return this.#serial;
-  }
-
-  get kernelReseeded(): boolean {
-    this.#ripen();
-    return this.#reseeded;
-  }
-
-  /** Whether any of it parts this clone from its siblings. */
-  get parts(): boolean {
-    return this.vmGenId !== undefined || this.#seeded || this.kernelReseeded;
-  }
-
-  restart(): void {
-    this.forgetSeed();
-    this.#serial++;
-    this.vmGenId = undefined;
-    this.#seeded = false;
-    this.#reseeded = false;
-    this.#unsureSince = Number.POSITIVE_INFINITY;
-  }
-
-  learn({ vmGenId, seed, kernelReseeded }: Announcement, unsure: boolean): void {
-    this.#serial++;
-    if (vmGenId) this.vmGenId ??= new Uint8Array(vmGenId);
-    if (seed) {
-      this.forgetSeed();
-      this.seed = seed;
-      this.#seeded = true;
-    }
-    if (kernelReseeded && unsure) this.#unsureSince = Math.min(this.#unsureSince, this.#now());
-    else if (kernelReseeded) this.#reseeded = true;
-  }
-
-  forgetSeed(): void {
-    this.seed?.fill(0);
-    this.seed = undefined;
-  }
-
-  #ripen(): void {
-    if (this.#reseeded || this.#unsureSince === Number.POSITIVE_INFINITY) return;
-    if (this.#now() - this.#unsureSince < UNSURE_RESEED_MS) return;
-    this.#reseeded = true;
-    this.#serial++;
-  }
-}
-
 export class VmGenId implements ForkGuard {
   readonly #tracked: Tracked[];
   readonly #immediate: Tracked[];
+  readonly #delayed: Tracked[];
   readonly #chain: NotifierChain;
   readonly #onEvent: (event: VmGenIdEvent) => void;
   readonly #now: () => number;
-  readonly #shared = new Int32Array(sharedMemory(8));
-  readonly #scratch = new Uint32Array(GENERATION_WORDS);
+  readonly #state: MachineState;
+  readonly #isFirst: boolean;
+  /** Another thread's driver vouches for the generation, as this one has no source that could. */
+  readonly #leans: boolean;
   readonly #evidence: Evidence;
   readonly #evidenceCallbacks = new Set<() => void>();
   readonly #queue: VmFork[] = [];
+  /** What of the record this driver has told, or is about to tell. */
+  #epoch: number;
+  #serial: number;
+  #vouched = true;
   #ripening: ReturnType<typeof setTimeout> | undefined;
   #news = false;
   #notifying = false;
@@ -201,33 +128,49 @@ export class VmGenId implements ForkGuard {
   /**
    * Reads each source once; that first reading is the generation of the first epoch and notifies nobody. A source
    * that cannot be read now has no first reading: what it shows later counts as a fork, since nobody knows what
-   * came before.
+   * came before. With `shared` the readings there are the first: what has changed since is a fork. Throws
+   * `ERR_SHARED_STATE` for a source that is not of that state, and when too many drivers share it.
    */
   constructor(sources: readonly GenerationSource[], options: VmGenIdOptions = {}) {
+    const { shared } = options;
     this.#onEvent = options.onEvent ?? (() => {});
     this.#now = options.now ?? (() => performance.now());
     this.#chain = new NotifierChain(failure => this.#emit({ type: 'subscriberFailed', ...failure }));
-    this.#evidence = new Evidence(this.#now);
-    this.#shared[EPOCH_WORD] = FIRST_EPOCH;
-    this.#shared[VOUCHED_WORD] = 1;
-    this.#tracked = sources.map(source => ({
-      source,
-      last: new Uint32Array(GENERATION_WORDS),
-      known: source.read === undefined,
-      failure: undefined,
-      recovering: false,
-      blind: false,
-      id: undefined,
-      idEpoch: NO_EPOCH,
-      owesUntil: PAID,
-      owesOlder: false,
-      leapt: false,
-    }));
+    this.#state = new MachineState(shared ?? newState(sources.map(({ name }) => name)));
+    this.#evidence = new Evidence(this.#state, this.#now);
+    this.#epoch = this.#state.epoch;
+    const left: (string | undefined)[] = [...this.#state.shared.names];
+    this.#tracked = sources.map(source => {
+      const place = left.indexOf(source.name);
+      if (place < 0) throw new VmGenIdError('ERR_SHARED_STATE', `${source.name}: not of the shared state`);
+      left[place] = undefined;
+      return {
+        source,
+        place,
+        now: new Uint32Array(GENERATION_WORDS),
+        last: new Uint32Array(GENERATION_WORDS),
+        known: source.read === undefined,
+        changed: false,
+        failure: undefined,
+        recovering: false,
+        id: undefined,
+        idEpoch: NO_EPOCH,
+        owesUntil: PAID,
+        owesOlder: false,
+        leapt: false,
+      };
+    });
+    this.#delayed = this.#tracked.filter(({ source }) => source.timing !== 'immediate');
     this.#immediate = this.#tracked.filter(
       ({ source }) => source.timing === 'immediate' && source.read !== undefined,
     );
-    for (const tracked of this.#tracked) this.#readFirst(tracked, options.readings?.get(tracked.source.name));
-    if (options.readings) this.check();
+    this.#isFirst = shared === undefined;
+    this.#leans = !this.#isFirst && this.#immediate.length === 0;
+    if (this.#isFirst) for (const tracked of this.#tracked) this.#readFirst(tracked);
+    else this.#takeReadings();
+    this.#updateVouched();
+    this.#serial = this.#state.record.serial;
+    if (!this.#isFirst) this.check();
   }
 
   /**
@@ -247,15 +190,15 @@ export class VmGenId implements ForkGuard {
   }
 
   get epoch(): number {
-    return Atomics.load(this.#shared, EPOCH_WORD);
+    return this.#state.epoch;
   }
 
   /**
-   * Two shared 32-bit integers, for other threads: the epoch at EPOCH_WORD, so that one atomic store ends every
-   * session of every thread, and at VOUCHED_WORD whether anything vouches for it (1) or not (0).
+   * The state, for the drivers of other threads: `new VmGenId(sources, { shared })`. Whichever sees a fork first ends every
+   * session of every thread; the others find out at their next check, so wake those that sleep.
    */
-  get sharedEpoch(): Int32Array {
-    return this.#shared;
+  get shared(): SharedState {
+    return this.#state.shared;
   }
 
   get evidence(): ForkEvidence {
@@ -263,9 +206,11 @@ export class VmGenId implements ForkGuard {
   }
 
   get protection(): Protection {
-    const healthy = this.#tracked.filter(tracked => tracked.failure === undefined);
+    const healthy = this.#tracked.filter(isReadable);
     if (healthy.some(({ source }) => source.timing === 'immediate')) return 'immediate';
-    return healthy.length > 0 ? 'delayed' : 'none';
+    // What only other threads read reaches this one some time later.
+    const others = this.#leans ? this.#state.shared.names : healthy;
+    return others.length > 0 ? 'delayed' : 'none';
   }
 
   get sources(): SourceStatus[] {
@@ -278,34 +223,17 @@ export class VmGenId implements ForkGuard {
     }));
   }
 
-  /** What the immediate sources showed when they were last read. */
-  get readings(): Readings {
-    const known = this.#immediate.filter(tracked => tracked.known);
-    return new Map(known.map(({ source, last }) => [source.name, last.slice()]));
-  }
-
-  get #vouched(): boolean {
-    return this.#shared[VOUCHED_WORD] === 1;
-  }
-
-  set #vouched(vouched: boolean) {
-    Atomics.store(this.#shared, VOUCHED_WORD, Number(vouched));
-  }
-
   check(): number {
-    if (this.#immediate.length > 0) this.#readImmediate();
-    return this.#vouched ? Atomics.load(this.#shared, EPOCH_WORD) : NO_EPOCH;
+    // Asked first: who vouches again after a failure has counted what he missed.
+    const others = !this.#leans || this.#state.isVouchedFor;
+    this.#look();
+    return this.#vouched && others ? this.#state.epoch : NO_EPOCH;
   }
 
   poll(): number {
-    if (this.#closed) return NO_EPOCH;
-    this.#readImmediate();
-    for (const tracked of this.#tracked) {
-      if (tracked.source.timing === 'immediate') continue;
-      this.#pollSource(tracked);
-      this.#changed(tracked, false);
-    }
-    return this.#vouched ? this.epoch : NO_EPOCH;
+    this.#look();
+    this.#pollDelayed(false);
+    return this.check();
   }
 
   register(phase: Phase, subscriber: ForkSubscriber, options?: SubscriberOptions): () => void {
@@ -315,6 +243,19 @@ export class VmGenId implements ForkGuard {
   onEvidence(callback: () => void): () => void {
     this.#evidenceCallbacks.add(callback);
     return () => this.#evidenceCallbacks.delete(callback);
+  }
+
+  /**
+   * Takes a seed that another thread was given, or drew, in this epoch. Returns false, and erases it, when that is over: every
+   * sibling may have it then. Erased in any case when everybody was told.
+   */
+  learnSeed(epoch: number, seed: Uint8Array): boolean {
+    this.#look();
+    const isOfNow = !this.#closed && epoch === this.epoch;
+    if (isOfNow) this.#evidence.keepSeed(seed);
+    else seed.fill(0);
+    if (isOfNow) this.#learnt();
+    return isOfNow;
   }
 
   /** Resolves when the asynchronous subscribers of all forks so far are done. */
@@ -330,109 +271,144 @@ export class VmGenId implements ForkGuard {
 
   async #close(): Promise<void> {
     this.#closed = true;
-    this.#vouched = false;
     this.#immediate.length = 0;
+    this.#updateVouched();
+    this.#state.close();
     clearTimeout(this.#ripening);
     const ends = await Promise.allSettled(this.#tracked.map(async ({ source }) => source.close()));
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
   }
 
-  // All immediate sources are read before a fork is told: one fork may show in several of them at once. The epoch
-  // is raised at the first sign, before any other code can run and ask. No iterator: compiled code that has never met a
-  // fork is left here, and to give an optimized-away object back the engine first completes any sweep of its heap, which
-  // takes 3 ms per half gigabyte.
-  #readImmediate(): void {
-    let first: Tracked | undefined;
-    let vmGenId: Uint8Array | undefined;
-    let epoch = NO_EPOCH;
-    for (let i = 0; i < this.#immediate.length; i++) {
-      const tracked = this.#immediate[i];
-      const changed = this.#readChanged(tracked);
-      if (changed && first === undefined) {
-        epoch = this.#raise();
-        first = tracked;
-      }
-      if (tracked.recovering) this.#recovered(tracked);
-      if (!changed) continue;
-      if (tracked.source.uniqueness !== 'unique') continue;
-      tracked.id = generationBytes(tracked.last);
-      tracked.idEpoch = epoch;
-      vmGenId ??= tracked.id;
-    }
-    if (first) this.#fork(first, epoch, vmGenId ? { vmGenId } : {}, false);
+  /** Reads the immediate sources, counts what nobody has counted yet, and tells what this driver has not told yet. */
+  #look(): void {
+    if (this.#readImmediate() || !this.#state.isCurrent) this.#catchUp();
   }
 
-  // A delayed source, or any source at its own word: has its value changed?
+  // No iterator: compiled code that has never met a fork is left here, and to give an optimized-away object back the engine
+  // first completes any sweep of its heap, which takes 3 ms per half gigabyte.
+  #readImmediate(): boolean {
+    let isChanged = false;
+    for (let i = 0; i < this.#immediate.length; i++) {
+      const tracked = this.#immediate[i];
+      if (this.#readChanged(tracked) || tracked.recovering) isChanged = true;
+    }
+    return isChanged;
+  }
+
+  // All immediate sources are read before a fork is counted: one fork may show in several of them at once. It is counted
+  // only if the state is what it was before they were read. Else this thread may have been held up with a reading in hand
+  // while others have counted newer ones, and what is older would be evidence in a newer epoch.
+  #catchUp(): void {
+    while (!this.#closed && !this.#count()) {
+      this.#state.refresh();
+      this.#takeReadings();
+      this.#readImmediate();
+    }
+    for (const tracked of this.#immediate) this.#recovered(tracked);
+    if (this.#closed) return;
+    const { epoch, serial } = this.#state.record;
+    if (epoch !== this.#epoch) this.#fork();
+    else if (serial !== this.#serial) this.#learnt();
+  }
+
+  #count(): boolean {
+    const changed = this.#immediate.filter(tracked => tracked.changed);
+    if (changed.length === 0) return this.#state.isCurrent;
+    const isCounted = this.#state.change(draft => {
+      draft.raise(changed[0].place);
+      for (const { source, place, now } of changed) {
+        draft.setReading(place, now);
+        if (source.uniqueness === 'unique') draft.learn({ vmGenId: generationBytes(now) });
+      }
+    });
+    if (isCounted) this.#takeReadings();
+    return isCounted;
+  }
+
+  /** What has been counted, by whomever, is nothing new. */
+  #takeReadings(): void {
+    const { record } = this.#state;
+    for (const tracked of this.#immediate) {
+      tracked.changed = false;
+      const counted = record.reading(tracked.place);
+      if (!counted || (tracked.known && sameGeneration(counted, tracked.last))) continue;
+      const { uniqueness } = tracked.source;
+      tracked.leapt ||= tracked.known && uniqueness === 'counter' && !isNextCount(counted, tracked.last);
+      tracked.last.set(counted);
+      tracked.known = true;
+      if (uniqueness !== 'unique') continue;
+      tracked.id = generationBytes(counted);
+      // Of several forks that were counted elsewhere it may be the first.
+      tracked.idEpoch = Math.min(record.epoch, this.#epoch + 1);
+    }
+  }
+
+  // A delayed source: has its value changed?
   #changed(tracked: Tracked, unsure: boolean): void {
     if (this.#closed || tracked.source.read === undefined) return;
-    const changed = this.#readChanged(tracked);
-    const unique = tracked.source.uniqueness === 'unique';
-    if (changed) this.#announced(tracked, unique ? { vmGenId: generationBytes(tracked.last) } : {}, unsure);
+    if (this.#readChanged(tracked)) {
+      tracked.last.set(tracked.now);
+      tracked.known = true;
+      const unique = tracked.source.uniqueness === 'unique';
+      this.#announced(tracked, unique ? { vmGenId: generationBytes(tracked.last) } : {}, unsure);
+    }
     this.#recovered(tracked);
   }
 
-  #readFirst(tracked: Tracked, before: Uint32Array | undefined): void {
-    if (tracked.source.read === undefined) return;
-    if (before) {
-      tracked.last.set(before);
-      tracked.known = true;
-    } else {
-      this.#readChanged(tracked);
-    }
-    tracked.blind = tracked.failure !== undefined;
-    if (tracked.blind || tracked.source.uniqueness !== 'unique') return;
-    tracked.id = generationBytes(tracked.last);
-    tracked.idEpoch = FIRST_EPOCH;
-    // As at the probe in vmgenid.c: mixed by whoever seeds a generator now, so that clones of a machine in which
+  #readFirst(tracked: Tracked): void {
+    const { source, place, now } = tracked;
+    if (source.read === undefined) return;
+    this.#readChanged(tracked);
+    if (tracked.failure) return;
+    tracked.last.set(now);
+    tracked.known = true;
+    // As at the probe in vmgenid.c: the ID is mixed by whoever seeds a generator now, so that clones of a machine in which
     // this program did not run yet part here; but nobody is notified.
-    this.#evidence.learn({ vmGenId: tracked.id }, false);
+    const vmGenId = source.uniqueness === 'unique' ? generationBytes(now) : undefined;
+    this.#state.change(draft => {
+      if (source.timing === 'immediate') draft.setReading(place, now);
+      if (vmGenId) draft.learn({ vmGenId });
+    });
+    if (!vmGenId) return;
+    tracked.id = vmGenId;
+    tracked.idEpoch = FIRST_EPOCH;
   }
 
-  /** Reads one source. True when it now shows another generation than before; the caller raises the epoch. */
+  /** Reads one source. True when it now shows another generation than was counted. */
   #readChanged(tracked: Tracked): boolean {
-    const now = this.#scratch;
+    tracked.changed = false;
     try {
-      tracked.source.read?.(now);
+      tracked.source.read?.(tracked.now);
     } catch (error) {
       this.#fail(tracked, asError(error));
       return false;
     }
-    const changed = tracked.known ? !sameGeneration(now, tracked.last) : tracked.blind;
-    tracked.leapt = changed && tracked.source.uniqueness === 'counter' && !isNextCount(now, tracked.last);
-    if (changed || !tracked.known) tracked.last.set(now);
-    tracked.known = true;
-    tracked.recovering = tracked.failure !== undefined;
+    tracked.changed = !tracked.known || !sameGeneration(tracked.now, tracked.last);
+    tracked.recovering ||= tracked.failure !== undefined;
     tracked.failure = undefined;
-    return changed;
+    return tracked.changed;
   }
 
-  #pollSource(tracked: Tracked): void {
-    try {
-      tracked.source.poll?.();
-    } catch (error) {
-      this.#fail(tracked, asError(error));
+  #pollDelayed(unsure: boolean, heard?: Tracked): void {
+    for (const tracked of this.#delayed) {
+      if (tracked === heard || this.#closed) continue;
+      try {
+        tracked.source.poll?.();
+      } catch (error) {
+        this.#fail(tracked, asError(error));
+      }
+      this.#changed(tracked, unsure);
     }
   }
 
   #listener(tracked: Tracked): SourceListener {
     return {
       changed: () => {
-        const before = this.epoch;
-        this.#readImmediate();
-        this.#changed(tracked, this.#draining || this.epoch !== before);
+        const unsure = this.#lookFirst();
+        if (tracked.source.timing !== 'immediate') this.#changed(tracked, unsure);
       },
-      announce: announcement => {
-        // If the page shows a fork only now, what is in hand may have been written before the snapshot.
-        const before = this.epoch;
-        this.#readImmediate();
-        return this.#announced(tracked, announcement, this.#draining || this.epoch !== before);
-      },
-      missed: () => {
-        this.#readImmediate();
-        // What is lost pays for no word that is owed: it may have been any other.
-        if (this.#closed || this.#shownAtOnce || this.#now() <= tracked.owesUntil) return;
-        this.#fork(tracked, this.#raise(), {}, false);
-      },
+      announce: announcement => this.#announced(tracked, announcement, this.#lookFirst()),
+      missed: () => this.#missed(tracked),
       failed: error => this.#fail(tracked, error),
       recovered: () => {
         tracked.recovering = tracked.failure !== undefined;
@@ -440,12 +416,27 @@ export class VmGenId implements ForkGuard {
         this.#recovered(tracked);
       },
       look: () => {
-        this.#readImmediate();
+        this.#look();
         if (this.#closed) return { epoch: NO_EPOCH, parted: false };
         return { epoch: this.epoch, parted: this.epoch === FIRST_EPOCH || this.#evidence.parts };
       },
       settled: () => this.settled(),
     };
+  }
+
+  // If a fork shows only now, what a delayed source has in hand may have been written before the snapshot.
+  #lookFirst(): boolean {
+    const before = this.#epoch;
+    this.#look();
+    return this.#draining || this.#epoch !== before;
+  }
+
+  #missed(tracked: Tracked): void {
+    this.#look();
+    // What is lost pays for no word that is owed: it may have been any other.
+    if (this.#closed || this.#shownAtOnce || this.#now() <= tracked.owesUntil) return;
+    if (this.#state.change(draft => draft.raise(tracked.place))) this.#fork();
+    else this.#missed(tracked);
   }
 
   // A delayed source has spoken: of a new fork, or of the one that another source has shown before.
@@ -459,34 +450,40 @@ export class VmGenId implements ForkGuard {
     const repeated = vmGenId !== undefined && tracked.id !== undefined && equalBytes(vmGenId, tracked.id);
     const owed = this.#now() <= tracked.owesUntil;
     const same = owed || repeated || heardIn === this.epoch;
-    const epoch = same ? this.epoch : this.#raise();
+    const epoch = same ? this.epoch : this.epoch + 1;
     // What was found when the fork was, unread in a socket or a file, may have been there when the snapshot was taken,
     // unless an immediate source has parted the siblings already.
     const found = unsure && same && this.#evidence.vmGenId === undefined;
+    // So was what was first heard in an older epoch. Every sibling has it then.
+    const stale = found || (heardIn !== undefined && heardIn !== epoch);
+    const { kernelReseeded = false, seed } = announcement;
+    // The kernel may have been copied between its reseed for the fork before and its word on that one.
+    const isDoubtful = kernelReseeded && (unsure || tracked.owesOlder);
+    const news = { ...(!stale && announcement), kernelReseeded: kernelReseeded && !isDoubtful };
+    const isSaid = this.#state.change(draft => {
+      if (!same) draft.raise(tracked.place);
+      draft.learn(news);
+    });
+    // Another thread was faster: this may be about the fork that it has counted, or about one before.
+    if (!isSaid) return this.#announced(tracked, announcement, this.#lookFirst() || unsure);
+
     if (vmGenId && !repeated) {
       tracked.id = new Uint8Array(vmGenId);
       tracked.idEpoch = heardIn ?? (found ? epoch - 1 : epoch);
     }
-
-    // So was what was first heard in an older epoch. Every sibling has it then.
-    const stale = found || (heardIn !== undefined && heardIn !== epoch);
-    if (stale) announcement.seed?.fill(0);
-    const { kernelReseeded = false } = announcement;
-    const news = stale ? { kernelReseeded } : announcement;
-    // The kernel may have been copied between its reseed for the fork before and its word on that one.
-    const unsureLine = unsure || tracked.owesOlder;
+    if (seed && stale) seed.fill(0);
+    else if (seed) this.#evidence.keepSeed(seed);
+    if (isDoubtful) this.#doubt();
     if (!same) {
-      this.#fork(tracked, epoch, news, unsureLine);
+      this.#fork();
       return epoch;
     }
     if (!unsure) {
       if (!tracked.owesOlder) tracked.owesUntil = PAID;
       tracked.owesOlder = false;
     }
-    this.#learn(news, unsureLine);
     this.#emit({ type: 'sameFork', source: tracked.source.name, epoch });
-    this.#news = true;
-    this.#runChain();
+    this.#learnt();
     return epoch;
   }
 
@@ -496,39 +493,33 @@ export class VmGenId implements ForkGuard {
     return known.length > 0 ? Math.min(...known.map(({ idEpoch }) => idEpoch)) : undefined;
   }
 
-  // Epoch first: whatever carries an older stamp is dead from here on, in every thread. What was learnt about the
-  // fork before says nothing about this one.
-  #raise(): number {
-    const epoch = Atomics.add(this.#shared, EPOCH_WORD, 1) + 1;
-    this.#evidence.restart();
-    return epoch;
-  }
-
-  #fork(first: Tracked, epoch: number, announcement: Announcement, unsure: boolean): void {
-    this.#learn(announcement, unsure);
-    this.#recovered(first);
-    const { vmGenId } = announcement;
-    this.#queue.push({
-      epoch,
-      source: first.source.name,
-      ...(vmGenId && { vmGenId: new Uint8Array(vmGenId) }),
-    });
-
+  // The record has a new epoch: whatever carries an older stamp is dead, in every thread. Now everybody here is told.
+  #fork(): void {
+    const { epoch, serial, source, vmGenId } = this.#state.record;
+    const first = this.#tracked.find(({ place }) => place === source);
     // The others still owe their word on this fork. What already waits in a log is read now, but with suspicion.
-    const leapt = this.#immediate.some(tracked => tracked.leapt);
-    for (const other of this.#tracked) {
-      if (other === first || other.source.timing === 'immediate') continue;
+    const leapt = epoch > this.#epoch + 1 || this.#immediate.some(tracked => tracked.leapt);
+    this.#epoch = epoch;
+    this.#serial = serial;
+    if (first) this.#recovered(first);
+    this.#queue.push({ epoch, source: this.#state.shared.names[source], ...(vmGenId && { vmGenId }) });
+    for (const tracked of this.#immediate) tracked.leapt = false;
+    for (const other of this.#delayed) {
+      if (other === first) continue;
       other.owesOlder = leapt || other.owesUntil !== PAID;
       other.owesUntil = this.#now() + SAME_FORK_MS;
     }
     const outer = this.#draining;
     this.#draining = true;
-    for (const other of this.#tracked) {
-      if (other === first || other.source.timing === 'immediate') continue;
-      this.#pollSource(other);
-      this.#changed(other, true);
-    }
+    this.#pollDelayed(true, first);
     this.#draining = outer;
+    this.#runChain();
+  }
+
+  // There is evidence about a fork that was told of, or will be in a moment.
+  #learnt(): void {
+    this.#serial = this.#state.record.serial;
+    this.#news = true;
     this.#runChain();
   }
 
@@ -546,11 +537,11 @@ export class VmGenId implements ForkGuard {
     this.#evidence.forgetSeed();
   }
 
-  #learn(announcement: Announcement, unsure: boolean): void {
-    this.#evidence.learn(announcement, unsure);
-    if (!announcement.kernelReseeded || !unsure) return;
+  #doubt(): void {
+    this.#evidence.doubt();
     clearTimeout(this.#ripening);
     this.#ripening = setTimeout(() => {
+      this.#look();
       if (this.#evidence.kernelReseeded) this.#tellEvidence();
     }, UNSURE_RESEED_MS + 1);
     this.#ripening.unref?.();
@@ -582,6 +573,7 @@ export class VmGenId implements ForkGuard {
   #fail(tracked: Tracked, error: Error): void {
     if (this.#closed || tracked.failure?.message === error.message) return;
     tracked.failure = error;
+    tracked.recovering = false;
     this.#updateVouched();
     this.#emit({ type: 'sourceFailed', source: tracked.source.name, error });
   }
@@ -602,6 +594,7 @@ export class VmGenId implements ForkGuard {
   #updateVouched(): void {
     this.#vouched =
       !this.#closed && (this.#immediate.length > 0 ? this.#shownAtOnce : this.#tracked.every(isReadable));
+    if (this.#isFirst) this.#state.isVouchedFor = this.#vouched;
   }
 }
 

@@ -12,19 +12,16 @@ export {
   openVmGenId,
 } from './detect.js';
 export {
-  EPOCH_WORD,
-  type ForkEvidence,
   type ForkGuard,
   type Protection,
-  type Readings,
   SAME_FORK_MS,
   type SourceStatus,
-  UNSURE_RESEED_MS,
-  VOUCHED_WORD,
   VmGenId,
   type VmGenIdEvent,
   type VmGenIdOptions,
 } from './driver.js';
+export { type ForkEvidence, UNSURE_RESEED_MS } from './evidence.js';
+export type { SharedState } from './machine-state.js';
 export { VmGenIdError, type VmGenIdErrorCode } from './errors.js';
 export { FIRST_EPOCH, NO_EPOCH, VM_GEN_ID_BYTES, formatGuid, parseGuid } from './generation.js';
 export {

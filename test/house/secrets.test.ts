@@ -19,7 +19,6 @@ const WATCHED = [
   'tunnel/daemon/device-thread.ts',
   'tunnel/daemon/device-thread/messages.ts',
   'tunnel/keys.ts',
-  'tunnel/daemon/thread-guard.ts',
   'tunnel/linux/device-configuration.ts',
   'cli/keys.ts',
   'vmgenid/sources/hook-call.ts',

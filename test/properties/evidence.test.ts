@@ -1,5 +1,6 @@
 // Random histories of the freshness barrier under a counter, which parts nobody: kernels that reseed and print later,
-// an agent that fetches seeds and hands them over later still, and machines that are copied between any two steps.
+// an agent that fetches seeds and hands them over later still, and machines that are copied between any two steps. Each has
+// two threads with a generator each, and what one tells the other may be long under way.
 // A model of what is outside the process: its kernel, its log, its agent. Copies have all of it in common.
 
 import { blake2s } from '@noble/hashes/blake2.js';
@@ -13,6 +14,9 @@ import { Announcer } from '../crng/machine.js';
 const STEPS = [
   'look',
   'draw',
+  'threadLooks',
+  'threadDraws',
+  'threadHears',
   'kernelReseeds',
   'kernelPrints',
   'logOverflows',
@@ -28,9 +32,13 @@ type Step = (typeof STEPS)[number];
 interface Habits {
   /** Whether the agent names the epoch in which it asked for its seed. */
   readonly agentNamesEpoch: boolean;
+  /** Whether one thread names to the other the epoch in which it drew a seed. */
+  readonly threadNamesEpoch: boolean;
   /** Whether the generator waits for something that parts it. */
   readonly waits: boolean;
 }
+
+const SAFE: Habits = { agentNamesEpoch: true, threadNamesEpoch: true, waits: true };
 
 /** A past step, or a copy that was made of the machine: from there on it bears another name. */
 type Past = Step | { readonly restoredAs: string };
@@ -39,9 +47,11 @@ const LINE = '6,1,1,-;random: crng reseeded due to virtual machine fork';
 const digest = (text: string) => blake2s(new TextEncoder().encode(text));
 
 class Machine {
-  readonly page = new MemorySource({ uniqueness: 'counter' });
+  readonly pages = [new MemorySource({ uniqueness: 'counter' }), new MemorySource({ uniqueness: 'counter' })];
   readonly vmgenid: VmGenId;
   readonly crng: Crng;
+  readonly thread: VmGenId;
+  readonly threadCrng: Crng;
   readonly facts = new Set<FreshnessFact>();
   readonly past: Past[] = [];
   name = 'original';
@@ -58,6 +68,8 @@ class Machine {
   #asked: number | undefined;
   #seed: Uint8Array | undefined;
   #fetched = 0;
+  /** What the first thread has told the other, and that one has not heard yet. */
+  readonly #told: { readonly epoch: number; readonly seed: Uint8Array | undefined }[] = [];
 
   constructor(habits: Habits) {
     this.#habits = habits;
@@ -68,11 +80,19 @@ class Machine {
     };
     this.#kmsg = new KmsgSource({ pollMs: 1e9, readRecord });
     const now = () => this.#ms;
-    this.vmgenid = new VmGenId([this.page, this.#kmsg, this.#agent], { now });
+    this.vmgenid = new VmGenId([this.pages[0], this.#kmsg, this.#agent], { now });
     void this.vmgenid.start();
-    this.crng = new Crng({
-      vmgenid: this.vmgenid,
-      now,
+    this.thread = new VmGenId([this.pages[1]], { now, shared: this.vmgenid.shared });
+    this.crng = this.#generator(this.vmgenid);
+    this.threadCrng = this.#generator(this.thread);
+    this.vmgenid.register('application', () => this.#tell());
+    this.vmgenid.onEvidence(() => this.#tell());
+  }
+
+  #generator(vmgenid: VmGenId): Crng {
+    return new Crng({
+      vmgenid,
+      now: () => this.#ms,
       entropy: {
         name: 'kernel',
         inProcess: false,
@@ -85,7 +105,7 @@ class Machine {
       onEvent: event => {
         if (event.type === 'freshness') for (const fact of event.facts) this.facts.add(fact);
       },
-      ...(!habits.waits && { freshnessTimeoutMs: 0, onNotFresh: 'proceed' as const }),
+      ...(!this.#habits.waits && { freshnessTimeoutMs: 0, onNotFresh: 'proceed' as const }),
     });
   }
 
@@ -102,7 +122,8 @@ class Machine {
     this.past.push(step);
     if (typeof step === 'object') {
       this.name = step.restoredAs;
-      this.page.fork(new Uint8Array(16).fill(++this.#restores, 0, 1));
+      this.#restores++;
+      for (const page of this.pages) page.fork(new Uint8Array(16).fill(this.#restores, 0, 1));
       this.#kernel.forkWaits = true;
       this.#restoredAt = this.#ms;
       return undefined;
@@ -112,7 +133,15 @@ class Machine {
         this.crng.isFresh();
         return undefined;
       case 'draw':
-        return this.#draw();
+        return draw(this.crng);
+      case 'threadLooks':
+        this.threadCrng.isFresh();
+        return undefined;
+      case 'threadDraws':
+        return draw(this.threadCrng);
+      case 'threadHears':
+        this.#hear();
+        return undefined;
       case 'kernelReseeds':
         if (!this.#kernel.forkWaits || this.#kernel.lineWaits) return undefined;
         this.#kernel.forkWaits = false;
@@ -150,12 +179,19 @@ class Machine {
     }
   }
 
-  #draw(): string | undefined {
-    try {
-      return Buffer.from(this.crng.bytes(32)).toString('hex');
-    } catch {
-      return undefined;
-    }
+  // As the daemon's main thread does (tunnel/daemon/device-thread.ts).
+  #tell(): void {
+    this.vmgenid.check();
+    const { epoch, evidence } = this.vmgenid;
+    const seed = evidence.seed ? new Uint8Array(evidence.seed) : drawSeed(this.crng);
+    this.#told.push({ epoch, seed });
+  }
+
+  #hear(): void {
+    const told = this.#told.shift();
+    if (!told?.seed) return;
+    const epoch = this.#habits.threadNamesEpoch ? told.epoch : this.thread.check();
+    this.thread.learnSeed(epoch, told.seed);
   }
 
   // As the hook does: a call that names another epoch than that of now is refused.
@@ -180,11 +216,24 @@ class Machine {
   }
 }
 
+function drawSeed(crng: Crng): Uint8Array | undefined {
+  try {
+    return crng.bytes(32);
+  } catch {
+    return undefined;
+  }
+}
+
+function draw(crng: Crng): string | undefined {
+  const bytes = drawSeed(crng);
+  return bytes && Buffer.from(bytes).toString('hex');
+}
+
 type Act = { readonly who: number; readonly does: Step } | { readonly who: number; readonly copies: number };
 
 const act: fc.Arbitrary<Act> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ who: fc.nat(99), does: fc.constantFrom(...STEPS) }) },
-  { weight: 4, arbitrary: fc.record({ who: fc.nat(99), does: fc.constant('draw' as const) }) },
+  { weight: 4, arbitrary: fc.record({ who: fc.nat(99), does: fc.constantFrom('draw', 'threadDraws') }) },
   { weight: 1, arbitrary: fc.record({ who: fc.nat(99), copies: fc.integer({ min: 2, max: 3 }) }) },
 );
 const MOST_MACHINES = 6;
@@ -209,8 +258,9 @@ function play(acts: readonly Act[], habits: Habits) {
     if (before !== undefined) repeated.push(`${machine.name} draws what ${before} has drawn`);
     drawn.set(bytes, machine.name);
   }
-  for (const { vmgenid, facts } of machines) {
+  for (const { vmgenid, thread, facts } of machines) {
     void vmgenid.close();
+    void thread.close();
     for (const fact of facts) seen.facts.add(fact);
   }
   return { repeated, seen };
@@ -225,7 +275,7 @@ describe('copies that nothing but a counter tells of their fork', () => {
   it('never draw what another has drawn, whenever they were copied and whatever was under way', () => {
     fc.assert(
       fc.property(acts, history => {
-        const { repeated, seen } = play(history, { agentNamesEpoch: true, waits: true });
+        const { repeated, seen } = play(history, SAFE);
         total.copies += seen.copies;
         total.draws += seen.draws;
         for (const fact of seen.facts) total.facts.add(fact);
@@ -245,8 +295,8 @@ describe('copies that nothing but a counter tells of their fork', () => {
 
 describe('controls: the same histories', () => {
   it.each<[string, Habits]>([
-    ['without the barrier', { agentNamesEpoch: true, waits: false }],
-    ['with an agent that does not name the epoch of its seed', { agentNamesEpoch: false, waits: true }],
+    ['without the barrier', { ...SAFE, waits: false }],
+    ['with an agent that does not name the epoch of its seed', { ...SAFE, agentNamesEpoch: false }],
   ])('%s, copies draw alike', (_, habits) => {
     let repeated = 0;
     fc.assert(
@@ -256,5 +306,27 @@ describe('controls: the same histories', () => {
       runs,
     );
     expect(repeated).toBeGreaterThan(0);
+  });
+});
+
+describe('a seed that was on its way from one thread to the other when the machine was copied', () => {
+  const each = (who: number, ...steps: Step[]): Act[] => steps.map(does => ({ who, does }));
+  const heard = ['threadHears', 'threadHears', 'threadDraws'] as const;
+  const history: Act[] = [
+    { who: 0, copies: 2 },
+    ...each(1, 'look', 'agentAsks', 'agentFetches', 'agentCalls'),
+    { who: 1, copies: 2 },
+    ...each(3, ...heard),
+    ...each(4, ...heard),
+  ];
+
+  it('parts nobody, and is not believed', () => {
+    expect(play(history, SAFE).repeated).toEqual([]);
+    // It is believed by the thread of the machine that drew it.
+    expect(play([...history.slice(0, 5), ...each(1, ...heard)], SAFE).seen.draws).toBe(1);
+  });
+
+  it('control: where it does not name its epoch, copies draw alike', () => {
+    expect(play(history, { ...SAFE, threadNamesEpoch: false }).repeated).toHaveLength(1);
   });
 });

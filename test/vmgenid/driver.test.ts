@@ -1,7 +1,8 @@
 // The driver: what counts as a fork, in which order things happen, when nothing may leave.
 
 import { afterEach, describe, expect, it } from 'vitest';
-import { SAME_FORK_MS, UNSURE_RESEED_MS, VmGenId, type VmGenIdEvent } from '../../vmgenid/driver.js';
+import { SAME_FORK_MS, VmGenId, type VmGenIdEvent } from '../../vmgenid/driver.js';
+import { UNSURE_RESEED_MS } from '../../vmgenid/evidence.js';
 import { NO_EPOCH } from '../../vmgenid/generation.js';
 import type { VmFork } from '../../vmgenid/notifier.js';
 import type { Announcement, GenerationSource, SourceListener } from '../../vmgenid/source.js';
@@ -74,8 +75,9 @@ describe('driver: one source', () => {
   it('the epoch is raised before anybody is told, for other threads too', async () => {
     const source = new MemorySource();
     const { vm } = await machine(source);
+    const other = new VmGenId([], { shared: vm.shared });
     const seen: number[] = [];
-    vm.register('randomness', () => void seen.push(vm.epoch, vm.check(), Atomics.load(vm.sharedEpoch, 0)));
+    vm.register('randomness', () => void seen.push(vm.epoch, vm.check(), other.check()));
     source.fork(id(9));
     vm.check();
     expect(seen).toEqual([2, 2, 2]);
@@ -659,36 +661,39 @@ describe('driver: several sources', () => {
   });
 });
 
-describe('a driver that goes on from the readings of another', () => {
-  const readingsOf = async (...sources: GenerationSource[]) => (await machine(...sources)).vm.readings;
-
+describe('a driver that shares the state of another', () => {
   it('answers what has changed since as a fork, and what has not as nothing', async () => {
     const page = new MemorySource({ vmGenId: id(1) });
-    const readings = await readingsOf(page);
-    expect(new VmGenId([page], { readings }).epoch).toBe(1);
+    const { shared } = (await machine(page)).vm;
+    expect(new VmGenId([page], { shared }).epoch).toBe(1);
     page.fork(id(2));
-    const later = new VmGenId([page], { readings });
+    const later = new VmGenId([page], { shared });
     expect(later.epoch).toBe(2);
     expect(later.evidence.vmGenId).toEqual(id(2));
     expect(later.check()).toBe(2);
   });
 
-  it('control: without them its first reading is where it begins', async () => {
+  it('control: one with a state of its own begins with its first reading', () => {
     const page = new MemorySource({ vmGenId: id(1) });
     page.fork(id(2));
     expect(new VmGenId([page]).epoch).toBe(1);
   });
 
-  it('begins anew with a source that the other does not have', async () => {
-    const readings = await readingsOf(new MemorySource({ name: 'one' }));
-    expect([...readings.keys()]).toEqual(['one']);
-    expect(new VmGenId([new MemorySource({ name: 'other', vmGenId: id(3) })], { readings }).epoch).toBe(1);
+  it('counts as a fork what a source shows that the other could never read, once for both', async () => {
+    const brittle = new Brittle({ vmGenId: id(1) });
+    brittle.broken = 'gone';
+    const { vm, forks } = await machine(brittle);
+    brittle.broken = undefined;
+    expect(new VmGenId([brittle], { shared: vm.shared }).epoch).toBe(2);
+    expect([vm.check(), vm.check()]).toEqual([2, 2]);
+    expect(forks).toHaveLength(1);
   });
 
-  it('has no readings of delayed sources, nor of one that could not be read', async () => {
-    const brittle = new Brittle();
-    brittle.broken = 'gone';
-    expect((await readingsOf(new MemorySource({ timing: 'delayed' }), brittle)).size).toBe(0);
+  it('has no source that the other does not have', async () => {
+    const { shared } = (await machine(new MemorySource({ name: 'one' }))).vm;
+    expect(() => new VmGenId([new MemorySource({ name: 'other' })], { shared })).toThrow(
+      expect.objectContaining({ code: 'ERR_SHARED_STATE' }),
+    );
   });
 });
 

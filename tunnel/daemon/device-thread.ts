@@ -1,7 +1,7 @@
 // A device on a thread of its own, which owns the TUN device and the UDP sockets; this is the main thread's half.
 // Promises: a fork that either thread sees first ends the sessions of the device before anything more leaves; what the
 // device does never waits for this thread; WebSockets, names, the UAPI and logs live here.
-// Read on: device-thread/worker.ts (the other half), ../linux/device-loop.ts, thread-guard.ts.
+// Read on: device-thread/worker.ts (the other half), ../linux/device-loop.ts, ../../vmgenid/machine-state.ts.
 
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -118,9 +118,7 @@ export class DeviceThread implements UapiBackend {
       wakeFd: this.#wake.fd,
       arrivals: ringMemory(),
       departures: ringMemory(),
-      sharedEpoch: vmgenid.sharedEpoch,
-      readings: vmgenid.readings,
-      protection: vmgenid.protection,
+      machine: vmgenid.shared,
       sources: immediateOnly(options.sources),
       kernelLog: kernelLogOf(options),
       settings,
@@ -242,38 +240,37 @@ export class DeviceThread implements UapiBackend {
     const { vmgenid } = this.#options;
     this.#unregister.push(
       // Whoever waits for the end of the notification learns that the device has responded.
-      vmgenid.register('sessions', async () => void (await this.#ask({ kind: 'check' })), {
+      vmgenid.register('sessions', async () => void (await this.#ask({ kind: 'look' })), {
         name: 'device thread',
       }),
       vmgenid.register('application', ({ epoch }) => {
-        this.#relayEvidence();
+        this.#tellOfFork();
         this.#relays.dropAll(`VM fork, epoch ${epoch}`);
       }),
-      vmgenid.onEvidence(() => this.#relayEvidence()),
+      vmgenid.onEvidence(() => this.#tellOfFork()),
     );
     // Nobody has looked since the sources were opened: until now the thread did not.
     vmgenid.poll();
     // A thread that was born after a fork knows of nothing that parts it.
-    this.#relayEvidence();
+    this.#tellOfFork();
   }
 
-  // What this thread's sources say of the fork: the device's generator waits for it.
-  #relayEvidence(): void {
+  // The device's generator may be waiting for this. The epoch is read first: what is drawn may be of a later one then, and
+  // is not believed, but nothing of an older one is.
+  #tellOfFork(): void {
     if (this.#over) return;
     const { vmgenid } = this.#options;
-    // Drawn first: drawing looks at the generation.
-    const own = this.#drawSeed();
-    const { epoch, readings, evidence } = vmgenid;
-    const { vmGenId, kernelReseeded } = evidence;
+    vmgenid.check();
+    const { epoch, evidence } = vmgenid;
     // A copy of its own for the other thread, which erases it.
-    const known = evidence.seed ?? own;
-    const seed = known && copySecret(known);
-    own?.fill(0);
-    this.#tell({ evidence: { epoch, readings, vmGenId, seed, kernelReseeded } }, seed && [seed.buffer]);
+    const bytes = evidence.seed ? copySecret(evidence.seed) : this.#drawSeed();
+    const seed = bytes && { epoch, bytes };
+    // If the thread has ended nobody waits for it.
+    this.#ask({ kind: 'look', seed }, bytes && [bytes.buffer]).catch(() => undefined);
   }
 
   /** What parts this thread's generator from its siblings parts the device's too, as the seed of it. */
-  #drawSeed(): Uint8Array | undefined {
+  #drawSeed(): Uint8Array<ArrayBuffer> | undefined {
     const seed = secretBytes(SEED_BYTES);
     try {
       this.#options.crng.fill(seed);
@@ -295,8 +292,7 @@ export class DeviceThread implements UapiBackend {
     } else if ('departing' in message) this.#relays.depart();
     else if ('roomForArrivals' in message) this.#relays.letOn();
     else if ('proven' in message) this.#relays.prove(message.proven);
-    else if ('localFork' in message) vmgenid.check();
-    else if ('forkLine' in message) vmgenid.poll();
+    else if ('look' in message) vmgenid.poll();
     else if ('trouble' in message) onTrouble?.(fromFailure(message.trouble));
     else if ('id' in message) {
       const waiting = this.#waiting.get(message.id);
@@ -314,14 +310,9 @@ export class DeviceThread implements UapiBackend {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
       this.#waiting.set(id, { resolve, reject });
-      this.#tell({ id, question }, moved);
+      this.#worker.postMessage({ id, question } satisfies ToWorker, moved);
+      this.#wake.signal();
     });
-  }
-
-  #tell(message: ToWorker, moved: ArrayBuffer[] = []): void {
-    if (this.#over) return;
-    this.#worker.postMessage(message, moved);
-    this.#wake.signal();
   }
 
   // Once for all that is read from a socket at a time.

@@ -7,7 +7,7 @@ import type { Randomness } from '../../crng/randomness.js';
 import { Room } from '../../native/room.js';
 import type { Suite } from '../../protocol/suite.js';
 import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.js';
-import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
+import type { DeviceEvent } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { DeviceSettings, SettledSettings } from '../../sessions/settings.js';
 import type { ForkGuard, Protection } from '../../vmgenid/driver.js';
@@ -127,6 +127,7 @@ export class DeviceLoop {
   readonly #tunIo: TunIo;
   readonly #monitor: LinkMonitor;
   readonly #configuration: DeviceConfiguration;
+  readonly #unregister: () => void;
   readonly #sleep: SleepDetector;
   readonly #poller: Poller;
   readonly #lookout: Lookout;
@@ -180,11 +181,10 @@ export class DeviceLoop {
           onNoSocket: () => this.#noSocket++,
         }),
       },
-      onEvent: event => {
-        if (event.type === 'vmFork') this.#forked(event.policy);
-        options.onDeviceEvent(event);
-      },
+      onEvent: options.onDeviceEvent,
     });
+    // Not by the device's event, which comes last of a turn: a draw of randomness may show the fork in the middle of one.
+    this.#unregister = guard.register('sessions', () => this.#forked(), { name: 'device loop' });
     this.#configuration = new DeviceConfiguration(this.device, libc, {
       pool,
       receiveMemory,
@@ -358,6 +358,7 @@ export class DeviceLoop {
     if (this.#closed) return;
     this.#closed = true;
     this.#ended = true;
+    this.#unregister();
     this.device.close();
     this.#configuration.down();
     this.#monitor.close();
@@ -434,9 +435,9 @@ export class DeviceLoop {
   }
 
   /** What is on its way between threads, or waits for room in a socket, belongs to the machine that was forked. */
-  #forked(policy: ForkPolicy): void {
+  #forked(): void {
     this.#options.arrivals.skip();
-    if (policy === 'hold') this.#configuration.socket?.discard();
+    if (this.device.settings.forkPolicy === 'hold') this.#configuration.socket?.discard();
   }
 
   readonly #handle = (datagram: Room, from: LinuxUdpEndpoint): void => {

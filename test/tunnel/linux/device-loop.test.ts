@@ -3,10 +3,13 @@
 
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
+import { Crng } from '../../../crng/index.js';
 import { nobleSuite } from '../../../protocol/suites/noble.js';
+import { RingReader, RingWriter, ringMemory } from '../../../tunnel/daemon/device-thread/datagram-ring.js';
 import { AF_INET6 } from '../../../tunnel/linux/libc.js';
 import { LOOK_EVERY_MS, type LinkEvent } from '../../../tunnel/linux/net/link-monitor.js';
 import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
+import { RepeatingEntropy } from '../../crng/machine.js';
 import type { LoopMachine } from '../../support/loop-machine.js';
 import { LoopNetwork, type LoopOverrides, innerPacket } from '../../support/loop-network.js';
 import { NOTHING, closeAll } from '../../support/loop-story.js';
@@ -196,4 +199,29 @@ it('a loop ends when its interface is deleted, and leaves nothing behind', () =>
   network.advance(10);
   expect(one.loop.ended).toBe(true);
   expect(closeAll(network)).toEqual(NOTHING);
+});
+
+describe('a fork that a draw of randomness brings to light in the middle of a turn', () => {
+  it('has what came for the machine before passed over at once, not when the turn ends', () => {
+    const source = new MemorySource();
+    const guard = new VmGenId([source]);
+    const crng = new Crng({ entropy: new RepeatingEntropy(7), vmgenid: guard, now: () => 0 });
+    const memory = ringMemory();
+    const writer = new RingWriter(memory, () => {});
+    const arrivals = new RingReader(memory, () => {});
+    const events: string[] = [];
+    const onDeviceEvent = ({ type }: { readonly type: string }) => events.push(type);
+    const { network, all } = machines(1, { loop: { guard, crng, arrivals, onDeviceEvent } });
+    const [{ device }] = all;
+    writer.push(new Uint8Array(32), 1);
+    device.cork();
+    expect(arrivals.isEmpty).toBe(false);
+    source.fork(new Uint8Array(16).fill(2));
+    crng.bytes(32);
+    expect([arrivals.isEmpty, events]).toEqual([true, []]);
+    device.uncork();
+    expect(events).toEqual(['vmFork']);
+    closeAll(network);
+    void guard.close();
+  });
 });

@@ -5,13 +5,12 @@
 import type { DeviceEvent } from '../../../sessions/events.js';
 import type { Endpoint } from '../../../sessions/ports.js';
 import type { SourceSelection } from '../../../vmgenid/detect.js';
-import type { Protection, Readings } from '../../../vmgenid/driver.js';
+import type { SharedState } from '../../../vmgenid/machine-state.js';
 import type { ThreadSettings } from '../../config/daemon-config.js';
 import type { FailedCall, TunnelErrorCode } from '../../errors.js';
 import { TunnelError } from '../../errors.js';
 import type { LinkEvent } from '../../linux/net/link-monitor.js';
 import type { LoopReport } from '../../linux/device-loop.js';
-import type { RelayedEvidence } from '../thread-guard.js';
 import type { UapiAllowedIp, UapiChanges, UapiPeerState, UapiState } from '../uapi/types.js';
 import { UapiError } from '../uapi/types.js';
 
@@ -23,10 +22,8 @@ export interface WorkerSettings {
   /** Rings for the datagrams of WebSockets: those that came in, and those that are to go out. */
   readonly arrivals: SharedArrayBuffer;
   readonly departures: SharedArrayBuffer;
-  readonly sharedEpoch: Int32Array;
-  readonly readings: Readings;
-  /** What the main thread says of the machine, and the immediate sources that the worker opens for itself. */
-  readonly protection: Protection;
+  /** What both threads know of the machine, and the sources of which the worker opens the immediate ones for itself. */
+  readonly machine: SharedState;
   readonly sources: SourceSelection;
   /** Path or descriptor of the kernel's log, if the main thread listens to it: it is told when a fork may stand there. */
   readonly kernelLog: string | number | undefined;
@@ -39,20 +36,27 @@ export type Question =
   /** `numbers`: by which of them each URL is known that is dialled. */
   | { readonly kind: 'set'; readonly changes: UapiChanges; readonly numbers: ReadonlyMap<string, number> }
   | { readonly kind: 'report' }
-  /** Look at the generation now: answered when a fork, if there was one, has been responded to. */
-  | { readonly kind: 'check' }
+  /**
+   * Look at the machine, of which there is something new: answered when a fork, if there was one, has been responded to. A
+   * seed that was drawn in this epoch parts it from its siblings.
+   */
+  | {
+      readonly kind: 'look';
+      readonly seed?: { readonly epoch: number; readonly bytes: Uint8Array } | undefined;
+    }
   | { readonly kind: 'close' };
 
-export type ToWorker =
-  | { readonly id: number; readonly question: Question }
-  | { readonly evidence: RelayedEvidence };
+export interface ToWorker {
+  readonly id: number;
+  readonly question: Question;
+}
 
 export interface Answers {
   get: PackedState;
   /** URLs that are still in use by peers, and whether the device is on hold. */
   set: { readonly urls: readonly string[]; readonly held: boolean };
   report: LoopReport;
-  check: undefined;
+  look: undefined;
   close: undefined;
 }
 
@@ -87,10 +91,8 @@ export type FromWorker =
   | { readonly roomForArrivals: true }
   /** A message of this connection was authenticated. */
   | { readonly proven: number }
-  /** A source of the device's thread has shown a fork. */
-  | { readonly localFork: true }
-  /** The kernel's log may tell of one. */
-  | { readonly forkLine: true }
+  /** Look at the machine: it was forked, or the kernel's log may say so. */
+  | { readonly look: true }
   | { readonly trouble: Failure }
   /** The thread is about to end: the interface is gone, or it was told to, or it failed. */
   | { readonly ended: 'gone' | 'closed' | Failure };

@@ -7,7 +7,7 @@ import { Crng, hardwareEntropy, kernelEntropy } from '../../../crng/index.js';
 import { keystreamOf } from '../../../protocol/keystream.js';
 import type { Suite } from '../../../protocol/suite.js';
 import { suiteNamed } from '../../../protocol/suites/fastest.js';
-import { openImmediateSources } from '../../../vmgenid/index.js';
+import { VmGenId, openImmediateSources } from '../../../vmgenid/index.js';
 import { systemClock } from '../../clock.js';
 import { ForkClock } from '../../loop/fork-clock.js';
 import { DeviceLoop } from '../../linux/device-loop.js';
@@ -15,7 +15,6 @@ import { KernelLog } from '../../linux/kernel-log.js';
 import { type Libc, requireLibc } from '../../linux/libc.js';
 import { EventFd } from '../../linux/wait/poller.js';
 import { LinuxTun } from '../../linux/tun/tun.js';
-import { ThreadGuard } from '../thread-guard.js';
 import { wipeKeys } from '../uapi/parse.js';
 import { RingReader, RingWriter } from './datagram-ring.js';
 import {
@@ -34,28 +33,24 @@ import {
 class DeviceWorker {
   readonly #port: MessagePort;
   readonly #loop: DeviceLoop;
-  readonly #guard: ThreadGuard;
+  readonly #guard: VmGenId;
   readonly #closers: (() => void)[] = [];
   #closing = false;
 
   constructor(port: MessagePort, given: WorkerSettings, suite: Suite) {
     this.#port = port;
-    const { sharedEpoch, readings, protection, kernelLog, settings } = given;
+    const { machine, kernelLog, settings } = given;
     const { offloads = true } = settings;
     const libc = requireLibc();
     const departures = new RingWriter(given.departures, () => this.#tell({ departing: true }));
     const tun = openTun(libc, given.tun, offloads);
     this.#closers.push(() => tun.close());
     try {
-      const sources = openImmediateSources(given.sources);
-      this.#guard = new ThreadGuard({
-        sharedEpoch,
-        readings,
-        sources,
-        protection,
-        now: systemClock.now,
-        onLocalFork: () => this.#tell({ localFork: true }),
-      });
+      const sources = openImmediateSources(given.sources).filter(it => machine.names.includes(it.name));
+      this.#guard = new VmGenId(sources, { shared: machine, now: systemClock.now });
+      this.#guard.register('randomness', () => this.#tell({ look: true }), { name: 'main thread' });
+      // The datagrams in the ring were for the machine that was forked.
+      this.#guard.register('sessions', () => departures.drawLine(), { name: 'departures' });
       this.#closers.push(() => void this.#guard.close());
       const clock = new ForkClock({ vmgenid: this.#guard });
       this.#closers.push(() => clock.close());
@@ -82,14 +77,10 @@ class DeviceWorker {
         clock,
         settings,
         kernelLog: kernelLog === undefined ? undefined : KernelLog.open(libc, kernelLog),
-        onForkLine: () => this.#tell({ forkLine: true }),
+        onForkLine: () => this.#tell({ look: true }),
         offloads,
         onWake: () => this.#hear(),
-        onDeviceEvent: event => {
-          // The machine that these were for may be another one now.
-          if (event.type === 'vmFork') departures.drawLine();
-          this.#tell({ deviceEvent: toThreadEvent(event) });
-        },
+        onDeviceEvent: event => this.#tell({ deviceEvent: toThreadEvent(event) }),
         onLinkEvent: event => this.#tell({ linkEvent: event }),
         onTrouble: error => this.#tell({ trouble: toFailure(error) }),
         arrivals: new RingReader(given.arrivals, () => this.#tell({ roomForArrivals: true })),
@@ -128,8 +119,7 @@ class DeviceWorker {
       const received = receiveMessageOnPort(this.#port);
       if (!received) return;
       const message = received.message as ToWorker;
-      if ('evidence' in message) this.#guard.learn(message.evidence);
-      else this.#answer(message.id, message.question);
+      this.#answer(message.id, message.question);
     }
   }
 
@@ -157,7 +147,8 @@ class DeviceWorker {
         }
       case 'report':
         return this.#loop.report();
-      case 'check':
+      case 'look':
+        if (question.seed) this.#guard.learnSeed(question.seed.epoch, question.seed.bytes);
         this.#loop.check();
         return undefined;
       case 'close':
