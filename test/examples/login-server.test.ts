@@ -1,5 +1,6 @@
 // The login server in shell: what it knows of forks it has from the broker's counter page alone.
 
+import { once } from 'node:events';
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,6 +31,9 @@ class Host {
   readonly vmgenid = new VmGenId([this.source, this.kernel]);
   readonly disk: string;
   readonly page: string;
+  /** What the server's programs say to whoever runs it. */
+  complaints = '';
+  #expected: RegExp | string = '';
   #server!: ChildProcessWithoutNullStreams;
   #lines!: AsyncIterator<string>;
 
@@ -42,16 +46,23 @@ class Host {
     await this.vmgenid.start();
     const broker = await Broker.open({ vmgenid: this.vmgenid, counterFile: this.page });
     const server = spawn('/bin/sh', [SCRIPT, this.disk, this.page, ...(random ? [random] : [])]);
-    server.stderr.pipe(process.stderr);
+    server.stderr.on('data', chunk => (this.complaints += String(chunk)));
     this.#server = server;
     this.#lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
+    const closed = once(server, 'close');
     closers.push(async () => {
       server.stdin.end();
-      if (server.exitCode === null) await new Promise(resolve => server.once('exit', resolve));
+      await closed;
+      expect(this.complaints.replace(this.#expected, '')).toBe('');
       await broker.close();
       await this.vmgenid.close();
     });
     return this;
+  }
+
+  /** From here on the server's programs complain, and of this alone. */
+  expectComplaints(pattern: RegExp): void {
+    this.#expected = pattern;
   }
 
   say(line: string): void {
@@ -133,6 +144,7 @@ it('gives out no token that was drawn before a fork', async () => {
 it('answers nobody while the page cannot be read', async () => {
   const host = await new Host('one').start();
   const token = await host.logIn();
+  host.expectComplaints(/^od: .*\n/gm);
   unlinkSync(host.page);
   expect(await host.ask(`whoami ${token}`)).toBe('cannot tell whether this machine was forked');
   writeFileSync(host.page, 'short');

@@ -7,6 +7,8 @@ interface Locked {
   readonly version?: string;
   readonly integrity?: string;
   readonly resolved?: string;
+  readonly deprecated?: string;
+  readonly hasInstallScript?: boolean;
 }
 
 const { packages } = JSON.parse(
@@ -23,4 +25,18 @@ test('every package has its hash, those of other platforms too', () => {
 
 test('no package has an address: any registry may serve it', () => {
   expect(locked.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([]);
+});
+
+test('no package is deprecated: whoever installs reads no warning', () => {
+  expect(locked.filter(([, { deprecated }]) => deprecated !== undefined).map(([path]) => path)).toEqual([]);
+});
+
+// npm warns of each script that nobody has decided about. These are not needed: what they would build comes built.
+test('every install script is decided about, and none is run', () => {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    allowScripts: Record<string, boolean>;
+  };
+  const withScript = locked.filter(([, { hasInstallScript }]) => hasInstallScript);
+  const names = withScript.map(([path]) => path.replace(/^.*node_modules\//, ''));
+  expect(names.filter(name => manifest.allowScripts[name] !== false)).toEqual([]);
 });

@@ -1,6 +1,6 @@
 // Programs that the bench keeps running are ended by it, and by it alone.
 
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Program, run, runUnread, succeeds, until, which } from '../../../bench/tunnel/programs.js';
 import { Undo } from '../../../bench/tunnel/undo.js';
 
@@ -19,12 +19,15 @@ test('a program that is closed has ended when the call returns', async () => {
 test('undoing ends what was not closed, last first, and a step that throws stops nobody', async () => {
   const program = idle();
   const order: number[] = [];
+  const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
   undo.push(() => order.push(1));
   undo.push(() => {
     throw new Error('a step that fails, on purpose');
   });
   undo.push(() => order.push(2));
   undo.run();
+  expect(said.mock.calls).toEqual([['bench: taking down: a step that fails, on purpose\n']]);
+  said.mockRestore();
   expect(order).toEqual([2, 1]);
   await until('its end', () => !program.running);
 });
