@@ -22,6 +22,7 @@ import { KEYSTREAM_TAIL_BYTES, type Keystream, nobleKeystream } from './keystrea
 import { InputPool, POOL_BYTES } from './pool.js';
 import type { Randomness } from './randomness.js';
 
+/** What a generator is made of. */
 export interface CrngOptions {
   /** Fresh bytes for every reseed: `kernelEntropy()`. Stays the caller's to close. */
   readonly entropy: EntropySource;
@@ -44,8 +45,10 @@ export interface CrngOptions {
   readonly onEvent?: ((event: CrngEvent) => void) | undefined;
 }
 
+/** Why a generator was reseeded: a fork, better evidence of one, its time, or `reseed`. */
 export type ReseedReason = 'fork' | 'evidence' | 'timer' | 'request';
 
+/** What `onEvent` hears. */
 export type CrngEvent =
   | { readonly type: 'reseeded'; readonly reason: ReseedReason; readonly epoch: number }
   /** The barrier changed. `proceeding` is an alarm: from here on siblings may draw the same bytes. */

@@ -29,15 +29,28 @@ export interface HardwareEntropy {
   close(): void;
 }
 
+/** What is asked of a file's status. */
+export interface FileStats {
+  /** The number of the device. */
+  readonly rdev: number;
+  /** Whether it is one, and no file, pipe or block device. */
+  isCharacterDevice(): boolean;
+}
+
 /** The calls of `node:fs` that a device is read by. */
 export interface DeviceFiles {
+  /** Returns a descriptor. */
   openSync(path: string, flags: number): number;
-  fstatSync(descriptor: number): { readonly rdev: number; isCharacterDevice(): boolean };
+  /** What a descriptor leads to. */
+  fstatSync(descriptor: number): FileStats;
+  /** Reads once, and returns how many bytes that was. */
   readSync(descriptor: number, into: Uint8Array, offset: number, length: number, position: null): number;
+  /** Gives a descriptor back. */
   closeSync(descriptor: number): void;
   readonly constants: { readonly [flag in 'O_RDONLY' | 'O_NONBLOCK' | 'O_NOCTTY']: number };
 }
 
+/** Where a device of the kernel is, and how it is read. */
 export interface EntropyDeviceOptions {
   /** Another name of the same device, as a chroot may have. */
   readonly path?: string;
@@ -45,6 +58,7 @@ export interface EntropyDeviceOptions {
   readonly files?: DeviceFiles;
 }
 
+/** The hardware generator, or the reason why there is none. */
 export type HardwareProbe =
   | { readonly hardware: HardwareEntropy; readonly reason?: undefined }
   /** `reason` says in words why there is none. */

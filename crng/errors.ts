@@ -1,5 +1,6 @@
 // The one error class of this folder. A code names the trouble; docs/errors.md has a heading for each.
 
+/** The codes of `CrngError`; docs/errors.md has a heading for each. */
 export type CrngErrorCode =
   | 'ERR_CRNG_NO_GENERATION'
   | 'ERR_CRNG_NOT_FRESH'
@@ -12,6 +13,7 @@ export type CrngErrorCode =
   | 'ERR_ENTROPY_READ'
   | 'ERR_ENTROPY_CLOSED';
 
+/** What this folder throws. `code` has a heading in docs/errors.md. */
 export class CrngError extends Error {
   readonly code: CrngErrorCode;
 

@@ -22,6 +22,9 @@ export type Freshness = 'fresh' | 'waiting' | 'refusing' | 'proceeding';
 /** What happens when the timeout has passed without a fact. */
 export type NotFreshPolicy = 'refuse' | 'proceed';
 
+/**
+ * How long draws wait after a fork for something that parts this clone from its siblings, in milliseconds.
+ */
 export const FRESHNESS_TIMEOUT_MS = 5_000;
 
 /**

@@ -5,6 +5,7 @@ export {
   type DeviceFiles,
   type EntropyDeviceOptions,
   type EntropySource,
+  type FileStats,
   type HardwareEntropy,
   type HardwareProbe,
   hardwareEntropy,

@@ -13,6 +13,7 @@ import { loadKoffi } from '../native/koffi.js';
 import type { Crng } from './crng.js';
 import type { EntropySource } from './entropy.js';
 
+/** What OpenSSL is seeded from, and who hears of it. */
 export interface OpenSslHealingOptions {
   /** Tells of forks. */
   readonly vmgenid: ForkGuard;
@@ -24,12 +25,14 @@ export interface OpenSslHealingOptions {
   readonly onSeeded?: (seeding: OpenSslSeeding) => void;
 }
 
+/** One seeding of OpenSSL's generator. */
 export interface OpenSslSeeding {
   readonly epoch: number;
   /** Something went in that siblings lack. False after a fork until an ID or fresh entropy is there. */
   readonly parted: boolean;
 }
 
+/** What seeds OpenSSL anew after each fork, until it is closed. */
 export interface OpenSslHealing {
   /** Seeds OpenSSL now, flushes this thread's caches and tells the Workers that follow. Throws `ERR_ENTROPY_...`. */
   heal(): void;
@@ -37,6 +40,7 @@ export interface OpenSslHealing {
   close(): void;
 }
 
+/** The healing, or the reason why there is none. */
 export type OpenSslProbe =
   | { readonly healing: OpenSslHealing; readonly reason?: undefined }
   /** `reason` says in words why OpenSSL cannot be reached. */

@@ -8,15 +8,22 @@ export const IDENTIFIER = 'WireGuard v1 zx2c4 Jason@zx2c4.com';
 
 /** Message types, the first four bytes of every datagram as a little-endian u32. */
 export const HANDSHAKE_INITIATION = 1;
+/** Type 2, the first byte of a response. */
 export const HANDSHAKE_RESPONSE = 2;
+/** Type 3, the first byte of a cookie reply. */
 export const COOKIE_REPLY = 3;
+/** Type 4, the first byte of a data message. */
 export const TRANSPORT_DATA = 4;
 
 /** Message lengths in bytes. Exact, but for data, where it is the least. */
 export const INITIATION_BYTES = 148;
+/** The length of a response. */
 export const RESPONSE_BYTES = 92;
+/** The length of a cookie reply. */
 export const COOKIE_REPLY_BYTES = 64;
+/** What precedes the ciphertext of a data message: type, index, counter. */
 export const TRANSPORT_HEADER_BYTES = 16;
+/** What a data message is longer than its padded packet: header and tag. */
 export const TRANSPORT_OVERHEAD_BYTES = 32;
 
 /** Paper 5.4.6. Plaintext is padded to a multiple of this many bytes. */

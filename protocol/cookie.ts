@@ -94,10 +94,11 @@ export function cookieValue(
   return out;
 }
 
+/** What a cookie reply is made of. */
 export interface CookieReplyInput {
   /** The sender index of the message that is answered. */
   readonly receiverIndex: number;
-  /** Our own {@link cookieKey}. */
+  /** Our own, by the function of that name. */
   readonly cookieKey: Uint8Array;
   /** The {@link cookieValue} of the one who is answered, 16 bytes. */
   readonly cookie: Uint8Array;
@@ -122,7 +123,8 @@ export function createCookieReply(
 
 /**
  * The cookie (16 bytes, the caller's to erase) in a reply to the message whose mac1 was `lastMac1`; `undefined` when
- * it is no cookie reply or not authentic. `cookieKey` is the replier's {@link cookieKey}.
+ * it is no cookie reply or not authentic. `cookieKey` is the replier's, by the function of
+ * that name.
  */
 export function openCookieReply(
   suite: Suite,

@@ -1,6 +1,7 @@
 // The one error class of this folder. A code names the trouble; docs/errors.md has a heading for each.
 // Thrown for our own misuse alone: what a peer sends wrongly is a value, never an exception.
 
+/** The codes of `ProtocolError`; docs/errors.md has a heading for each. */
 export type ProtocolErrorCode =
   | 'ERR_LENGTH'
   | 'ERR_COUNTER'
@@ -10,6 +11,7 @@ export type ProtocolErrorCode =
   | 'ERR_IPSEC_MB'
   | 'ERR_SUITE';
 
+/** What this folder throws: our own misuse, never a peer's fault. `code` has a heading in docs/errors.md. */
 export class ProtocolError extends Error {
   readonly code: ProtocolErrorCode;
 

@@ -47,6 +47,7 @@ export interface TransportKeys {
   readonly receive: Uint8Array;
 }
 
+/** What an initiation is made of. WireGuard paper 5.4.2. */
 export interface InitiationInput {
   /** 32 fresh random bytes; copied into the state. */
   readonly ephemeralPrivate: Uint8Array;
@@ -55,6 +56,7 @@ export interface InitiationInput {
   readonly timestamp: Uint8Array;
 }
 
+/** What a response is made of, beside the initiation. WireGuard paper 5.4.3. */
 export interface ResponseInput {
   readonly ephemeralPrivate: Uint8Array;
   readonly senderIndex: number;
@@ -265,6 +267,7 @@ export class ReceivedInitiation {
     }
   }
 
+  /** Erases what was derived. May be called twice. */
   discard(): void {
     this.#spent = true;
     this.#state.wipe();

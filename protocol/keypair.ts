@@ -13,6 +13,7 @@ export const KEYPAIR_BYTES = 80;
 /** Twelve days, which is what milliseconds in a small integer are enough for. */
 const CREATED_AT_UNIT_MS = 2 ** 30;
 
+/** What a keypair is made of, beside its memory. */
 export interface KeypairInput {
   /** Monotonic milliseconds at which the keys were derived. */
   readonly createdAt: number;
@@ -24,6 +25,7 @@ export interface KeypairInput {
   readonly tripwire?: boolean;
 }
 
+/** The transport keys of one session, with their counter, replay window, age and epoch. */
 export class Keypair {
   readonly sendKey: Uint8Array;
   readonly receiveKey: Uint8Array;

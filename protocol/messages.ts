@@ -13,7 +13,7 @@ import {
   TRANSPORT_OVERHEAD_BYTES,
 } from './constants.js';
 
-/*
+/**
  *  HandshakeInitiation (148)                     HandshakeResponse (92)
  *    0  type 1            4  senderIndex           0  type 2            4  senderIndex
  *    8  ephemeral (32)                             8  receiverIndex    12  ephemeral (32)
@@ -33,10 +33,14 @@ export const INITIATION = {
   mac1: 116,
   mac2: 132,
 } as const;
+/** Where the fields of a response begin, in bytes. WireGuard paper 5.4.3. */
 export const RESPONSE = { sender: 4, receiver: 8, ephemeral: 12, empty: 44, mac1: 60, mac2: 76 } as const;
+/** Where the fields of a cookie reply begin, in bytes. WireGuard paper 5.4.7. */
 export const COOKIE = { receiver: 4, nonce: 8, cookie: 32 } as const;
+/** Where the fields of a data message begin, in bytes. WireGuard paper 5.4.6. */
 export const TRANSPORT = { receiver: 4, counter: 8, packet: 16 } as const;
 
+/** The four types of messages. */
 export type MessageType =
   | typeof HANDSHAKE_INITIATION
   | typeof HANDSHAKE_RESPONSE
@@ -61,10 +65,12 @@ export function messageType(datagram: Uint8Array): MessageType | undefined {
   }
 }
 
+/** Reads 32 bits, little-endian. */
 export function readU32(bytes: Uint8Array, at: number): number {
   return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
+/** Writes 32 bits, little-endian. */
 export function writeU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value;
   bytes[at + 1] = value >>> 8;

@@ -12,6 +12,7 @@ const REJECT_LOW = Number(REJECT_AFTER_MESSAGES & 0xffff_ffffn);
 const REKEY_HIGH = Number(REKEY_AFTER_MESSAGES >> 32n);
 const REKEY_LOW = Number(REKEY_AFTER_MESSAGES & 0xffff_ffffn);
 
+/** The 64-bit counter of a sending key: what is spent stays spent. */
 export class NonceCounter {
   readonly #next: Uint32Array;
   #low = 0;

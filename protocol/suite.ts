@@ -4,11 +4,16 @@
 
 /** Bytes of the Poly1305 tag that `seal` appends. */
 export const TAG_BYTES = 16;
+/** Bytes of a key, of any kind. */
 export const KEY_BYTES = 32;
+/** Bytes of a BLAKE2s hash. */
 export const HASH_BYTES = 32;
+/** Bytes of a keyed BLAKE2s-128, which mac1 and mac2 are. */
 export const MAC_BYTES = 16;
+/** Bytes of an XChaCha20-Poly1305 nonce. */
 export const XNONCE_BYTES = 24;
 
+/** The primitives of WireGuard, as one library has them. All suites make the same bytes. */
 export interface Suite {
   readonly name: string;
 
@@ -42,6 +47,7 @@ export interface Suite {
 
   /** For many data messages at a time. Absent: `seal` and `open` one by one are all there is (see `batches.ts`). */
   readonly sealer?: () => Sealer;
+  /** Opens many messages by one call; where there is none, `open` is called for each. */
   readonly opener?: () => Opener;
 
   /** XChaCha20-Poly1305 with a 24-byte nonce: the plaintext with its tag, in a new array. */
@@ -115,6 +121,7 @@ export interface Opener {
     length: number,
     address: number,
   ): number;
+  /** Everything is opened, or judged, when it returns. */
   settle(): void;
   /** Whether the tag of a message was right; to be asked after `settle` and before the next `open`. */
   isOpened(place: number): boolean;

@@ -43,6 +43,7 @@ export function kdf(suite: Suite, outs: Uint8Array[], key: Uint8Array, input: Ui
   }
 }
 
+/** The chaining key and the hash of a handshake under way. Noise specification 5.2. */
 export class SymmetricState {
   readonly chainingKey: Uint8Array;
   readonly hash: Uint8Array;
@@ -72,6 +73,7 @@ export class SymmetricState {
     return new SymmetricState(this.#suite, copySecret(this.#bytes));
   }
 
+  /** Noise specification 5.2, MixHash. */
   mixHash(data: Uint8Array): void {
     this.#suite.hash(this.hash, this.hash, data);
   }
@@ -117,6 +119,7 @@ export class SymmetricState {
     kdf(this.#suite, [initiatorToResponder, responderToInitiator], this.chainingKey, NOTHING);
   }
 
+  /** Erases chaining key and hash. */
   wipe(): void {
     this.#bytes.fill(0);
   }

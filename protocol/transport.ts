@@ -18,6 +18,7 @@ import { type Opener, type Sealer, TAG_BYTES } from './suite.js';
 export const COUNTER_EXHAUSTED = -1;
 /** `finishOpening` answers these for a message that is not to be believed, `beginOpening` the second. */
 export const BAD_TAG = -1;
+/** The message was accepted before, or is older than the window. */
 export const REPLAYED_COUNTER = -2;
 /** Authentic, but not the message that was accepted under this counter: the sender used a nonce twice. */
 export const REUSED_COUNTER = -3;

@@ -24,6 +24,7 @@ export interface AllowedIp {
   readonly prefix: number;
 }
 
+/** Which peer each inner address belongs to: the longest prefix wins. */
 export class AllowedIps<T extends NonNullable<unknown>> {
   readonly #v4 = new PrefixTrie<T>();
   // Of the trie's IPv4 prefixes those of one address, again: no prefix is longer. With 50,000 peers of one address each,
@@ -77,6 +78,7 @@ export class AllowedIps<T extends NonNullable<unknown>> {
     return [...list(this.#v4, V4_BYTES), ...list(this.#v6, V6_BYTES)];
   }
 
+  /** Forgets all ranges. */
   clear(): void {
     this.#v4.clear();
     this.#v4Hosts.clear();

@@ -50,6 +50,7 @@ import { Turn } from './turn.js';
 import { recall, retryWaiting } from './waiting.js';
 import { Wish, Wishes } from './wishes.js';
 
+/** What a device is made of. */
 export interface DeviceOptions extends DeviceSettings {
   /** 32 bytes; copied. A device without one is silent. */
   readonly privateKey?: Uint8Array | undefined;
@@ -65,15 +66,18 @@ export interface DeviceOptions extends DeviceSettings {
   readonly mtu?: number | undefined;
   /** So many handshake messages that wait, and cookies are asked for. Default 128. */
   readonly underLoadThreshold?: number | undefined;
+  /** Hears what happens to handshakes, peers and forks. What it throws reaches whoever called the device. */
   readonly onEvent?: ((event: DeviceEvent) => void) | undefined;
 }
 
+/** A range of inner addresses. */
 export interface AllowedIp {
   /** 4 or 16 bytes. */
   readonly ip: Uint8Array;
   readonly prefix: number;
 }
 
+/** A peer as it is set; what is left out of a known one stays as it is. */
 export interface PeerOptions {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
@@ -104,6 +108,7 @@ export interface PeerInfo {
   readonly sessionEpoch: number | undefined;
 }
 
+/** What a device has counted since it was made. */
 export interface DeviceStats {
   readonly drops: Readonly<Record<DropReason, number>>;
   readonly epoch: number;
@@ -131,6 +136,7 @@ const MAX_PERSISTENT_KEEPALIVE_S = 65_535;
 
 const STALE: Drop = Object.freeze({ drop: 'staleEpoch' });
 
+/** A WireGuard interface without I/O: datagrams, packets and time in; datagrams, packets and events out. */
 export class Device {
   readonly #context: Context;
   readonly #identitySlab: KeySlab;

@@ -1,6 +1,7 @@
 // Why something was not processed. A peer's fault is a value, not an exception: counted, and never answered.
 // Read on: docs/errors.md, which says for each reason what causes it.
 
+/** Every reason to drop; docs/errors.md has a row for each. */
 export const DROP_REASONS = [
   'malformed',
   'badMac1',
@@ -21,8 +22,10 @@ export const DROP_REASONS = [
   'stagedOverflow',
   'held',
 ] as const;
+/** One of `DROP_REASONS`. */
 export type DropReason = (typeof DROP_REASONS)[number];
 
+/** Why a datagram or a packet went no further. */
 export interface Drop {
   readonly drop: DropReason;
 }

@@ -21,6 +21,7 @@ export interface PeerCloned {
   readonly wipedKeypairs: number;
 }
 
+/** What `onEvent` of a device hears. */
 export type DeviceEvent =
   | {
       readonly type: 'vmFork';

@@ -8,6 +8,7 @@ export interface Endpoint {
   readonly port: number;
   /** Set by the device where a peer is, or was heard: in a flood its handshakes go before those of strangers. */
   isPeers?: boolean;
+  /** Whether a datagram sent to either goes to the same place. */
   equals(other: Endpoint): boolean;
   /** Called with each message from here that was authenticated: there is a peer, and no stranger. It may not call the device. */
   authenticated?(): void;
@@ -15,6 +16,7 @@ export interface Endpoint {
   toString(): string;
 }
 
+/** The time, as a device is told it. */
 export interface Clock {
   /** Monotonic milliseconds, for timers and ages. */
   now(): number;

@@ -4,6 +4,7 @@
 
 import type { ForkPolicy } from './events.js';
 
+/** What of a device can be set while it runs. */
 export interface DeviceSettings {
   /** Default `wipe`. */
   readonly forkPolicy?: ForkPolicy | undefined;

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../sessions/ports.js';
 
+/** The machine's clocks. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallClock: () => Date.now(),

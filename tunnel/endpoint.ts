@@ -46,6 +46,7 @@ export class UdpEndpoint implements Endpoint {
     throw new TunnelError('ERR_ENDPOINT', `not an endpoint (address:port or [address]:port): ${shown}`);
   }
 
+  /** The same address, port and zone. */
   equals(other: Endpoint): boolean {
     if (this === other) return true;
     return (
@@ -162,6 +163,7 @@ export class WebSocketEndpoint implements Endpoint {
     this.onAuthenticated?.();
   }
 
+  /** The same URL, or the same connection that came in. */
   equals(other: Endpoint): boolean {
     if (this === other) return true;
     return other instanceof WebSocketEndpoint && this.url !== undefined && other.url === this.url;

@@ -1,6 +1,7 @@
 // The one error class of this folder. A code names the trouble; docs/errors.md has a heading for each.
 // Promises: a configuration error says file, line and field; no message holds a key or a password.
 
+/** The codes of `TunnelError`; docs/errors.md has a heading for each. */
 export type TunnelErrorCode =
   | 'ERR_CONFIG'
   | 'ERR_KEY'
@@ -42,6 +43,7 @@ export interface FailedCall {
   readonly errno?: string | undefined;
 }
 
+/** What this folder throws. `code` has a heading in docs/errors.md. */
 export class TunnelError extends Error {
   readonly code: TunnelErrorCode;
   readonly file: string | undefined;

@@ -26,8 +26,10 @@ export const TRANSPORT_DROPS = [
   'malformed',
   'closed',
 ] as const;
+/** One of `TRANSPORT_DROPS`. */
 export type TransportDrop = (typeof TRANSPORT_DROPS)[number];
 
+/** What a transport has counted. */
 export interface TransportCounters {
   /** Datagrams handed to the system. */
   sent: number;
@@ -41,6 +43,7 @@ export function newCounters(): TransportCounters {
   return { sent: 0, received: 0, dropped: dropped as Record<TransportDrop, number> };
 }
 
+/** A way to carry datagrams. */
 export interface Transport {
   readonly kind: 'udp' | 'websocket';
   readonly counters: Readonly<TransportCounters>;

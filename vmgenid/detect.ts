@@ -44,6 +44,7 @@ export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
   readonly sources?: readonly GenerationSource[] | undefined;
 }
 
+/** A source that this machine may have: the source, or why it is not here. */
 export interface SourceCandidate {
   readonly kind: 'acpi' | 'vmclock' | 'kmsg' | 'file' | 'hook';
   /** As the source would be named: `vmclock`, `file:/run/generation`. */

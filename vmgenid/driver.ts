@@ -36,11 +36,13 @@ export interface ForkGuard {
   check(): number;
   /** As `check`, and asks the delayed sources too for what they would tell later. Costs system calls. */
   poll(): number;
+  /** Calls back at each fork, in this phase. Returns what ends it. */
   register(phase: Phase, subscriber: ForkSubscriber, options?: SubscriberOptions): () => void;
   /** Calls back when evidence about the current fork arrives after its notification. */
   onEvidence(callback: () => void): () => void;
 }
 
+/** How a source stands. */
 export interface SourceStatus {
   readonly name: string;
   readonly timing: Timing;
@@ -49,6 +51,7 @@ export interface SourceStatus {
   readonly reason?: string;
 }
 
+/** What `onEvent` of a driver hears. */
 export type VmGenIdEvent =
   | { readonly type: 'fork'; readonly fork: VmFork }
   | { readonly type: 'sameFork'; readonly source: string; readonly epoch: number }
@@ -56,6 +59,7 @@ export type VmGenIdEvent =
   | { readonly type: 'sourceRecovered'; readonly source: string }
   | ({ readonly type: 'subscriberFailed' } & SubscriberFailure);
 
+/** How a driver is made, beside its sources. */
 export interface VmGenIdOptions {
   /** Hears of forks, of failing sources and of failing subscribers. Must not throw. */
   readonly onEvent?: ((event: VmGenIdEvent) => void) | undefined;
@@ -236,6 +240,7 @@ export class VmGenId implements ForkGuard {
     return this.check();
   }
 
+  /** Calls back at each fork, in this phase. Returns what ends it. */
   register(phase: Phase, subscriber: ForkSubscriber, options?: SubscriberOptions): () => void {
     return this.#chain.register(phase, subscriber, options);
   }

@@ -1,5 +1,6 @@
 // The one error class of this folder. A code names the trouble; docs/errors.md has a heading for each.
 
+/** The codes of `VmGenIdError`; docs/errors.md has a heading for each. */
 export type VmGenIdErrorCode =
   | 'ERR_GENERATION_LENGTH'
   | 'ERR_GENERATION_TEXT'
@@ -16,6 +17,7 @@ export type VmGenIdErrorCode =
   | 'ERR_HOOK_REQUEST'
   | 'ERR_HOOK_LISTEN';
 
+/** What this folder throws. `code` has a heading in docs/errors.md. */
 export class VmGenIdError extends Error {
   readonly code: VmGenIdErrorCode;
 

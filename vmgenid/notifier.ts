@@ -9,6 +9,7 @@ import { VmGenIdError } from './errors.js';
  * erased. `application`: programs react, and find fresh randomness and no old session.
  */
 export const PHASES = ['randomness', 'sessions', 'application'] as const;
+/** One of `PHASES`: earlier ones are told first. */
 export type Phase = (typeof PHASES)[number];
 
 /** What a subscriber is told about a fork. */
@@ -21,8 +22,10 @@ export interface VmFork {
   readonly vmGenId?: Uint8Array;
 }
 
+/** What is called at a fork. */
 export type ForkSubscriber = (fork: VmFork) => void | Promise<void>;
 
+/** How a subscriber is called. */
 export interface SubscriberOptions {
   /** Shown in reports of a failure. */
   readonly name?: string;
@@ -30,6 +33,7 @@ export interface SubscriberOptions {
   readonly priority?: number;
 }
 
+/** A subscriber that threw, or whose promise rejected. */
 export interface SubscriberFailure {
   readonly subscriber: string;
   readonly phase: Phase;
@@ -44,6 +48,7 @@ interface Entry {
   active: boolean;
 }
 
+/** Who is told of a fork, phase by phase. */
 export class NotifierChain {
   readonly #entries: Entry[] = [];
   readonly #report: (failure: SubscriberFailure) => void;

@@ -21,6 +21,7 @@ export interface Announcement {
   readonly kernelReseeded?: boolean | undefined;
 }
 
+/** How things stand, as the driver tells a source. */
 export interface Standing {
   /** NO_EPOCH once the driver is closed. */
   readonly epoch: number;
@@ -52,6 +53,7 @@ export interface SourceListener {
   settled(): Promise<void>;
 }
 
+/** Something that tells which generation this machine is. */
 export interface GenerationSource {
   /** Names the source and what it reads: `acpi`, `file:/run/generation`. */
   readonly name: string;

@@ -11,6 +11,7 @@ import { nobleSuite } from './noble.js';
 import { loadOpensslSuite } from './openssl.js';
 import { loadSodiumSuite } from './sodium.js';
 
+/** How the fastest suite is chosen. */
 export interface SuiteChoice {
   /** Monotonic milliseconds. With a clock the choice is measured, in some 15 ms; without one it is by rank. */
   readonly now?: () => number;

@@ -66,6 +66,7 @@ function finish(state: HashState, parts: readonly Uint8Array[], out: Uint8Array)
 /** RFC 7748 section 4.1: u = 9. */
 const BASE_POINT = Uint8Array.of(9, ...new Uint8Array(31));
 
+/** The reference suite, by noble: readable, audited, and at home everywhere, in pages too. */
 export const nobleSuite: Suite = {
   name: 'noble',
 

@@ -11,10 +11,12 @@ interface Locked {
   readonly hasInstallScript?: boolean;
 }
 
-const { packages } = JSON.parse(
-  readFileSync(new URL('../../package-lock.json', import.meta.url), 'utf8'),
-) as { packages: Record<string, Locked> };
-const locked = Object.entries(packages).filter(([path]) => path !== '');
+// The project's own, and that of what makes the API reference.
+const locked = ['', 'release/api/'].flatMap(folder => {
+  const text = readFileSync(new URL(`../../${folder}package-lock.json`, import.meta.url), 'utf8');
+  const { packages } = JSON.parse(text) as { packages: Record<string, Locked> };
+  return Object.entries(packages).filter(([path]) => path !== '');
+});
 
 // npm writes none for a package of another platform that it did not install itself, and then takes whatever comes.
 test('every package has its hash, those of other platforms too', () => {

@@ -61,7 +61,7 @@ describe('a release', () => {
       read('.github/workflows/release.yml').matchAll(/npm run (\S+)/g),
       ([, name]) => name,
     );
-    expect(named).toEqual(['release']);
+    expect(named).toEqual(['release', 'docs:api']);
     for (const name of named) expect(scripts).toHaveProperty(name);
   });
 });

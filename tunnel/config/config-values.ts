@@ -13,6 +13,7 @@ import { portOfService } from './service-names.js';
 /** What is wrong with a value, in words that follow the field's name. */
 export class BadValue extends Error {}
 
+/** A range of addresses, or an address with the length of its network. */
 export interface IpPrefix {
   /** 4 bytes (IPv4) or 16 (IPv6). */
   readonly ip: Uint8Array;

@@ -30,6 +30,7 @@ import { encodeKey } from '../keys.js';
 
 export type { ConfigEndpoint, ConfigListen, IpPrefix } from './config-values.js';
 
+/** The [Interface] of a wg-quick file. */
 export interface InterfaceConfig {
   /** 32 bytes. */
   readonly privateKey: Uint8Array;
@@ -54,6 +55,7 @@ export interface InterfaceConfig {
   readonly listenWebSocket?: ConfigListen;
 }
 
+/** A [Peer] of a wg-quick file. */
 export interface PeerConfig {
   /** 32 bytes, different for each peer. */
   readonly publicKey: Uint8Array;
@@ -66,6 +68,7 @@ export interface PeerConfig {
   readonly persistentKeepalive?: number;
 }
 
+/** A wg-quick file. */
 export interface TunnelConfig {
   readonly interface: InterfaceConfig;
   readonly peers: readonly PeerConfig[];

@@ -13,11 +13,13 @@ export const SILENT_ATTEMPT = 2;
 /** Between two questions for one peer's name. Milliseconds. */
 export const RETRY_MS = 10_000;
 
+/** A host by its name, and a port. */
 export interface NamedHost {
   readonly host: string;
   readonly port: number;
 }
 
+/** Whom a refresher looks after, and how often. */
 export interface EndpointRefresherOptions {
   /** All addresses of a name, in the order to try them. Throws `ERR_ENDPOINT_UNRESOLVED`. */
   readonly resolve: (host: string, port: number) => Promise<readonly UdpEndpoint[]>;
@@ -27,6 +29,7 @@ export interface EndpointRefresherOptions {
   readonly after: (ms: number, callback: () => void) => () => void;
   /** The peer is to be looked for there from now on. Must not throw. */
   readonly onResolved: (publicKey: Uint8Array, endpoint: UdpEndpoint) => void;
+  /** Hears that a name could not be looked up. It is tried again. */
   readonly onFailed?: (publicKey: Uint8Array, error: TunnelError) => void;
 }
 
@@ -45,6 +48,7 @@ type Heard = Pick<Extract<DeviceEvent, { peer: Uint8Array }>, 'type' | 'peer'> &
   readonly attempt?: number;
 };
 
+/** Looks the names of silent peers up again. */
 export class EndpointRefresher {
   readonly #options: EndpointRefresherOptions;
   readonly #watched = new Map<string, Watched>();

@@ -10,6 +10,7 @@ import type { Privileges } from '../linux/capabilities.js';
 import type { TransportDrop } from '../transport.js';
 import type { TunState } from '../linux/tun/tun.js';
 
+/** How one of its peers stands. */
 export interface PeerStatus {
   /** Base64, as `wg` writes it. */
   readonly publicKey: string;
@@ -44,6 +45,7 @@ export interface TripwireStatus {
  */
 export type InterfaceDrop = 'unsplittable' | 'undeliverable';
 
+/** How a running daemon stands, as `wireonce status --json` prints it. */
 export interface DeviceStatus {
   readonly interface: string;
   /** Of the program that runs. */

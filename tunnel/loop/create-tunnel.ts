@@ -25,12 +25,15 @@ import type { Transport } from '../transport.js';
 import { UdpTransport } from './udp.js';
 import { WebSocketDialer, WebSocketListener } from '../websocket/index.js';
 
+/** What a tunnel is made of: a configuration, and who hears of it. */
 export interface CreateTunnelOptions extends DeviceSettings, Pick<DeviceOptions, 'onEvent' | 'mtu'> {
   /** What is for an interface (`dns`, `table`, `fwMark`, `saveConfig`, the commands) changes nothing here. */
   readonly config: TunnelConfig;
   /** Called for each packet that comes out of the tunnel. */
   readonly onPacket: (packet: Uint8Array, peerPublicKey: Uint8Array) => void;
+  /** Hears what the system reports of sockets. The tunnel goes on. */
   readonly onTransportError?: ((error: TunnelError) => void) | undefined;
+  /** Hears of reseeds, of the barrier and of failures of the generator. */
   readonly onCrngEvent?: ((event: CrngEvent) => void) | undefined;
   /** Default: the best sources of this machine. One that is given stays the caller's to close. */
   readonly vmgenid?: VmGenId | undefined;
@@ -40,6 +43,7 @@ export interface CreateTunnelOptions extends DeviceSettings, Pick<DeviceOptions,
   readonly resolve?: ((host: string, port: number) => Promise<readonly UdpEndpoint[]>) | undefined;
 }
 
+/** A tunnel that runs, and what it runs on. */
 export interface CreatedTunnel {
   readonly tunnel: EventLoopTunnel;
   readonly udp: UdpTransport;

@@ -10,6 +10,7 @@ import { systemClock } from '../clock.js';
 import type { TunnelError } from '../errors.js';
 import type { Transport } from '../transport.js';
 
+/** What such a tunnel is made of. */
 export interface EventLoopTunnelOptions extends Omit<DeviceOptions, 'clock' | 'sink' | 'vmgenid'> {
   readonly vmgenid: Pick<
     VmGenId,
@@ -22,12 +23,14 @@ export interface EventLoopTunnelOptions extends Omit<DeviceOptions, 'clock' | 's
   readonly clock?: Clock | undefined;
   /** Called for each packet that comes out of the tunnel. The bytes are the caller's. */
   readonly onPacket: (packet: Uint8Array, peerPublicKey: Uint8Array) => void;
+  /** Hears what the system reports of sockets. The tunnel goes on. */
   readonly onTransportError?: ((error: TunnelError) => void) | undefined;
 }
 
 /** setTimeout counts in 31 bits; a later deadline is looked at again then. Milliseconds. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
+/** A device on the event loop of Node or of a page. */
 export class EventLoopTunnel {
   readonly device: Device;
   readonly #transports: Transport[];

@@ -9,6 +9,7 @@ import type { Clock } from '../../sessions/ports.js';
 import type { ForkGuard } from '../../vmgenid/driver.js';
 import { systemClock } from '../clock.js';
 
+/** What such a clock is made of. */
 export interface ForkClockOptions {
   /** Tells of forks. */
   readonly vmgenid: Pick<ForkGuard, 'register'>;
@@ -29,6 +30,7 @@ const TRUSTED_WITHIN_MS = 60_000;
 /** The hardware clock counts whole seconds: closer than that the two agree. Milliseconds. */
 const AGREES_WITHIN_MS = 2_000;
 
+/** A wall clock that a fork does not leave behind. */
 export class ForkClock implements Clock {
   readonly #clock: Clock;
   readonly #readHardware: (() => number | undefined) | undefined;

@@ -6,9 +6,11 @@ import { loadLibc } from '../linux/libc.js';
 
 export type { KeyMemoryReport } from '../linux/key-memory.js';
 
+/** Memory for keys, and how well it is kept. */
 export interface OpenedKeyMemory {
   /** For `DeviceOptions`. Undefined: plain memory. */
   readonly keyMemory: KeyMemory | undefined;
+  /** How much there is, how much of it is locked, and why no more. */
   report(): KeyMemoryReport;
 }
 

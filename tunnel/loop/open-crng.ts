@@ -8,16 +8,19 @@ import type { OpenSslProbe } from '../../crng/openssl.js';
 import type { VmGenId } from '../../vmgenid/driver.js';
 import { systemClock } from '../clock.js';
 
+/** What a generator for this machine stands on. */
 export interface OpenCrngOptions {
   /** Default: the best sources of this machine. One that is given stays the caller's to close. */
   readonly vmgenid?: VmGenId | undefined;
   /** The generator's cipher. Default: that of the fastest suite that loads. */
   readonly keystream?: Keystream | undefined;
+  /** Hears of reseeds, of the barrier and of failures. */
   readonly onEvent?: ((event: CrngEvent) => void) | undefined;
   /** Seed OpenSSL anew after a fork, for all of this process; see `openSslHealing`. Default true. */
   readonly healOpenSsl?: boolean | undefined;
 }
 
+/** A generator that is open, and what it stands on. */
 export interface OpenCrng {
   readonly crng: Crng;
   readonly vmgenid: VmGenId;

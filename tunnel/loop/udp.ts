@@ -17,6 +17,7 @@ const BIND_ATTEMPTS = 16;
 // A machine without a family says so in one of these ways.
 const FAMILY_MISSING = new Set(['EAFNOSUPPORT', 'EPROTONOSUPPORT', 'EADDRNOTAVAIL', 'EPFNOSUPPORT']);
 
+/** Where to bind. */
 export interface UdpOptions {
   /** 0, the default, takes any port that is free in both families. */
   readonly port?: number;
@@ -38,6 +39,7 @@ export type FamilyStatus =
     }
   | { readonly bound: false; readonly reason: string };
 
+/** What was bound. */
 export interface UdpStatus {
   readonly port: number;
   readonly ipv4: FamilyStatus;
@@ -47,6 +49,7 @@ export interface UdpStatus {
 type Family = { readonly socket: Socket; readonly status: FamilyStatus & { bound: true } };
 type Missing = { readonly socket?: undefined; readonly status: FamilyStatus & { bound: false } };
 
+/** Datagrams over UDP: one port, both families. */
 export class UdpTransport implements Transport {
   readonly kind = 'udp';
   readonly counters = newCounters();

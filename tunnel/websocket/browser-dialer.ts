@@ -29,10 +29,13 @@ export interface PageSocket {
     type: 'open' | 'message' | 'close',
     listener: (event: { readonly data?: unknown; readonly code?: number }) => void,
   ): void;
+  /** One binary message. */
   send(data: Uint8Array<ArrayBuffer>): void;
+  /** Begins to close: what is on its way may still come. */
   close(code?: number): void;
 }
 
+/** How a page dials. */
 export interface BrowserDialerOptions {
   /** While it is not fresh after a fork nothing is dialled. It spreads the attempts, too. */
   readonly randomness: Randomness;

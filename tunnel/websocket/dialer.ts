@@ -49,8 +49,10 @@ export interface WebSocketTlsOptions {
 
 /** Text, or the bytes of a file: a `Buffer` of Node. */
 export type TlsText = string | Uint8Array;
+/** A version of TLS, by Node's name. */
 export type TlsVersion = 'TLSv1.3' | 'TLSv1.2' | 'TLSv1.1' | 'TLSv1';
 
+/** How it dials. */
 export interface WebSocketDialerOptions {
   /** Fills the frame masks. While it is not fresh after a fork, nothing is dialled and datagrams are dropped. */
   readonly randomness: Randomness;
@@ -73,8 +75,10 @@ export interface WebSocketDialerOptions {
   readonly maxQueuedBytes?: number;
 }
 
+/** What a dialer is doing. */
 export type DialerState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
 
+/** A transport that dials one URL, and again whenever the connection is lost. */
 export class WebSocketDialer implements Transport {
   readonly kind = 'websocket';
   readonly counters = newCounters();
@@ -146,6 +150,7 @@ export class WebSocketDialer implements Transport {
     this.#connection?.pause();
   }
 
+  /** Reads on. */
   resume(): void {
     this.#connection?.resume();
   }

@@ -21,13 +21,19 @@ type Listener = (...values: any[]) => void;
 
 /** What is used of a server of `node:http` or `node:https`. */
 export interface HttpServer {
+  /** As an EventEmitter. */
   on(event: string, listener: Listener): unknown;
+  /** As an EventEmitter. */
   off(event: string, listener: Listener): unknown;
+  /** As an EventEmitter. */
   listenerCount(event: string): number;
+  /** Where it listens; `null` before it does. */
   address(): { readonly address: string; readonly port: number } | string | null;
+  /** Stops listening. */
   close(callback?: (error?: Error) => void): unknown;
 }
 
+/** Where it listens, and how many it lets in. */
 export interface WebSocketListenerOptions {
   /** Listen on a port of our own, without TLS. 0, the default, takes any free one. */
   readonly port?: number | undefined;
@@ -63,6 +69,7 @@ const DEFAULT_CONNECTIONS = 1_024;
 const BACKLOG = 128;
 const BODY_426 = 'This port speaks WebSocket only.\n';
 
+/** A transport that WebSockets come in at. */
 export class WebSocketListener implements Transport {
   readonly kind = 'websocket';
   readonly counters = newCounters();
@@ -166,6 +173,7 @@ export class WebSocketListener implements Transport {
     this.#connections.get(from)?.pause();
   }
 
+  /** Reads on. */
   resume(from: Endpoint): void {
     this.#connections.get(from)?.resume();
   }

@@ -13,6 +13,7 @@ import type { BrokerLine } from './lines.js';
 import { PageLock } from './page-lock.js';
 import { BrokerSocket } from './socket.js';
 
+/** Where other programs are told, and what is run. */
 export interface BrokerOptions {
   readonly vmgenid: Pick<VmGenId, 'register' | 'onEvidence' | 'evidence' | 'epoch'>;
   /** A file for the counter page; made when it is not there. */
@@ -29,6 +30,7 @@ export interface BrokerOptions {
   readonly onEvent?: ((event: BrokerEvent) => void) | undefined;
 }
 
+/** What `onEvent` of a broker hears. */
 export type BrokerEvent =
   /** At the start: what the page said about the time in which no broker ran. */
   | { readonly type: 'page'; readonly history: PageHistory; readonly counter: number }
@@ -50,6 +52,7 @@ const DEFAULT_ACK_TIMEOUT_MS = 10_000;
  */
 export const KERNEL_RESEED_MS = 61_000;
 
+/** Tells other programs of forks, by a page to map or read, a socket and a command. */
 export class Broker {
   readonly #options: BrokerOptions;
   readonly #ackTimeoutMs: number;

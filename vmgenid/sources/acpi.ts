@@ -11,6 +11,7 @@ import { GENERATION_WORDS } from '../generation.js';
 import { type Mapping, mapWords } from '../mapping.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 
+/** Where the ACPI tables and the memory of the machine are. */
 export interface AcpiSourceOptions {
   /** The folder that holds the tables as files. Default `/sys/firmware/acpi/tables`. */
   readonly tables?: string | undefined;

@@ -17,6 +17,7 @@ import { VmGenIdError, systemReason } from '../errors.js';
 import { VM_GEN_ID_BYTES, generationWords, parseGuid } from '../generation.js';
 import type { GenerationSource, SourceListener, Timing, Uniqueness } from '../source.js';
 
+/** How the file is read and watched. */
 export interface FileSourceOptions {
   /** `immediate` only for a file whose memory the hypervisor writes before the clone runs. Default `delayed`. */
   readonly timing?: Timing | undefined;

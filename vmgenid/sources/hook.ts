@@ -13,6 +13,7 @@ import { SOCKET_PATH_MAX, type SocketFile, listenAt } from '../../native/socket-
 import { type HookCall, parseHookCall } from './hook-call.js';
 import { HEADERS_MAX, HookDoor, plainAnswer } from './hook-door.js';
 
+/** Who may call the hook, and with what. */
 export interface HookSourceOptions {
   /**
    * Asked of every caller as `Authorization: Bearer <token>`, 16 characters or more. On a TCP port every local

@@ -6,6 +6,7 @@ import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { VmGenIdError, systemReason } from '../errors.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 
+/** Where the kernel's log is, and how it is read. */
 export interface KmsgSourceOptions {
   /** Default `/dev/kmsg`. */
   readonly path?: string;

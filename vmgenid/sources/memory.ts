@@ -4,6 +4,7 @@
 import { VM_GEN_ID_BYTES, generationWords } from '../generation.js';
 import type { GenerationSource, SourceListener, Timing, Uniqueness } from '../source.js';
 
+/** What such a source shows first, and how. */
 export interface MemorySourceOptions {
   /** The first generation ID, 16 bytes. Default all zero. */
   readonly vmGenId?: Uint8Array;
@@ -14,6 +15,7 @@ export interface MemorySourceOptions {
   readonly onRead?: () => void;
 }
 
+/** A hypervisor that the program plays itself. */
 export class MemorySource implements GenerationSource {
   readonly name: string;
   readonly timing: Timing;

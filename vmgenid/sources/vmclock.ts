@@ -6,6 +6,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { VmGenIdError, systemReason } from '../errors.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 
+/** Where the vmclock page is. */
 export interface VmclockSourceOptions {
   /** Default `/dev/vmclock0`. */
   readonly path?: string;
