@@ -2,6 +2,7 @@
 // Promises: its address is true, as rooms are made where memory is had, and cut from others; nobody can say one.
 // Read on: native-memory.ts, which makes memory; sessions/device.ts `gatherDatagram`, which takes rooms.
 
+/** A piece of memory that does not move, and its address. */
 export class Room {
   /** Where `bytes` begin in the memory of the process. */
   readonly address: number;
