@@ -129,6 +129,13 @@ describe('in a project of its own', () => {
     },
   );
 
+  it('has two peers that talk, three commands from an empty folder', async () => {
+    const page = packed.read('docs/packaging.md');
+    const [, path] = /^node (node_modules\/wireonce\/\S+)$/m.exec(page) ?? [];
+    const said = await run(project, process.execPath, path);
+    expect(said).toMatch(/bob heard: +hello, Bob\nalice heard: hello, Alice\n/);
+  });
+
   it.concurrent.each(NODES)(
     'runs by Node %s: every subpath, two peers that talk, the command',
     async version => {
