@@ -32,34 +32,32 @@ export interface OpenCrng {
 
 /** Opens sources and generator. Throws what they throw, with everything closed again. */
 export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng> {
-  // What is not asked for is not loaded: `wireonce genkey` runs for less time than that takes.
-  const vmgenid = options.vmgenid ?? (await (await import('../../vmgenid/detect.js')).openVmGenId());
-  const closeVmGenId = async () => {
-    if (!options.vmgenid) await vmgenid.close();
+  const closers: (() => unknown)[] = [];
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const entropy = kernelEntropy();
-    const { hardware } = hardwareEntropy();
+    let { vmgenid } = options;
+    if (!vmgenid) {
+      // What is not asked for is not loaded: `wireonce genkey` runs for less time than that takes.
+      vmgenid = await (await import('../../vmgenid/detect.js')).openVmGenId();
+      closers.push(() => vmgenid?.close());
+    }
     const { onEvent, keystream = await fastestKeystream() } = options;
+    const entropy = kernelEntropy();
+    closers.push(() => entropy.close());
+    const { hardware } = hardwareEntropy();
+    closers.push(() => hardware?.close());
     const crng = new Crng({ entropy, hardware, vmgenid, keystream, now: systemClock.now, onEvent });
+    closers.push(() => crng.close());
     const openssl =
       options.healOpenSsl === false
         ? { reason: 'switched off by an option' }
         : (await import('../../crng/openssl.js')).openSslHealing({ vmgenid, crng, entropy });
-    return {
-      crng,
-      vmgenid,
-      openssl,
-      close: async () => {
-        openssl.healing?.close();
-        crng.close();
-        hardware?.close();
-        entropy.close();
-        await closeVmGenId();
-      },
-    };
+    closers.push(() => openssl.healing?.close());
+    return { crng, vmgenid, openssl, close };
   } catch (error) {
-    await closeVmGenId();
+    await close();
     throw error;
   }
 }
