@@ -6,7 +6,7 @@ export { Crng, type CrngEvent, type CrngOptions } from './crng/crng.js';
 export { type EntropySource, kernelEntropy } from './crng/entropy.js';
 export { CrngError, type CrngErrorCode } from './crng/errors.js';
 export type { Randomness } from './crng/randomness.js';
-export * from './protocol/index.js';
+export * from './protocol/in-page.js';
 export * from './sessions/index.js';
 export { systemClock } from './tunnel/clock.js';
 export * from './tunnel/config/config.js';

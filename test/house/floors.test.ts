@@ -92,6 +92,7 @@ describe.each(Object.keys(BELOW))('%s/', folder => {
 
 describe.each([
   ['protocol/index.ts', []],
+  ['protocol/in-page.ts', []],
   ['sessions/index.ts', []],
   ['crng/index.ts', []],
   ['browser.ts', ['ipaddr.js']],

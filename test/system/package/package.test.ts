@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => packed?.close());
 
 interface Manifest {
-  readonly exports: Readonly<Record<string, string>>;
+  readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
   readonly bin: Readonly<Record<string, string>>;
 }
 const manifest = () => JSON.parse(packed.read('package.json')) as Manifest;
@@ -32,9 +32,12 @@ describe('what is packed', () => {
   it('is all that it names, and what its own pages link to', () => {
     const paths = packed.files.map(({ path }) => path);
     const { exports, bin } = manifest();
-    const modules = [...Object.values(exports), ...Object.values(bin)].map(path => path.replace('./', ''));
+    const targets = Object.values(exports).flatMap(target =>
+      typeof target === 'string' ? target : Object.values(target),
+    );
+    const modules = [...targets, ...Object.values(bin)].map(path => path.replace('./', ''));
     expect(paths).toEqual(expect.arrayContaining(modules));
-    const types = Object.values(exports).filter(path => path.endsWith('.js'));
+    const types = targets.filter(path => path.endsWith('.js'));
     expect(paths).toEqual(expect.arrayContaining(types.map(path => path.slice(2).replace(/js$/, 'd.ts'))));
     expect(paths).toEqual(expect.arrayContaining(['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md']));
     expect(paths.filter(path => path.startsWith('docs/')).length).toBeGreaterThan(4);
