@@ -53,31 +53,14 @@ async function parse(argv: readonly string[], io: CliIo): Promise<number> {
   const isName = !isCommand && argv.includes('--');
   const helps = argv.length === 0 || (!isName && argv.some(each => HELP.includes(each)));
 
-  const { Command, CommanderError } = await import('commander');
+  const { CommanderError } = await import('commander');
   let exitCode = 0;
   const finish = (code: number) => {
     exitCode = code;
   };
-  const program = new Command('wireonce')
-    .description('WireGuard for machines that get cloned: a key and a nonce are used once, or not at all.')
-    .helpOption('-h, --help', 'print this help')
-    .exitOverride()
-    .configureOutput({
-      writeOut: text => void io.stdout.write(text),
-      writeErr: text => void io.stderr.write(text),
-      outputError: text => printLine(io.stderr, `wireonce: ${oneLine(text.replace(/^error: /, ''))}`),
-    })
-    .addHelpText(
-      'after',
-      '\nExit status: 0 done, 1 failed, 2 called wrongly. WIREONCE_DEBUG=1 shows stack traces.',
-    );
+  const program = await newProgram(io);
   if (!isName) program.helpCommand('help [command]', 'print the help of a command');
-  if (!isCommand) {
-    const { packageVersion } = await import('./version.js');
-    const { registerDaemon } = await import('./daemon.js');
-    program.version(packageVersion(), '-V, --version', 'print the version');
-    registerDaemon(program, io, finish, isName);
-  }
+  if (!isCommand) await registerItself(program, io, finish, isName);
   for (const [name, load] of isName ? [] : Object.entries(COMMANDS)) {
     if (helps || name === word) (await load())(program, io, finish);
     // Its name is enough, for who writes another that is nearly the same.
@@ -90,4 +73,45 @@ async function parse(argv: readonly string[], io: CliIo): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     throw error;
   }
+}
+
+/** The whole of the program, not to be run: for whoever writes of its commands. Its help goes to `stdout`. */
+export async function describedProgram(stdout: NodeJS.WritableStream): Promise<Command> {
+  const io: CliIo = {
+    stdin: (async function* () {})(),
+    stdout,
+    stderr: stdout,
+    signal: new AbortController().signal,
+    outliveTerminal: () => {},
+    env: {},
+  };
+  const program = await newProgram(io);
+  await registerItself(program, io, () => {}, false);
+  for (const load of Object.values(COMMANDS)) (await load())(program, io, () => {});
+  return program;
+}
+
+async function newProgram(io: CliIo): Promise<Command> {
+  const { Command } = await import('commander');
+  return new Command('wireonce')
+    .description('WireGuard for machines that get cloned: a key and a nonce are used once, or not at all.')
+    .helpOption('-h, --help', 'print this help')
+    .exitOverride()
+    .configureOutput({
+      writeOut: text => void io.stdout.write(text),
+      writeErr: text => void io.stderr.write(text),
+      outputError: text => printLine(io.stderr, `wireonce: ${oneLine(text.replace(/^error: /, ''))}`),
+    })
+    .addHelpText(
+      'after',
+      '\nExit status: 0 done, 1 failed, 2 called wrongly. WIREONCE_DEBUG=1 shows stack traces.',
+    );
+}
+
+/** What the program does without the name of a command. */
+async function registerItself(program: Command, io: CliIo, finish: Finish, isName: boolean): Promise<void> {
+  const { packageVersion } = await import('./version.js');
+  const { registerDaemon } = await import('./daemon.js');
+  program.version(packageVersion(), '-V, --version', 'print the version');
+  registerDaemon(program, io, finish, isName);
 }

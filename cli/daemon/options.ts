@@ -43,6 +43,8 @@ interface Flag {
   readonly help: string;
   /** What the flag stands for when it has no value of its own. */
   readonly means?: string;
+  /** All values that there are, for the completion of a shell. They are read where the setting is. */
+  readonly values?: readonly string[];
 }
 
 const FLAGS: readonly Flag[] = [
@@ -50,6 +52,7 @@ const FLAGS: readonly Flag[] = [
     setting: 'ForkPolicy',
     flag: '--fork-policy <policy>',
     help: 'what to do when this machine was forked: wipe (default), expire-sending or hold',
+    values: ['wipe', 'expire-sending', 'hold'],
   },
   { setting: 'Strict', flag: '--strict', means: 'true', help: 'refuse to start below immediate protection' },
   {
@@ -73,6 +76,7 @@ const FLAGS: readonly Flag[] = [
     setting: 'Suite',
     flag: '--suite <name>',
     help: `the primitives: ${SUITE_NAMES.join(', ')}`,
+    values: SUITE_NAMES,
   },
   {
     setting: 'Hook',
@@ -88,11 +92,13 @@ const FLAGS: readonly Flag[] = [
     setting: 'GenerationFileTiming',
     flag: '--generation-file-timing <timing>',
     help: 'delayed (default), or immediate where the hypervisor writes it before a clone runs',
+    values: ['delayed', 'immediate'],
   },
   {
     setting: 'GenerationFileFormat',
     flag: '--generation-file-format <format>',
     help: 'id (default) or counter32',
+    values: ['id', 'counter32'],
   },
   {
     setting: 'Acpi',
@@ -132,6 +138,20 @@ export function addDaemonOptions(command: Command): Command {
     .option('--config <file>', 'settings (default: /etc/wireonce/INTERFACE.conf, where there is one)');
   for (const { flag, help } of FLAGS) command.addOption(new Option(flag, help));
   return command;
+}
+
+/** All values of a flag, such as `--suite`, where these can be listed. */
+export function flagValues(long: string): readonly string[] {
+  return FLAGS.find(({ flag }) => flag.startsWith(`${long} `))?.values ?? [];
+}
+
+/** Every variable of the environment that says what a setting does, and the flags that say the same, if any do. */
+export function settingVariables(): readonly { variable: string; setting: string; flags: string[] }[] {
+  return [...SETTINGS.values()].map(({ name }) => ({
+    variable: variableOf(name),
+    setting: name,
+    flags: FLAGS.filter(({ setting }) => setting === name).map(({ flag }) => flag.split(' ')[0]),
+  }));
 }
 
 /**
