@@ -13,5 +13,6 @@ export const TARGETS: readonly string[] = [
   'protocol/handshake.ts',
   'crng/crng.ts',
   'crng/freshness.ts',
+  'vmgenid/machine-state.ts',
   'vmgenid/notifier.ts',
 ];

@@ -221,7 +221,7 @@ describe('the state', () => {
     const first = new MachineState(newState([]));
     const others: MachineState[] = [];
     const all = () => {
-      for (;;) others.push(new MachineState(first.shared));
+      while (others.length < 1000) others.push(new MachineState(first.shared));
     };
     expect(all).toThrow(expect.objectContaining({ code: 'ERR_SHARED_STATE' }));
     expect(others.length).toBeGreaterThan(16);
@@ -237,6 +237,100 @@ describe('the state', () => {
     expect([first.epoch, first.record.kernelReseeded]).toEqual([2, false]);
     last.close();
     expect(() => new MachineState(first.shared)).toThrow();
+  });
+
+  it('can be changed from every seat, again and again, and is the same to all', () => {
+    const states = [new MachineState(newState(['page']))];
+    while (states.length < 32) states.push(new MachineState(states[0].shared));
+    let epoch = 1;
+    for (const state of states) {
+      for (let i = 0; i < 3; i++) {
+        for (const each of states) each.refresh();
+        expect(new Set(states.map(each => each.epoch))).toEqual(new Set([epoch++]));
+        expect(state.change(draft => draft.raise(0))).toBe(true);
+      }
+    }
+  });
+
+  it('gives the seat of the first to another too, and ends nobody else by being closed twice', () => {
+    const first = new MachineState(newState([]));
+    first.isVouchedFor = true;
+    const other = new MachineState(first.shared);
+    const more = Array.from({ length: 30 }, () => new MachineState(first.shared));
+    expect(() => new MachineState(first.shared)).toThrow();
+    for (const state of [other, other]) state.close();
+    expect(more[0].isVouchedFor).toBe(true);
+    for (const state of [first, first]) state.close();
+    for (const _ of [1, 2]) expect(new MachineState(first.shared).epoch).toBe(1);
+    expect(() => new MachineState(first.shared)).toThrow();
+  });
+
+  /** A record of which all words say the same, its epoch. */
+  function write(state: MachineState): void {
+    const isChanged = state.change(draft => {
+      draft.raise(0);
+      draft.setReading(0, new Uint32Array(4).fill(draft.epoch));
+    });
+    expect(isChanged).toBe(true);
+  }
+
+  it('is never seen half written, wherever its reader is overtaken', () => {
+    const { load } = Atomics;
+    const writer = new MachineState(newState(['page']));
+    const reader = new MachineState(writer.shared);
+    let overtaken = 0;
+    for (let step = 1; step <= 2 + reader.record.words.length; step++) {
+      write(writer);
+      let left = step;
+      vi.spyOn(Atomics, 'load').mockImplementation((...args: Parameters<typeof load>) => {
+        if (--left === 0) {
+          overtaken++;
+          // Twice: the second time into the slot that is being read.
+          for (const _ of [1, 2]) write(writer);
+        }
+        return load(...args);
+      });
+      reader.refresh();
+      vi.restoreAllMocks();
+      expect([reader.epoch, ...(reader.record.reading(0) ?? [])]).toEqual(Array(5).fill(writer.epoch));
+    }
+    expect(overtaken).toBe(2 + reader.record.words.length);
+  });
+
+  it('holds until the next is whole: who looks in the middle of a change sees the one before', () => {
+    const { compareExchange } = Atomics;
+    const writer = new MachineState(newState(['page']));
+    const reader = new MachineState(writer.shared);
+    write(writer);
+    for (let i = 0; i < 4; i++) {
+      const { epoch } = writer;
+      vi.spyOn(Atomics, 'compareExchange').mockImplementation(
+        (...args: Parameters<typeof compareExchange>) => {
+          reader.refresh();
+          return compareExchange(...args);
+        },
+      );
+      write(writer);
+      vi.restoreAllMocks();
+      expect([reader.epoch, ...(reader.record.reading(0) ?? [])]).toEqual(Array(5).fill(epoch));
+    }
+  });
+
+  it('has a place for each source, and what stands in one is in no other', () => {
+    const state = new MachineState(newState(['a', 'b', 'c']));
+    const other = new MachineState(state.shared);
+    const shown = [0, 1, 2].map(place => words.map(word => 10 * place + word));
+    for (const [place, generation] of shown.entries()) {
+      const known = () => [0, 1, 2].map(at => other.record.reading(at));
+      expect(known()).toEqual(shown.map((each, at) => (at < place ? each : undefined)));
+      state.change(draft => draft.setReading(place, generation));
+      other.refresh();
+    }
+    state.change(draft => draft.learn({ vmGenId: id(9) }));
+    other.refresh();
+    expect(other.record).toMatchObject({ epoch: 1, serial: 1, source: 0, kernelReseeded: false });
+    expect(other.record.vmGenId).toEqual(id(9));
+    expect([0, 1, 2].map(at => other.record.reading(at))).toEqual(shown);
   });
 
   it('goes on when the count of its changes has run over', () => {
