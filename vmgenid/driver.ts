@@ -153,7 +153,7 @@ export class VmGenId implements ForkGuard {
         place,
         now: new Uint32Array(GENERATION_WORDS),
         last: new Uint32Array(GENERATION_WORDS),
-        known: source.read === undefined,
+        known: false,
         changed: false,
         failure: undefined,
         recovering: false,
@@ -164,10 +164,8 @@ export class VmGenId implements ForkGuard {
         leapt: false,
       };
     });
-    this.#delayed = this.#tracked.filter(({ source }) => source.timing !== 'immediate');
-    this.#immediate = this.#tracked.filter(
-      ({ source }) => source.timing === 'immediate' && source.read !== undefined,
-    );
+    this.#immediate = this.#tracked.filter(isReadAtOnce);
+    this.#delayed = this.#tracked.filter(tracked => !isReadAtOnce(tracked));
     this.#isFirst = shared === undefined;
     this.#leans = !this.#isFirst && this.#immediate.length === 0;
     if (this.#isFirst) for (const tracked of this.#tracked) this.#readFirst(tracked);
@@ -210,10 +208,9 @@ export class VmGenId implements ForkGuard {
   }
 
   get protection(): Protection {
-    const healthy = this.#tracked.filter(isReadable);
-    if (healthy.some(({ source }) => source.timing === 'immediate')) return 'immediate';
+    if (this.#shownAtOnce) return 'immediate';
     // What only other threads read reaches this one some time later.
-    const others = this.#leans ? this.#state.shared.names : healthy;
+    const others = this.#leans ? this.#state.shared.names : this.#tracked.filter(isReadable);
     return others.length > 0 ? 'delayed' : 'none';
   }
 
@@ -304,7 +301,7 @@ export class VmGenId implements ForkGuard {
   // only if the state is what it was before they were read. Else this thread may have been held up with a reading in hand
   // while others have counted newer ones, and what is older would be evidence in a newer epoch.
   #catchUp(): void {
-    while (!this.#closed && !this.#count()) {
+    while (!this.#count()) {
       this.#state.refresh();
       this.#takeReadings();
       this.#readImmediate();
@@ -374,7 +371,6 @@ export class VmGenId implements ForkGuard {
       if (source.timing === 'immediate') draft.setReading(place, now);
       if (vmGenId) draft.learn({ vmGenId });
     });
-    if (!vmGenId) return;
     tracked.id = vmGenId;
     tracked.idEpoch = FIRST_EPOCH;
   }
@@ -410,7 +406,7 @@ export class VmGenId implements ForkGuard {
     return {
       changed: () => {
         const unsure = this.#lookFirst();
-        if (tracked.source.timing !== 'immediate') this.#changed(tracked, unsure);
+        if (!isReadAtOnce(tracked)) this.#changed(tracked, unsure);
       },
       announce: announcement => this.#announced(tracked, announcement, this.#lookFirst()),
       missed: () => this.#missed(tracked),
@@ -472,7 +468,7 @@ export class VmGenId implements ForkGuard {
     // Another thread was faster: this may be about the fork that it has counted, or about one before.
     if (!isSaid) return this.#announced(tracked, announcement, this.#lookFirst() || unsure);
 
-    if (vmGenId && !repeated) {
+    if (vmGenId) {
       tracked.id = new Uint8Array(vmGenId);
       tracked.idEpoch = heardIn ?? (found ? epoch - 1 : epoch);
     }
@@ -601,6 +597,11 @@ export class VmGenId implements ForkGuard {
       !this.#closed && (this.#immediate.length > 0 ? this.#shownAtOnce : this.#tracked.every(isReadable));
     if (this.#isFirst) this.#state.isVouchedFor = this.#vouched;
   }
+}
+
+/** At every check, and so it shows every fork in time: what can only announce is late, whatever it calls itself. */
+function isReadAtOnce({ source }: Tracked): boolean {
+  return source.timing === 'immediate' && source.read !== undefined;
 }
 
 function isReadable({ failure }: Tracked): boolean {

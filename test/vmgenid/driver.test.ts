@@ -1,9 +1,10 @@
 // The driver: what counts as a fork, in which order things happen, when nothing may leave.
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { SAME_FORK_MS, VmGenId, type VmGenIdEvent } from '../../vmgenid/driver.js';
 import { UNSURE_RESEED_MS } from '../../vmgenid/evidence.js';
-import { NO_EPOCH } from '../../vmgenid/generation.js';
+import { NO_EPOCH, generationBytes } from '../../vmgenid/generation.js';
+import { MachineState } from '../../vmgenid/machine-state.js';
 import type { VmFork } from '../../vmgenid/notifier.js';
 import type { Announcement, GenerationSource, SourceListener } from '../../vmgenid/source.js';
 import { MemorySource } from '../../vmgenid/sources/memory.js';
@@ -42,6 +43,9 @@ class Brittle extends MemorySource {
 
 const open: VmGenId[] = [];
 afterEach(async () => {
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
   await Promise.all(open.splice(0).map(vm => vm.close()));
 });
 
@@ -217,15 +221,98 @@ describe('driver: fail closed', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('a source that could not be read at the start counts as forked when it can', async () => {
-    const source = new Brittle({ vmGenId: id(1) });
-    source.broken = 'not there yet';
-    const { vm, forks } = await machine(source);
-    expect(vm.check()).toBe(NO_EPOCH);
-    source.broken = undefined;
+  it.each([0, 1])(
+    'a source that could not be read at the start counts as forked when it can, whatever it shows (%i)',
+    async n => {
+      const source = new Brittle({ vmGenId: id(n) });
+      source.broken = 'not there yet';
+      const { vm, forks } = await machine(source);
+      expect(vm.check()).toBe(NO_EPOCH);
+      source.broken = undefined;
+      expect(vm.check()).toBe(2);
+      expect(forks).toHaveLength(1);
+      expect(vm.check()).toBe(2);
+    },
+  );
+
+  it('one that calls itself immediate and cannot be read protects and vouches like any that is late', async () => {
+    let listener!: SourceListener;
+    const caller: GenerationSource = {
+      name: 'caller',
+      timing: 'immediate',
+      uniqueness: 'unique',
+      start: given => void (listener = given),
+      close: () => {},
+    };
+    const alone = (await machine(caller)).vm;
+    expect([alone.protection, alone.check()]).toEqual(['delayed', 1]);
+    const page = new Brittle();
+    const { vm, forks } = await machine(page, caller);
+    page.fork(id(2));
+    vm.check();
+    listener.announce({ kernelReseeded: true });
+    expect([vm.protection, forks.length]).toEqual(['immediate', 1]);
+    page.broken = 'gone';
+    expect([vm.check(), vm.protection]).toEqual([NO_EPOCH, 'delayed']);
+  });
+
+  it('a failure is told once, another one again, and who never failed does not come back', async () => {
+    const log = new Announcer('kmsg');
+    const { vm, types } = await machine(log);
+    log.listener.recovered();
+    expect(types()).toEqual([]);
+    for (const words of ['a', 'a', 'b']) log.listener.failed(new Error(words));
+    expect([types(), vm.sources[0].reason]).toEqual([['sourceFailed', 'sourceFailed'], 'b']);
+  });
+
+  it('a source that comes back as it was is no evidence, nor is a fork of which nothing more is known', async () => {
+    const page = new Brittle({ uniqueness: 'counter' });
+    const { vm } = await machine(page);
+    const told = vi.fn<() => void>();
+    vm.onEvidence(told);
+    page.broken = 'gone';
+    vm.check();
+    page.broken = undefined;
+    expect(vm.check()).toBe(1);
+    page.fork(count(1));
     expect(vm.check()).toBe(2);
-    expect(forks).toHaveLength(1);
-    expect(vm.check()).toBe(2);
+    expect(told).not.toHaveBeenCalled();
+  });
+
+  it('after close no source is read or asked or heard, and a fork that another thread sees is not told', async () => {
+    const asked: string[] = [];
+    const page = new MemorySource({ name: 'page', onRead: () => asked.push('page') });
+    const file = new MemorySource({ name: 'file', timing: 'delayed', onRead: () => asked.push('file') });
+    let fileListener!: SourceListener;
+    file.start = listener => void (fileListener = listener);
+    const hook = new Announcer('hook');
+    hook.poll = () => void asked.push('hook');
+    const { vm, forks, events } = await machine(page, file, hook);
+    const other = new MachineState(vm.shared);
+    await vm.close();
+    asked.length = 0;
+    other.change(draft => draft.raise(0));
+    fileListener.changed();
+    hook.listener.missed();
+    hook.listener.failed(new Error('late'));
+    expect(hook.listener.announce({})).toBe(NO_EPOCH);
+    const seed = id(7);
+    expect(vm.learnSeed(vm.epoch, seed)).toBe(false);
+    expect([vm.check(), vm.poll(), seed]).toEqual([NO_EPOCH, NO_EPOCH, id(0)]);
+    other.refresh();
+    expect([asked, forks, events, other.epoch]).toEqual([[], [], [], 2]);
+  });
+
+  it('closes every source though one of them cannot, and says so', async () => {
+    const [bad, good] = [new Announcer('bad'), new Announcer('good')];
+    bad.close = () => {
+      throw new Error('stuck');
+    };
+    good.close = vi.fn<() => void>();
+    const vm = new VmGenId([bad, good]);
+    await expect(vm.close()).rejects.toThrow('stuck');
+    expect(good.close).toHaveBeenCalledOnce();
+    await expect(new VmGenId([good]).close()).resolves.toBeUndefined();
   });
 
   it('one readable immediate source is enough, one broken delayed source without any is too many', async () => {
@@ -413,6 +500,142 @@ describe('driver: several sources', () => {
     vm.check();
     log.listener.announce({ kernelReseeded: true });
     expect(vm.evidence.kernelReseeded).toBe(isBelieved);
+  });
+
+  it.each<[string, number[], number[], boolean]>([
+    ['moves by one', [0, 0], [1, 0], true],
+    ['moves by two', [0, 0], [2, 0], false],
+    ['goes back', [2, 0], [1, 0], false],
+    ['carries', [0xffff_ffff, 0], [0, 1], true],
+    ['carries too much', [0xffff_ffff, 0], [0, 2], false],
+    ['does not carry', [0xffff_ffff, 0], [0, 0], false],
+    ['carries for nothing', [5, 0], [6, 1], false],
+    ['begins anew', [0xffff_ffff, 0xffff_ffff], [0, 0], true],
+  ])(
+    'a counter that %s: is the next line of the log about this fork?',
+    async (_, before, after, isBelieved) => {
+      const page = new MemorySource({
+        uniqueness: 'counter',
+        vmGenId: generationBytes(Uint32Array.from([...before, 0, 0])),
+      });
+      const log = new Announcer('kmsg');
+      const { vm } = await machine(page, log);
+      page.fork(generationBytes(Uint32Array.from([...after, 0, 0])));
+      expect(vm.check()).toBe(2);
+      log.listener.announce({ kernelReseeded: true });
+      expect(vm.evidence.kernelReseeded).toBe(isBelieved);
+    },
+  );
+
+  it('a counter of which nothing was known before has not leapt', async () => {
+    const page = new Brittle({ uniqueness: 'counter', vmGenId: count(5) });
+    page.broken = 'not yet';
+    const log = new Announcer('kmsg');
+    const { vm } = await machine(page, log);
+    page.broken = undefined;
+    expect(vm.check()).toBe(2);
+    log.listener.announce({ kernelReseeded: true });
+    expect(vm.evidence.kernelReseeded).toBe(true);
+  });
+
+  it('the first word of a log alone is a fork and evidence of it', async () => {
+    const log = new Announcer('kmsg');
+    const { vm, types } = await machine(log);
+    expect(vm.evidence).toMatchObject({ vmGenId: undefined, kernelReseeded: false });
+    expect(log.listener.announce({})).toBe(2);
+    expect(vm.evidence.kernelReseeded).toBe(false);
+    expect(log.listener.announce({ kernelReseeded: true })).toBe(3);
+    expect(vm.evidence.kernelReseeded).toBe(true);
+    expect(types()).toEqual(['fork', 'fork']);
+  });
+
+  it('what a delayed source shows at a later poll is evidence of the fork that was noticed before', async () => {
+    const page = new MemorySource({ uniqueness: 'counter' });
+    const shown = new Uint32Array(4);
+    const file: GenerationSource = {
+      name: 'file',
+      timing: 'delayed',
+      uniqueness: 'unique',
+      read: into => into.set(shown),
+      close: () => {},
+    };
+    const { vm } = await machine(page, file);
+    page.fork(count(1));
+    vm.check();
+    shown.fill(0x04040404);
+    expect([vm.check(), vm.evidence.vmGenId]).toEqual([2, undefined]);
+    expect([vm.poll(), vm.evidence.vmGenId]).toEqual([2, id(4)]);
+  });
+
+  it('an id that stood in a file when one fork was noticed is none of the next one either', async () => {
+    const page = new MemorySource({ uniqueness: 'counter' });
+    const file = new MemorySource({ name: 'file', timing: 'delayed' });
+    const hook = new Announcer('hook');
+    const { vm } = await machine(page, file, hook);
+    file.fork(id(3));
+    page.fork(count(1));
+    file.signal();
+    page.fork(count(2));
+    expect(vm.check()).toBe(3);
+    const seed = id(5);
+    hook.listener.announce({ vmGenId: id(3), seed });
+    expect([vm.evidence.vmGenId, seed]).toEqual([undefined, id(0)]);
+  });
+
+  it('the id of the last fork that a page has shown is known, and what a counter shows is no id', async () => {
+    for (const [uniqueness, epoch] of [
+      ['unique', 2],
+      ['counter', 3],
+    ] as const) {
+      const [page, hook] = [new MemorySource({ uniqueness }), new Announcer('hook')];
+      const { vm, clock } = await machine(page, hook);
+      page.fork(count(1));
+      vm.check();
+      clock.ms += SAME_FORK_MS + 1;
+      expect(hook.listener.announce({ vmGenId: count(1) })).toBe(epoch);
+    }
+  });
+
+  it('an id is as old as the first who has told it', async () => {
+    const [page, hook] = [new MemorySource(), new Announcer('hook')];
+    const { vm } = await machine(page, hook);
+    hook.listener.announce({ vmGenId: id(2) });
+    page.fork(id(2));
+    expect(vm.check()).toBe(3);
+    const seed = id(5);
+    const seen: (number | undefined)[] = [];
+    vm.onEvidence(() => seen.push(vm.evidence.seed?.[0]));
+    hook.listener.announce({ vmGenId: id(2), seed });
+    expect([seen, seed]).toEqual([[undefined], id(0)]);
+  });
+
+  it.each([
+    ['is told as evidence, once, when its time is over', UNSURE_RESEED_MS, 1],
+    ['is not told while it lasts, whatever a timer says', UNSURE_RESEED_MS - 1, 0],
+  ])('doubt about a reseed %s', async (_, passed, told) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+    const { vm, clock } = await machine(page, log);
+    const evidence = vi.fn<() => void>();
+    log.waiting.push({ kernelReseeded: true });
+    page.fork(id(2));
+    vm.check();
+    vm.onEvidence(evidence);
+    clock.ms += passed;
+    vi.advanceTimersByTime(2 * UNSURE_RESEED_MS);
+    expect(evidence).toHaveBeenCalledTimes(told);
+    expect(vm.evidence.kernelReseeded).toBe(told > 0);
+  });
+
+  it('doubt is kept where timers are numbers, as in a browser', async () => {
+    const [page, log] = [new MemorySource(), new Announcer('kmsg')];
+    const { vm, clock } = await machine(page, log);
+    vi.stubGlobal('setTimeout', () => 1);
+    log.waiting.push({ kernelReseeded: true });
+    page.fork(id(2));
+    vm.check();
+    clock.ms += UNSURE_RESEED_MS;
+    expect(vm.evidence.kernelReseeded).toBe(true);
   });
 
   it('doubt about a reseed is told as evidence when it has passed', async () => {
@@ -658,6 +881,8 @@ describe('driver: several sources', () => {
       { subscriber: 'onEvidence' },
     ]);
     stop();
+    hook.listener.announce({ kernelReseeded: true });
+    expect(seen).toHaveLength(1);
   });
 });
 
@@ -687,6 +912,100 @@ describe('a driver that shares the state of another', () => {
     expect(new VmGenId([brittle], { shared: vm.shared }).epoch).toBe(2);
     expect([vm.check(), vm.check()]).toEqual([2, 2]);
     expect(forks).toHaveLength(1);
+  });
+
+  it('vouches for itself alone: one that looks at nothing goes by the first', async () => {
+    const page = new MemorySource();
+    const { shared } = (await machine(page)).vm;
+    const second = new VmGenId([page], { shared });
+    const leaning = new VmGenId([], { shared });
+    await second.close();
+    expect([second.check(), leaning.check()]).toEqual([NO_EPOCH, 1]);
+  });
+
+  it('believes an id of a fork that others have counted, and not of one of several: it may be the first', async () => {
+    for (const [forks, isBelieved] of [
+      [1, true],
+      [2, false],
+    ] as const) {
+      const [page, hook] = [new MemorySource(), new Announcer('hook')];
+      const { vm } = await machine(page, hook);
+      const other = new VmGenId([page], { shared: vm.shared });
+      for (let n = 1; n <= forks; n++) {
+        page.fork(id(n));
+        other.check();
+      }
+      expect(vm.check()).toBe(1 + forks);
+      const seen: (number | undefined)[] = [];
+      vm.onEvidence(() => seen.push(vm.evidence.seed?.[0]));
+      hook.listener.announce({ vmGenId: id(forks), seed: id(9) });
+      expect(seen).toEqual([isBelieved ? 9 : undefined]);
+    }
+  });
+
+  /** Between what this thread has seen and what it makes of it, others act, once. */
+  function overtake(act: () => void): void {
+    const { compareExchange } = Atomics;
+    vi.spyOn(Atomics, 'compareExchange').mockImplementationOnce(
+      (...args: Parameters<typeof compareExchange>) => {
+        act();
+        return compareExchange(...args);
+      },
+    );
+  }
+
+  it('when overtaken by a fork takes the word in hand for one about it, or about one before', async () => {
+    for (const isOvertaken of [false, true]) {
+      const [page, log] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('kmsg')];
+      const { vm, forks } = await machine(page, log);
+      const other = new VmGenId([page], { shared: vm.shared });
+      if (isOvertaken) {
+        overtake(() => {
+          page.fork(count(1));
+          other.check();
+        });
+      }
+      // Control: not overtaken it is a fork, and believed.
+      expect(log.listener.announce({ kernelReseeded: true })).toBe(2);
+      expect(forks.map(({ source }) => source)).toEqual([isOvertaken ? 'memory' : 'kmsg']);
+      expect([other.check(), vm.evidence.kernelReseeded]).toEqual([2, !isOvertaken]);
+    }
+  });
+
+  it('when overtaken by evidence keeps its doubt about the word in hand', async () => {
+    const [page, log] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('kmsg')];
+    const { vm } = await machine(page, log);
+    const other = new MachineState(vm.shared);
+    page.fork(count(1));
+    vm.register('application', () => {
+      other.refresh();
+      overtake(() => expect(other.change(draft => draft.learn({}))).toBe(true));
+    });
+    expect(log.listener.announce({ kernelReseeded: true })).toBe(2);
+    expect([vm.check(), other.isCurrent, vm.evidence.kernelReseeded]).toEqual([2, false, false]);
+  });
+
+  it('when overtaken by a fork has lost no word but one about that', async () => {
+    for (const [isOvertaken, source] of [
+      [false, 'kmsg'],
+      [true, 'hook'],
+    ] as const) {
+      const log = new Announcer('kmsg');
+      const { vm, forks } = await machine(log, new Announcer('hook'));
+      const other = new MachineState(vm.shared);
+      if (isOvertaken) overtake(() => expect(other.change(draft => draft.raise(1))).toBe(true));
+      log.listener.missed();
+      expect(forks).toEqual([{ epoch: 2, source }]);
+    }
+  });
+
+  it('a page that signals is counted as it is read, once for all threads', async () => {
+    let reads = 0;
+    const page: MemorySource = new MemorySource({ onRead: () => ++reads === 4 && page.fork(id(2)) });
+    const { vm } = await machine(page);
+    const other = new VmGenId([page], { shared: vm.shared });
+    page.signal();
+    expect([vm.check(), other.check(), vm.check()]).toEqual([2, 2, 2]);
   });
 
   it('has no source that the other does not have', async () => {
