@@ -5,7 +5,7 @@ import type { LocalIdentity } from '../protocol/handshake.js';
 import type { Sealer, Suite } from '../protocol/suite.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import type { AllowedIps } from './allowed-ips.js';
-import type { CookieJar } from './cookie-jar.js';
+import type { CookieJar, MacKeys } from './cookie-jar.js';
 import type { DeadlineQueue } from './deadline-queue.js';
 import type { DropCounter } from './drops.js';
 import type { DeviceEvent } from './events.js';
@@ -56,7 +56,7 @@ export interface Context {
   /** Peers whose handshake waits until somebody vouches for the generation and the randomness is fresh. */
   readonly waiting: Set<Peer>;
   /** Our identity; none until a private key is set. */
-  local: LocalIdentity | undefined;
+  local: (LocalIdentity & MacKeys) | undefined;
   mtu: number;
   /** The epoch this device has reacted to. What carries another stamp is dead. */
   epoch: number;

@@ -24,8 +24,6 @@ export class CookieJar {
   readonly rateLimiter = new RateLimiter();
   /** Of messages that have no cookie, and come from where a peer is. */
   readonly peersRateLimiter = new RateLimiter();
-  /** Keys of our own public key; none until a private key is set. */
-  own: MacKeys | undefined;
   readonly #secret: Uint8Array;
   #secretBornAt = Number.NEGATIVE_INFINITY;
   #secretEpoch = 0;

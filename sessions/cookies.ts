@@ -23,6 +23,7 @@ import { COOKIE, INITIATION, RESPONSE, readU32 } from '../protocol/messages.js';
 import { MAC_BYTES, XNONCE_BYTES } from '../protocol/suite.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
+import type { MacKeys } from './cookie-jar.js';
 import { draw } from './draw.js';
 import type { Drop } from './drops.js';
 import type { Peer } from './peer.js';
@@ -88,6 +89,7 @@ function hasMac2(message: Uint8Array): boolean {
  */
 export function refuseAtDoor(
   context: Context,
+  own: MacKeys,
   message: Uint8Array,
   from: Endpoint,
   epoch: number,
@@ -95,8 +97,7 @@ export function refuseAtDoor(
   admitted: boolean,
 ): Drop | undefined {
   const { suite, cookies, drops, handshakeQueue } = context;
-  if (!cookies.own) return drops.drop('noPrivateKey');
-  if (!isMac1Valid(suite, cookies.own.mac1Key, message)) return drops.drop('badMac1');
+  if (!isMac1Valid(suite, own.mac1Key, message)) return drops.drop('badMac1');
   if (!context.load.isUnderLoad(handshakeQueue.length, now) || admitted) return undefined;
   const secret = cookies.secret(context.crng, epoch, now);
   if (!secret) return drops.drop('underLoad');
@@ -105,7 +106,7 @@ export function refuseAtDoor(
     if (isMac2Valid(suite, cookie, message)) {
       return cookies.rateLimiter.allow(from.ip, now) ? undefined : drops.drop('underLoad');
     }
-    sendCookieReply(context, message, from, cookies.own.cookieKey, epoch);
+    sendCookieReply(context, message, from, own.cookieKey, epoch);
   } finally {
     cookie.fill(0);
   }

@@ -260,8 +260,7 @@ export class Device {
     };
     own.privateKey.set(privateKey);
     context.suite.publicKey(own.privateKey, own.publicKey);
-    context.local = own;
-    context.cookies.own = deriveMacKeys(context.suite, own.publicKey);
+    context.local = { ...own, ...deriveMacKeys(context.suite, own.publicKey) };
     this.#removePeer(bytesToHex(own.publicKey));
   }
 
@@ -635,7 +634,6 @@ export class Device {
   #forgetIdentity(): void {
     this.#identityBlock.fill(0);
     this.#context.local = undefined;
-    this.#context.cookies.own = undefined;
   }
 
   #addPeer(id: string, publicKey: Uint8Array): Peer {

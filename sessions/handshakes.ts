@@ -91,13 +91,13 @@ export function initiateHandshake(context: Context, peer: Peer): void {
 /** Consumes an initiation whose mac1 was right, and answers it. `epoch` was read before. */
 export function consumeInitiation(
   context: Context,
+  local: LocalIdentity,
   message: Uint8Array,
   from: Endpoint,
   epoch: number,
   now: number,
 ): 'handshake' | Drop {
-  const { local, suite, drops } = context;
-  if (!local) return drops.drop('noPrivateKey');
+  const { suite, drops } = context;
   const received = receiveInitiation(suite, local, message);
   if (!received) return drops.drop('badTag');
   const peer = context.peers.get(context.peerId(received.remotePublicKey));
@@ -128,14 +128,15 @@ export function consumeInitiation(
 
 /** Pushes the answer to the initiation that was consumed, if there is fresh randomness. */
 export function respond(context: Context, peer: Peer): void {
-  const { waitingInitiation: waiting, endpoint } = peer;
-  if (!waiting) return;
-  if (!endpoint) return endWaitingInitiation(peer);
   const epoch = enter(context);
-  // A fork makes this initiation one that a sibling may answer too: the peer will send another.
-  const isStale = () => waiting.epoch !== context.epoch;
-  const putOff = () => (isStale() ? endWaitingInitiation(peer) : waitForFreshness(context, peer));
-  if (isStale() || epoch === NO_EPOCH || !context.crng.isFresh()) return putOff();
+  const { waitingInitiation: waiting } = peer;
+  // A fork has ended it since it was wished for: a sibling may answer it too, and the peer will send another.
+  if (!waiting) return;
+  if (waiting.epoch !== context.epoch) return endWaitingInitiation(peer);
+  const putOff = () => {
+    if (peer.waitingInitiation === waiting) waitForFreshness(context, peer);
+  };
+  if (epoch === NO_EPOCH || !context.crng.isFresh()) return putOff();
   const ephemeralPrivate = secretBytes(KEY_BYTES);
   const keys = secretBytes(TRANSPORT_KEYS_BYTES);
   const entry: IndexEntry = { peer, keypair: undefined };
@@ -150,20 +151,18 @@ export function respond(context: Context, peer: Peer): void {
     const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };
     let isMade = false;
     try {
-      isMade = state.createResponse({ ephemeralPrivate, senderIndex }, peer, output.bytes, transportKeys);
-      if (isMade) writeMacs(context, peer, output.bytes, epoch, turn.now);
-      else context.drops.drop('badTag');
-    } catch (error) {
-      isMade = false;
-      state.wipe();
-      throw error;
+      const input = { ephemeralPrivate, senderIndex };
+      const isAgreed = state.createResponse(input, peer, output.bytes, transportKeys);
+      // An initiation with a low-order point, or of a peer whose key is one, was not consumed.
+      invariant(isAgreed, 'who has proven itself has a key to agree on others with');
+      writeMacs(context, peer, output.bytes, epoch, turn.now);
+      isMade = true;
     } finally {
       if (!isMade) {
         gate.abandon(output);
         context.indices.remove(senderIndex);
       }
     }
-    if (!isMade) return;
     entry.keypair = peer.keypairs.install(keys, {
       createdAt: turn.now,
       epoch,
@@ -174,7 +173,8 @@ export function respond(context: Context, peer: Peer): void {
     });
     peer.lastSentHandshake = turn.now;
     sessionDerived(context, peer, turn.now);
-    gate.push(output, 'response', endpoint, peer, epoch);
+    // Its initiation came from somewhere.
+    gate.push(output, 'response', peer.endpoint as Endpoint, peer, epoch);
   } finally {
     ephemeralPrivate.fill(0);
     keys.fill(0);
@@ -184,19 +184,19 @@ export function respond(context: Context, peer: Peer): void {
 /** Consumes a response whose mac1 was right. `epoch` was read before: a clone never finishes its sibling's handshake. */
 export function consumeResponse(
   context: Context,
+  local: LocalIdentity,
   message: Uint8Array,
   from: Endpoint,
   epoch: number,
   now: number,
 ): 'handshake' | Drop {
-  const { local, drops } = context;
-  if (!local) return drops.drop('noPrivateKey');
+  const { drops } = context;
   const localIndex = readU32(message, RESPONSE.receiver);
   const entry = context.indices.lookup(localIndex);
   if (!entry || entry.keypair) return drops.drop('unknownIndex');
   const { peer } = entry;
   const { inFlight } = peer;
-  if (!inFlight || inFlight.epoch !== epoch) return drops.drop('staleEpoch');
+  if (inFlight?.epoch !== epoch) return drops.drop('staleEpoch');
 
   const keys = secretBytes(TRANSPORT_KEYS_BYTES);
   const transportKeys = { send: keys.subarray(0, KEY_BYTES), receive: keys.subarray(KEY_BYTES) };

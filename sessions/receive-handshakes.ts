@@ -84,16 +84,17 @@ export function consumeHandshake(
   epoch: number,
   admitted = false,
 ): 'handshake' | 'cookie' | Drop {
-  const { drops } = context;
+  const { drops, local } = context;
   if (epoch === NO_EPOCH) return drops.drop('staleEpoch');
   if (context.held) return drops.drop('held');
   const { now } = context.turn;
   if (type === COOKIE_REPLY) return consumeCookieReply(context, message, epoch, now);
-  const refused = refuseAtDoor(context, message, from, epoch, now, admitted);
+  if (!local) return drops.drop('noPrivateKey');
+  const refused = refuseAtDoor(context, local, message, from, epoch, now, admitted);
   if (refused) return refused;
   return type === HANDSHAKE_RESPONSE
-    ? consumeResponse(context, message, from, epoch, now)
-    : consumeInitiation(context, message, from, epoch, now);
+    ? consumeResponse(context, local, message, from, epoch, now)
+    : consumeInitiation(context, local, message, from, epoch, now);
 }
 
 /** Whether the index in a response is of an initiation of ours, or that in a cookie reply of any message of ours. */

@@ -1,12 +1,17 @@
 // Handshakes in flight: when they may be made, and what is left of one that fails in the making.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { Randomness } from '../../crng/randomness.js';
+import { mac1Key, writeMac1 } from '../../protocol/cookie.js';
+import { INITIATION as AT } from '../../protocol/messages.js';
 import type { Suite } from '../../protocol/suite.js';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
+import { SymmetricState } from '../../protocol/symmetric-state.js';
 import { IndexTable } from '../../sessions/index-table.js';
 import { KeySlab } from '../../sessions/key-slab.js';
-import { PEER_SESSION_BYTES } from '../../sessions/peer.js';
-import { End, Pair, introduce, payloadOf } from '../support/pair.js';
+import { PEER_SESSION_BYTES, type Peer } from '../../sessions/peer.js';
+import { Wishes } from '../../sessions/wishes.js';
+import { type Datagram, End, Pair, heard, introduce, payloadOf } from '../support/pair.js';
 
 const INITIATION = 1;
 const RESPONSE = 2;
@@ -111,7 +116,285 @@ describe.each(['publicKey', 'mac', 'forget'] as const)('a suite that fails at %s
   });
 });
 
+it('a suite that fails once the keys are derived leaves none of them, and the next handshake is made', () => {
+  const { trouble, suite } = failing();
+  const pair = new Pair({ a: { device: { suite } } });
+  pair.send(pair.a, 'hello');
+  for (const initiation of pair.a.take()) pair.b.receive(initiation);
+  const { split } = SymmetricState.prototype;
+  const keys: Uint8Array[] = [];
+  vi.spyOn(SymmetricState.prototype, 'split').mockImplementation(function (this: SymmetricState, ...given) {
+    split.apply(this, given);
+    expect(given.some(isZero)).toBe(false);
+    keys.push(...given);
+    trouble.at = 'forget';
+  });
+  const [response] = pair.b.take();
+  expect(() => pair.a.receive(response)).toThrow('today');
+  expect(keys.map(isZero)).toEqual([true, true]);
+  vi.restoreAllMocks();
+  trouble.at = undefined;
+  pair.advance(6_000, true);
+  expect(heard(pair)).toEqual(['hello']);
+});
+
+describe('a suite that takes back that a key is no low-order point', () => {
+  /** One that says so until `contradicts` is set. */
+  function fickle() {
+    const state = { contradicts: false };
+    const suite: Suite = {
+      ...fastest,
+      sharedSecret: (...args) => fastest.sharedSecret(...args) && !state.contradicts,
+    };
+    return { state, suite };
+  }
+
+  it('has no initiation made', () => {
+    const { state, suite } = fickle();
+    const pair = new Pair({ a: { device: { suite } } }).connect();
+    pair.advance(6_000, true);
+    state.contradicts = true;
+    const broken = expect.objectContaining({ code: 'ERR_INVARIANT' }) as Error;
+    expect(() => pair.a.device.initiateHandshake(pair.b.publicKey)).toThrow(broken);
+    expect(pair.a.types).toEqual([]);
+  });
+
+  it('has no response made, and no keypair of keys that were not derived', () => {
+    const { state, suite } = fickle();
+    const publicKey: Suite['publicKey'] = (...args) => {
+      fastest.publicKey(...args);
+      // What follows in a response is what it agrees on.
+      state.contradicts = true;
+    };
+    const pair = new Pair({ b: { device: { suite: { ...suite, publicKey } } } });
+    state.contradicts = false;
+    pair.send(pair.a);
+    const [initiation] = pair.a.take();
+    const broken = expect.objectContaining({ code: 'ERR_INVARIANT' }) as Error;
+    expect(() => pair.b.receive(initiation)).toThrow(broken);
+    expect(pair.b.types).toEqual([]);
+    pair.b.device.wipe();
+    expect(pair.b.device.stats().wipedKeypairs).toBe(0);
+  });
+});
+
+describe('a generator that could give numbers', () => {
+  /** Numbers that are not for use, which it counts, and would give at any time. */
+  function willing() {
+    const state = { drawn: 0, isFresh: true };
+    let last = 1;
+    const next = () => {
+      state.drawn++;
+      last = (Math.imul(last, 1_664_525) + 1_013_904_223) >>> 0;
+      return last;
+    };
+    const crng: Randomness = {
+      fill: into => {
+        for (let i = 0; i < into.length; i++) into[i] = next() >>> 24;
+      },
+      uint32: next,
+      below: bound => next() % bound,
+      isFresh: () => state.isFresh,
+    };
+    return { crng, state };
+  }
+
+  type Trouble = (end: End, state: { isFresh: boolean }, isOver: boolean) => void;
+  const troubles: [string, Trouble][] = [
+    ['is not fresh', (_, state, isOver) => (state.isFresh = isOver)],
+    ['runs where nothing vouches for the generation', (end, _, isOver) => (end.blind = !isOver)],
+  ];
+
+  it.each(troubles)('is not asked for an initiation while it %s; the one in flight stays', (_, trouble) => {
+    const { crng, state } = willing();
+    const pair = new Pair({ a: { device: { crng } } });
+    pair.send(pair.a, 'hello');
+    const [initiation] = pair.a.take();
+    pair.clock.ms += 6_000;
+    state.drawn = 0;
+    trouble(pair.a, state, false);
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    expect([pair.a.types, state.drawn, pair.a.count('waitingForFreshness')]).toEqual([[], 0, 1]);
+    trouble(pair.a, state, true);
+    pair.b.receive(initiation);
+    const [response] = pair.b.take();
+    expect(pair.a.receive(response)).toBe('handshake');
+  });
+
+  it.each(troubles)('is not asked for a response while it %s; it is sent when that is over', (_, trouble) => {
+    const { crng, state } = willing();
+    const { trouble: fault, suite } = failing();
+    const pair = new Pair({ b: { device: { crng, suite } } });
+    const third = new End(3, pair.clock, fastest, {});
+    introduce(pair.b, third);
+    introduce(third, pair.b);
+    // Where the first cannot be answered, the answer to the second is made by the next turn.
+    pair.b.device.cork();
+    for (const end of [pair.a, third]) {
+      end.device.initiateHandshake(pair.b.publicKey);
+      for (const initiation of end.take()) expect(pair.b.receive(initiation)).toBe('handshake');
+    }
+    fault.at = 'publicKey';
+    expect(() => pair.b.device.uncork()).toThrow('today');
+    fault.at = undefined;
+    state.drawn = 0;
+    trouble(pair.b, state, false);
+    pair.b.device.runTimers();
+    expect([pair.b.types, state.drawn, pair.b.count('waitingForFreshness')]).toEqual([[], 0, 1]);
+    trouble(pair.b, state, true);
+    pair.advance(1_000);
+    expect(pair.b.sent.map(({ bytes, to }) => [bytes[0], to])).toEqual([[RESPONSE, third.endpoint]]);
+  });
+});
+
+describe('a handshake of another epoch', () => {
+  /** The peers of whom something was wished, as their devices have them. */
+  function wishedFor(): Peer[] {
+    const peers: Peer[] = [];
+    const { add } = Wishes.prototype;
+    vi.spyOn(Wishes.prototype, 'add').mockImplementation(function (this: Wishes, peer, wish) {
+      peers.push(peer);
+      add.call(this, peer, wish);
+    });
+    return peers;
+  }
+
+  // The answer to a fork ends them all; should one be left, it bears its epoch.
+  it.each([
+    ['another', 1, { drop: 'staleEpoch' }, 0],
+    ['control: its own', 0, 'handshake', 1],
+  ])('is not finished by us: it bears %s', (_, later, result, completed) => {
+    const peers = wishedFor();
+    const pair = new Pair();
+    pair.send(pair.a);
+    const inFlight = peers[0].inFlight;
+    expect(inFlight).toBeDefined();
+    if (inFlight) inFlight.epoch += later;
+    for (const initiation of pair.a.take()) pair.b.receive(initiation);
+    expect(pair.b.take().map(response => pair.a.receive(response))).toEqual([result]);
+    expect(pair.a.device.stats().handshakesCompleted).toBe(completed);
+  });
+
+  it.each([
+    ['another', 1, []],
+    ['control: its own', 0, [RESPONSE]],
+  ])('is not answered by us: it bears %s', (_, later, sent) => {
+    const peers = wishedFor();
+    const pair = new Pair();
+    pair.send(pair.a);
+    pair.b.device.cork();
+    for (const initiation of pair.a.take()) expect(pair.b.receive(initiation)).toBe('handshake');
+    const peer = peers[peers.length - 1];
+    const { waitingInitiation: waiting } = peer;
+    expect(waiting).toBeDefined();
+    if (waiting) peer.waitingInitiation = { state: waiting.state, epoch: waiting.epoch + later };
+    pair.b.device.uncork();
+    expect([pair.b.types, peer.waitingInitiation, pair.b.device.stats().waitingForFreshness]).toEqual([
+      sent,
+      undefined,
+      0,
+    ]);
+  });
+
+  it('is not answered, whenever in the making the fork comes to light, nor waited for', () => {
+    const id = new Uint8Array(16).fill(0xf0);
+    for (const forkPolicy of ['wipe', 'expire-sending', 'hold'] as const) {
+      for (const uniqueness of ['unique', 'counter'] as const) {
+        let reads = 0;
+        let forkAt = Number.POSITIVE_INFINITY;
+        const onRead = () => {
+          if (++reads === forkAt) pair.b.source.fork(id);
+        };
+        let pair = new Pair();
+        let hasForked = true;
+        for (let offset = 1; hasForked; offset++) {
+          pair = new Pair({ b: { device: { forkPolicy }, source: { onRead, uniqueness } } });
+          pair.a.device.initiateHandshake(pair.b.publicKey);
+          const [initiation] = pair.a.take();
+          forkAt = reads + offset;
+          pair.b.receive(initiation);
+          hasForked = reads >= forkAt;
+          forkAt = Number.POSITIVE_INFINITY;
+          const what = `${forkPolicy}, ${uniqueness}, read ${offset}`;
+          if (!hasForked) {
+            expect(offset, what).toBeGreaterThan(4);
+            expect(pair.b.types, what).toEqual([RESPONSE]);
+          } else if (offset > 1) {
+            expect(pair.b.types, what).not.toContain(RESPONSE);
+            expect(pair.b.count('waitingForFreshness'), what).toBe(0);
+          }
+        }
+      }
+    }
+  });
+
+  // Whoever asked asks again. Only a wipe has whom it was in conversation with called.
+  it.each([
+    ['expire-sending', []],
+    ['wipe', [INITIATION]],
+  ] as const)(
+    'whose response is discarded at its release has nobody called by itself: %s',
+    (forkPolicy, called) => {
+      let isDue = false;
+      const publicKey: Suite['publicKey'] = (...args) => {
+        fastest.publicKey(...args);
+        if (isDue) pair.b.source.fork(new Uint8Array(16).fill(0xf0));
+      };
+      const suite = { ...fastest, publicKey };
+      const pair: Pair = new Pair({ b: { device: { forkPolicy, suite } } });
+      pair.a.device.initiateHandshake(pair.b.publicKey);
+      const [initiation] = pair.a.take();
+      isDue = true;
+      pair.b.receive(initiation);
+      isDue = false;
+      expect([pair.b.types, pair.b.device.stats().discardedAtRelease]).toEqual([[], 1]);
+      pair.b.device.runTimers();
+      expect(pair.b.types).toEqual(called);
+    },
+  );
+
+  it('that was ended by a fork before its turn came is not answered, and nothing else is disturbed', () => {
+    const pair = new Pair();
+    pair.send(pair.a, 'hello');
+    pair.b.device.cork();
+    for (const initiation of pair.a.take()) expect(pair.b.receive(initiation)).toBe('handshake');
+    pair.b.source.fork(new Uint8Array(16).fill(0xf0));
+    pair.b.vmgenid.check();
+    pair.b.device.uncork();
+    expect(pair.b.types).toEqual([]);
+    pair.advance(6_000, true);
+    expect(heard(pair)).toEqual(['hello']);
+  });
+});
+
 describe('an initiation', () => {
+  it.each([
+    ['is made for another key', AT.ephemeral],
+    ['names nobody', AT.static],
+    ['does not prove who sent it', AT.timestamp],
+  ])('that %s is dropped, and the true one answered', (_, at) => {
+    const pair = new Pair();
+    pair.send(pair.a);
+    const [{ bytes, from, to }] = pair.a.take();
+    const forged: Datagram = { bytes: bytes.slice(), from, to };
+    forged.bytes[at] ^= 1;
+    writeMac1(fastest, mac1Key(fastest, pair.b.publicKey), forged.bytes);
+    expect(pair.b.receive(forged)).toEqual({ drop: 'badTag' });
+    expect(pair.b.types).toEqual([]);
+    expect(pair.b.receive({ bytes, from, to })).toBe('handshake');
+    expect(pair.b.types).toEqual([RESPONSE]);
+  });
+
+  it('is newer than those before it, though the wall clock was set back', () => {
+    const pair = new Pair();
+    for (let i = 0; i < 4; i++) {
+      pair.a.device.initiateHandshake(pair.b.publicKey);
+      expect(pair.a.take().map(initiation => pair.b.receive(initiation))).toEqual(['handshake']);
+      pair.clock.wallMs -= 3_600_000;
+      pair.clock.ms += 6_000;
+    }
+  });
+
   it('is made 5 s after the last message of a handshake, and no sooner', () => {
     const pair = new Pair();
     const initiate = () => pair.a.device.initiateHandshake(pair.b.publicKey);
