@@ -17,6 +17,7 @@ export async function suiteNamed(name: string): Promise<Suite> {
   throw new ProtocolError('ERR_SUITE', `there is no suite ${name} in a page: take ${nobleSuite.name}`);
 }
 
+/** Nothing: no native suite loads in a page. */
 const none = async (): Promise<Suite | undefined> => undefined;
 
 export { none as loadIpsecMbSuite, none as loadOpensslSuite, none as loadSodiumSuite };
