@@ -106,7 +106,8 @@ describe('controls: the same histories', () => {
         accusations += network.accusations;
         expect(nonces > 0 || network.accusations === 0).toBe(true);
       }),
-      runs,
+      // The same histories each time: a control is not left to chance.
+      { ...runs, seed: 8 },
     );
     expect(reuses).toBeGreaterThan(0);
     // Behind a delayed source they are so few that a run without any may be chance.

@@ -215,7 +215,8 @@ describe.each<Page>(['unique', 'counter'])('threads that share one state, by a p
       fc.property(acts, gaps, (history, pauses) => {
         faults.push(...play(history, pauses, page, false).faults);
       }),
-      { numRuns: 2 * runs.numRuns },
+      // The same histories each time: a control is not left to chance.
+      { ...runs, seed: 8 },
     );
     expect(faults.some(fault => /^epoch \d+: generations/.test(fault))).toBe(true);
     expect(faults.some(fault => /^generation \d+: epochs/.test(fault))).toBe(true);
