@@ -50,6 +50,15 @@ export class Packed {
   /** Packs as from a fresh clone: nothing is built, and all that builds is installed. */
   static async make(): Promise<Packed> {
     const folder = mkdtempSync(join(tmpdir(), 'wireonce-packed-'));
+    try {
+      return await Packed.#makeIn(folder);
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  static async #makeIn(folder: string): Promise<Packed> {
     const repository = join(folder, 'repository');
     const listed = await run(ROOT, 'git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard');
     const deleted = new Set((await run(ROOT, 'git', 'ls-files', '-z', '--deleted')).split('\0'));
