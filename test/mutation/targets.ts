@@ -6,6 +6,7 @@ export const TARGETS: readonly string[] = [
   'sessions/release.ts',
   'sessions/fork-response.ts',
   'sessions/keypairs.ts',
+  'sessions/handshakes.ts',
   'sessions/wishes.ts',
   'protocol/nonce-counter.ts',
   'protocol/replay-filter.ts',

@@ -1,8 +1,9 @@
 // Handshakes in flight: when they may be made, and what is left of one that fails in the making.
 
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { type MockInstance, afterEach, describe, expect, it, vi } from 'vitest';
 import type { Randomness } from '../../crng/randomness.js';
 import { mac1Key, writeMac1 } from '../../protocol/cookie.js';
+import { type ConsumedInitiation, ReceivedInitiation } from '../../protocol/handshake.js';
 import { INITIATION as AT } from '../../protocol/messages.js';
 import type { Suite } from '../../protocol/suite.js';
 import { fastestSuite } from '../../protocol/suites/fastest.js';
@@ -10,6 +11,7 @@ import { SymmetricState } from '../../protocol/symmetric-state.js';
 import { IndexTable } from '../../sessions/index-table.js';
 import { KeySlab } from '../../sessions/key-slab.js';
 import { PEER_SESSION_BYTES, type Peer } from '../../sessions/peer.js';
+import { type Output, ReleaseGate } from '../../sessions/release.js';
 import { Wishes } from '../../sessions/wishes.js';
 import { type Datagram, End, Pair, heard, introduce, payloadOf } from '../support/pair.js';
 
@@ -34,6 +36,23 @@ function sessionBlocks(): Set<Uint8Array> {
 }
 
 const isZero = (block: Uint8Array) => block.every(byte => byte === 0);
+
+/** Whether the messages for which there was room are erased. */
+const messages = ({ mock }: MockInstance<ReleaseGate['output']>) =>
+  mock.results.map(({ value }) => isZero((value as Output).bytes));
+
+/** The keys that are derived from here on. */
+function derivedKeys(onDerived = () => {}): Uint8Array[] {
+  const keys: Uint8Array[] = [];
+  const { split } = SymmetricState.prototype;
+  vi.spyOn(SymmetricState.prototype, 'split').mockImplementation(function (this: SymmetricState, ...given) {
+    split.apply(this, given);
+    expect(given.some(isZero)).toBe(false);
+    keys.push(...given);
+    onDerived();
+  });
+  return keys;
+}
 
 /** A suite that fails at an operation while it is told to. */
 function failing() {
@@ -66,8 +85,10 @@ describe.each(['publicKey', 'mac', 'forget'] as const)('a suite that fails at %s
     const pair = new Pair({ a: { device: { suite } } });
     const insert = vi.spyOn(IndexTable.prototype, 'insert');
     const remove = vi.spyOn(IndexTable.prototype, 'remove');
+    const output = vi.spyOn(ReleaseGate.prototype, 'output');
     trouble.at = operation;
     expect(() => pair.a.device.initiateHandshake(pair.b.publicKey)).toThrow('today');
+    expect(messages(output)).toEqual([true]);
     expect(pair.a.types).toEqual([]);
     expect([...blocks].every(isZero)).toBe(true);
     const made = insert.mock.results.map(({ value }) => value as number);
@@ -99,7 +120,11 @@ describe.each(['publicKey', 'mac', 'forget'] as const)('a suite that fails at %s
       },
     });
     if (operation === 'publicKey') trouble.at = operation;
+    const output = vi.spyOn(ReleaseGate.prototype, 'output');
+    const keys = derivedKeys();
     expect(() => pair.b.receive(first)).toThrow('today');
+    expect(messages(output)).toEqual([true]);
+    expect(keys.every(isZero)).toBe(true);
     expect(isAnswering).toBe(true);
     expect(pair.b.types).toEqual([]);
     expect([...blocks].slice(-2).map(isZero)).toEqual([false, true]);
@@ -121,14 +146,7 @@ it('a suite that fails once the keys are derived leaves none of them, and the ne
   const pair = new Pair({ a: { device: { suite } } });
   pair.send(pair.a, 'hello');
   for (const initiation of pair.a.take()) pair.b.receive(initiation);
-  const { split } = SymmetricState.prototype;
-  const keys: Uint8Array[] = [];
-  vi.spyOn(SymmetricState.prototype, 'split').mockImplementation(function (this: SymmetricState, ...given) {
-    split.apply(this, given);
-    expect(given.some(isZero)).toBe(false);
-    keys.push(...given);
-    trouble.at = 'forget';
-  });
+  const keys = derivedKeys(() => (trouble.at = 'forget'));
   const [response] = pair.b.take();
   expect(() => pair.a.receive(response)).toThrow('today');
   expect(keys.map(isZero)).toEqual([true, true]);
@@ -181,7 +199,7 @@ describe('a suite that takes back that a key is no low-order point', () => {
 describe('a generator that could give numbers', () => {
   /** Numbers that are not for use, which it counts, and would give at any time. */
   function willing() {
-    const state = { drawn: 0, isFresh: true };
+    const state = { drawn: 0, isFresh: true, onIndex: () => {} };
     let last = 1;
     const next = () => {
       state.drawn++;
@@ -192,7 +210,10 @@ describe('a generator that could give numbers', () => {
       fill: into => {
         for (let i = 0; i < into.length; i++) into[i] = next() >>> 24;
       },
-      uint32: next,
+      uint32: () => {
+        state.onIndex();
+        return next();
+      },
       below: bound => next() % bound,
       isFresh: () => state.isFresh,
     };
@@ -204,6 +225,32 @@ describe('a generator that could give numbers', () => {
     ['is not fresh', (_, state, isOver) => (state.isFresh = isOver)],
     ['runs where nothing vouches for the generation', (end, _, isOver) => (end.blind = !isOver)],
   ];
+
+  const silent: [string, (end: End, other: End) => void][] = [
+    ['has no key of its own', ({ device }) => device.setPrivateKey()],
+    ['is on hold', ({ source }) => source.fork(new Uint8Array(16).fill(0xf0))],
+    ['is paused', ({ device }) => (device.paused = true)],
+    [
+      'does not know where its peer is',
+      ({ device }, { publicKey }) => {
+        device.removePeer(publicKey);
+        device.setPeer({ publicKey });
+      },
+    ],
+  ];
+
+  it.each(silent)(
+    'is not asked for an initiation by a device that %s: there is none to wait for',
+    (_, silence) => {
+      const { crng, state } = willing();
+      const pair = new Pair({ a: { device: { crng, forkPolicy: 'hold' } } });
+      silence(pair.a, pair.b);
+      pair.a.device.initiateHandshake(pair.b.publicKey);
+      expect([pair.a.types, state.drawn, pair.a.device.stats().waitingForFreshness]).toEqual([[], 0, 0]);
+      pair.advance(6_000);
+      expect(pair.a.types).toEqual([]);
+    },
+  );
 
   it.each(troubles)('is not asked for an initiation while it %s; the one in flight stays', (_, trouble) => {
     const { crng, state } = willing();
@@ -244,6 +291,50 @@ describe('a generator that could give numbers', () => {
     trouble(pair.b, state, true);
     pair.advance(1_000);
     expect(pair.b.sent.map(({ bytes, to }) => [bytes[0], to])).toEqual([[RESPONSE, third.endpoint]]);
+  });
+
+  it('and fails at the index leaves no ephemeral key where it was drawn', () => {
+    const blocks = sessionBlocks();
+    const { crng, state } = willing();
+    const pair = new Pair({ a: { device: { crng } } });
+    state.onIndex = () => {
+      expect([...blocks].every(isZero)).toBe(false);
+      throw new Error('no number today');
+    };
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    expect([pair.a.types, pair.a.count('waitingForFreshness')]).toEqual([[], 1]);
+    expect([...blocks].every(isZero)).toBe(true);
+  });
+
+  // Whoever hears of a draw may do anything. An index is drawn last.
+  const acts: [string, (end: End, other: End) => void][] = [
+    ['removes the peer', (end, other) => end.device.removePeer(other.publicKey)],
+    ['sets another key', ({ device }) => device.setPrivateKey(new Uint8Array(32).fill(7))],
+    ['takes the key away', ({ device }) => device.setPrivateKey()],
+    [
+      'forks the machine',
+      ({ source, vmgenid }) => {
+        source.fork(new Uint8Array(16).fill(0xf0));
+        vmgenid.check();
+      },
+    ],
+  ];
+
+  describe.each(acts)('but %s meanwhile', (_, act) => {
+    it.each(['initiation', 'response'])('has no %s made, and leaves no index in use', what => {
+      const { crng, state } = willing();
+      const by = what === 'initiation' ? 'a' : 'b';
+      const pair = new Pair({ [by]: { device: { crng } } });
+      const end = pair[by];
+      const insert = vi.spyOn(IndexTable.prototype, 'insert');
+      const remove = vi.spyOn(IndexTable.prototype, 'remove');
+      state.onIndex = () => act(end, pair.other(end));
+      pair.a.device.initiateHandshake(pair.b.publicKey);
+      for (const initiation of pair.a.take()) expect(pair.b.receive(initiation)).toBe('handshake');
+      expect([end.types, end.count('handshakeInitiated')]).toEqual([[], 0]);
+      expect(end.device.stats()).toMatchObject({ discardedAtRelease: 0, wipedKeypairs: 0 });
+      expect(remove.mock.calls).toEqual([[insert.mock.results.at(-1)?.value]]);
+    });
   });
 });
 
@@ -405,6 +496,91 @@ describe('an initiation', () => {
     pair.clock.ms += 1;
     initiate();
     expect(pair.a.types).toEqual([INITIATION, INITIATION]);
+  });
+
+  it("ends the one before it, whose answer then is nobody's", () => {
+    const pair = new Pair();
+    const responses = [0, 1].flatMap(() => {
+      pair.a.device.initiateHandshake(pair.b.publicKey);
+      for (const initiation of pair.a.take()) pair.b.receive(initiation);
+      pair.clock.ms += 6_000;
+      return pair.b.take();
+    });
+    expect(responses.map(response => pair.a.receive(response))).toEqual([
+      { drop: 'unknownIndex' },
+      'handshake',
+    ]);
+  });
+
+  it('that is made while it was waited for is waited for no more', () => {
+    const pair = new Pair();
+    pair.a.blind = true;
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    expect(pair.a.device.stats().waitingForFreshness).toBe(1);
+    pair.a.blind = false;
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    expect(pair.a.types).toEqual([INITIATION]);
+    expect(pair.a.device.stats().waitingForFreshness).toBe(0);
+  });
+
+  /** What was taken out of initiations that proved their sender: whether it is erased. */
+  function consumed() {
+    const verify = vi.spyOn(ReceivedInitiation.prototype, 'verify');
+    const isErased = (state: ConsumedInitiation) => {
+      const input = { ephemeralPrivate: new Uint8Array(32).fill(1), senderIndex: 1 };
+      const [key, keys] = [new Uint8Array(32), { send: new Uint8Array(32), receive: new Uint8Array(32) }];
+      const remote = { publicKey: key, staticShared: key, presharedKey: key };
+      try {
+        state.createResponse(input, remote, new Uint8Array(92), keys);
+        return false;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ERR_HANDSHAKE_SPENT' });
+        return true;
+      }
+    };
+    return () => verify.mock.results.map(({ value }) => isErased(value as ConsumedInitiation));
+  }
+
+  /** Two initiations that A has made, one after the other. */
+  function twoOf(pair: Pair): Datagram[] {
+    return [0, 1].flatMap(() => {
+      pair.a.device.initiateHandshake(pair.b.publicKey);
+      pair.clock.ms += 6_000;
+      return pair.a.take();
+    });
+  }
+
+  it.each([
+    ['was there before', 0, 'replayedInitiation'],
+    ['comes at the heels of another', 1, 'flooded'],
+  ])('that %s is erased', (_, which, drop) => {
+    const areErased = consumed();
+    const pair = new Pair();
+    const datagrams = twoOf(pair);
+    expect(pair.b.receive(datagrams[0])).toBe('handshake');
+    expect(pair.b.receive(datagrams[which])).toEqual({ drop });
+    expect(areErased()).toEqual([true, true]);
+  });
+
+  it('of nobody we know is erased', () => {
+    const pair = new Pair();
+    const [initiation] = twoOf(pair);
+    pair.b.device.removePeer(pair.a.publicKey);
+    const discard = vi.spyOn(ReceivedInitiation.prototype, 'discard');
+    expect(pair.b.receive(initiation)).toEqual({ drop: 'unknownPeer' });
+    expect(discard).toHaveBeenCalledTimes(1);
+  });
+
+  it('that waits for its answer is erased when the next has come', () => {
+    const areErased = consumed();
+    const pair = new Pair({ b: { source: { uniqueness: 'counter' } } });
+    pair.b.source.fork(new Uint8Array(16).fill(1));
+    const [first, second] = twoOf(pair);
+    expect(pair.b.receive(first)).toBe('handshake');
+    pair.clock.ms += 1_000;
+    expect(pair.b.receive(second)).toBe('handshake');
+    expect(pair.b.types).toEqual([]);
+    expect(areErased()).toEqual([true, false]);
   });
 
   it('of a device that was started anew is newer than those of before, for a peer that was not', () => {
