@@ -368,8 +368,8 @@ export class VmGenId implements ForkGuard {
     // this program did not run yet part here; but nobody is notified.
     const vmGenId = source.uniqueness === 'unique' ? generationBytes(now) : undefined;
     this.#state.change(draft => {
-      if (source.timing === 'immediate') draft.setReading(place, now);
-      if (vmGenId) draft.learn({ vmGenId });
+      draft.setReading(place, now);
+      draft.learn({ vmGenId });
     });
     tracked.id = vmGenId;
     tracked.idEpoch = FIRST_EPOCH;

@@ -66,6 +66,7 @@ describe('driver: one source', () => {
     const source = new MemorySource({ vmGenId: id(1) });
     const { vm, forks } = await machine(source);
     expect([vm.check(), vm.check(), vm.poll()]).toEqual([1, 1, 1]);
+    expect(vm.evidence.vmGenId).toEqual(id(1));
     source.fork(id(1));
     expect(vm.check()).toBe(1);
     expect(forks).toEqual([]);
@@ -112,6 +113,32 @@ describe('driver: one source', () => {
     vm.check();
     expect(forks).toEqual([{ epoch: 2, source: 'memory' }]);
     expect(vm.evidence).toMatchObject({ vmGenId: undefined, kernelReseeded: false });
+  });
+
+  it.each(['immediate', 'delayed'] as const)('what an %s counter shows is never an id', async timing => {
+    const source = new MemorySource({ uniqueness: 'counter', timing, vmGenId: count(1) });
+    const { vm, forks } = await machine(source);
+    expect(vm.evidence.vmGenId).toBeUndefined();
+    source.fork(count(2));
+    source.signal();
+    expect(forks).toEqual([{ epoch: 2, source: 'memory' }]);
+    expect(vm.evidence.vmGenId).toBeUndefined();
+  });
+
+  it('is settled when those who were told of a fork are done, for sources too', async () => {
+    const hook = new Announcer('hook');
+    const { vm } = await machine(hook);
+    let done = 0;
+    vm.register('application', async () => {
+      await new Promise(setImmediate);
+      done++;
+    });
+    for (const [n, settled] of [() => vm.settled(), () => hook.listener.settled()].entries()) {
+      hook.listener.announce({});
+      expect(done).toBe(n);
+      await settled();
+      expect(done).toBe(n + 1);
+    }
   });
 
   it('a throwing listener of events stops neither the chain nor the next fork', async () => {
@@ -185,10 +212,12 @@ describe('driver: fail closed', () => {
     const { vm, forks, types } = await machine(source);
     source.broken = 'gone';
     expect([vm.check(), vm.check(), vm.poll()]).toEqual([NO_EPOCH, NO_EPOCH, NO_EPOCH]);
-    expect(vm.sources[0]).toMatchObject({ readable: false, reason: 'gone' });
+    const about = { name: 'memory', timing: 'immediate', uniqueness: 'unique' };
+    expect(vm.sources).toEqual([{ ...about, readable: false, reason: 'gone' }]);
     expect(vm.protection).toBe('none');
     source.broken = undefined;
     expect(vm.check()).toBe(1);
+    expect(vm.sources).toEqual([{ ...about, readable: true }]);
     expect(forks).toEqual([]);
     expect(types()).toEqual(['sourceFailed', 'sourceRecovered']);
   });
@@ -235,6 +264,32 @@ describe('driver: fail closed', () => {
     },
   );
 
+  it('a delayed source that could not be read at the start counts as forked once', async () => {
+    const source = new Brittle({ timing: 'delayed' });
+    source.broken = 'not there yet';
+    const { vm, forks } = await machine(source);
+    source.broken = undefined;
+    source.signal();
+    source.signal();
+    expect([vm.poll(), forks.length]).toEqual([2, 1]);
+  });
+
+  it('a source that cannot be read shows no fork, and what others show meanwhile is none of its own', async () => {
+    const [a, b] = [new Brittle({ name: 'a' }), new MemorySource({ name: 'b' })];
+    a.broken = 'not there yet';
+    const { vm, forks } = await machine(a, b);
+    b.fork(id(1));
+    expect(vm.check()).toBe(2);
+    a.broken = undefined;
+    expect(vm.check()).toBe(3);
+    expect(forks.map(({ source }) => source)).toEqual(['b', 'a']);
+
+    const late = new Brittle({ timing: 'delayed', uniqueness: 'counter' });
+    const delayed = await machine(late);
+    late.broken = 'gone';
+    expect([delayed.vm.poll(), delayed.vm.epoch]).toEqual([NO_EPOCH, 1]);
+  });
+
   it('one that calls itself immediate and cannot be read protects and vouches like any that is late', async () => {
     let listener!: SourceListener;
     const caller: GenerationSource = {
@@ -266,8 +321,8 @@ describe('driver: fail closed', () => {
   });
 
   it('a source that comes back as it was is no evidence, nor is a fork of which nothing more is known', async () => {
-    const page = new Brittle({ uniqueness: 'counter' });
-    const { vm } = await machine(page);
+    const [page, log] = [new Brittle({ uniqueness: 'counter' }), new Announcer('kmsg')];
+    const { vm } = await machine(page, log);
     const told = vi.fn<() => void>();
     vm.onEvidence(told);
     page.broken = 'gone';
@@ -277,6 +332,23 @@ describe('driver: fail closed', () => {
     page.fork(count(1));
     expect(vm.check()).toBe(2);
     expect(told).not.toHaveBeenCalled();
+    // Control: the kernel's word is. It is told once, and not again at the next fork.
+    log.listener.announce({ kernelReseeded: true });
+    expect(told).toHaveBeenCalledOnce();
+    page.fork(count(2));
+    expect(vm.check()).toBe(3);
+    expect(told).toHaveBeenCalledOnce();
+  });
+
+  it('a source that has nothing to start works as it is', async () => {
+    const { vm, types } = await machine({
+      name: 'page',
+      timing: 'immediate',
+      uniqueness: 'unique',
+      read: into => void into.fill(1),
+      close: () => {},
+    });
+    expect([vm.check(), vm.sources[0].readable, types()]).toEqual([1, true, []]);
   });
 
   it('after close no source is read or asked or heard, and a fork that another thread sees is not told', async () => {
@@ -291,6 +363,8 @@ describe('driver: fail closed', () => {
     const other = new MachineState(vm.shared);
     await vm.close();
     asked.length = 0;
+    const told = vi.fn<() => void>();
+    vm.onEvidence(told);
     other.change(draft => draft.raise(0));
     fileListener.changed();
     hook.listener.missed();
@@ -301,6 +375,7 @@ describe('driver: fail closed', () => {
     expect([vm.check(), vm.poll(), seed]).toEqual([NO_EPOCH, NO_EPOCH, id(0)]);
     other.refresh();
     expect([asked, forks, events, other.epoch]).toEqual([[], [], [], 2]);
+    expect(told).not.toHaveBeenCalled();
   });
 
   it('closes every source though one of them cannot, and says so', async () => {
@@ -538,6 +613,29 @@ describe('driver: several sources', () => {
     expect(vm.evidence.kernelReseeded).toBe(true);
   });
 
+  it('a log that owes its word on two forks may speak twice, and no more', async () => {
+    const [page, log] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('kmsg')];
+    const { vm } = await machine(page, log);
+    page.fork(count(2));
+    vm.check();
+    const word = () => [log.listener.announce({ kernelReseeded: true }), vm.evidence.kernelReseeded];
+    expect([word(), word(), word()]).toEqual([
+      [2, false],
+      [2, true],
+      [3, true],
+    ]);
+  });
+
+  it('what says nothing of a reseed never becomes one, however long it takes', async () => {
+    const [page, hook] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('hook')];
+    const { vm, clock } = await machine(page, hook);
+    page.fork(count(1));
+    vm.check();
+    for (const news of [{}, { vmGenId: id(3) }, { seed: id(4) }]) hook.listener.announce(news);
+    clock.ms += 1e9;
+    expect([vm.check(), vm.evidence.kernelReseeded]).toEqual([4, false]);
+  });
+
   it('the first word of a log alone is a fork and evidence of it', async () => {
     const log = new Announcer('kmsg');
     const { vm, types } = await machine(log);
@@ -549,7 +647,16 @@ describe('driver: several sources', () => {
     expect(types()).toEqual(['fork', 'fork']);
   });
 
-  it('what a delayed source shows at a later poll is evidence of the fork that was noticed before', async () => {
+  it('a source that speaks is not asked for more before it has finished', async () => {
+    const log = new Announcer('kmsg');
+    const { vm } = await machine(log);
+    log.waiting.push({ kernelReseeded: true });
+    expect(log.listener.announce({})).toBe(2);
+    expect(vm.evidence.kernelReseeded).toBe(false);
+    expect([vm.poll(), vm.evidence.kernelReseeded]).toEqual([3, true]);
+  });
+
+  it('what a delayed source shows when a fork is noticed is no evidence of it; at a later poll it is', async () => {
     const page = new MemorySource({ uniqueness: 'counter' });
     const shown = new Uint32Array(4);
     const file: GenerationSource = {
@@ -560,8 +667,10 @@ describe('driver: several sources', () => {
       close: () => {},
     };
     const { vm } = await machine(page, file);
+    // Written before the snapshot, and unread until now: siblings have it too.
+    shown.fill(0x03030303);
     page.fork(count(1));
-    vm.check();
+    expect([vm.check(), vm.evidence.vmGenId]).toEqual([2, undefined]);
     shown.fill(0x04040404);
     expect([vm.check(), vm.evidence.vmGenId]).toEqual([2, undefined]);
     expect([vm.poll(), vm.evidence.vmGenId]).toEqual([2, id(4)]);
@@ -594,6 +703,49 @@ describe('driver: several sources', () => {
       clock.ms += SAME_FORK_MS + 1;
       expect(hook.listener.announce({ vmGenId: count(1) })).toBe(epoch);
     }
+  });
+
+  it('a page that did not move at a fork has not leapt, and its id is as old as before', async () => {
+    const moving = new MemorySource({ name: 'moving', uniqueness: 'counter' });
+    const still = new MemorySource({ name: 'still', uniqueness: 'counter', vmGenId: count(1) });
+    const page = new MemorySource({ name: 'page', vmGenId: id(1) });
+    const [log, hook] = [new Announcer('kmsg'), new Announcer('hook')];
+    const { vm } = await machine(moving, still, page, log, hook);
+    moving.fork(count(1));
+    expect(vm.check()).toBe(2);
+    const seed = id(5);
+    const seen: (number | undefined)[] = [];
+    vm.onEvidence(() => seen.push(vm.evidence.seed?.[0]));
+    hook.listener.announce({ vmGenId: id(1), seed });
+    expect([seen, seed, vm.evidence.vmGenId]).toEqual([[undefined], id(0), undefined]);
+    log.listener.announce({ kernelReseeded: true });
+    expect(vm.evidence.kernelReseeded).toBe(true);
+  });
+
+  it('a seed in hand when a fork is noticed is believed if the page has parted the siblings, and else not', async () => {
+    for (const [uniqueness, isBelieved] of [
+      ['unique', true],
+      ['counter', false],
+    ] as const) {
+      const [page, hook] = [new MemorySource({ uniqueness }), new Announcer('hook')];
+      const { vm, forks } = await machine(page, hook);
+      const seen: (number | undefined)[] = [];
+      vm.onEvidence(() => seen.push(vm.evidence.seed?.[0]));
+      page.fork(count(1));
+      hook.listener.announce({ vmGenId: id(3), seed: id(9) });
+      expect([forks.length, seen]).toEqual([1, [isBelieved ? 9 : undefined]]);
+    }
+  });
+
+  it('an id of this fork is the same from every caller, however late, and a seed beside it is new', async () => {
+    const [a, b] = [new Announcer('a'), new Announcer('b')];
+    const { vm, clock, forks } = await machine(a, b);
+    const seen: (number | undefined)[] = [];
+    vm.onEvidence(() => seen.push(vm.evidence.seed?.[0]));
+    a.listener.announce({ vmGenId: id(2) });
+    clock.ms += SAME_FORK_MS + 1;
+    expect(b.listener.announce({ vmGenId: id(2), seed: id(9) })).toBe(2);
+    expect([forks.length, seen]).toEqual([1, [9]]);
   });
 
   it('an id is as old as the first who has told it', async () => {
@@ -629,16 +781,18 @@ describe('driver: several sources', () => {
 
   it('doubt is kept where timers are numbers, as in a browser', async () => {
     const [page, log] = [new MemorySource(), new Announcer('kmsg')];
-    const { vm, clock } = await machine(page, log);
+    const { vm, clock, types } = await machine(page, log);
     vi.stubGlobal('setTimeout', () => 1);
     log.waiting.push({ kernelReseeded: true });
     page.fork(id(2));
     vm.check();
     clock.ms += UNSURE_RESEED_MS;
     expect(vm.evidence.kernelReseeded).toBe(true);
+    expect(types()).not.toContain('sourceFailed');
   });
 
-  it('doubt about a reseed is told as evidence when it has passed', async () => {
+  it('doubt about a reseed passes by the clock of the program, if none is given', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
     const [page, log] = [new MemorySource(), new Announcer('kmsg')];
     const vm = new VmGenId([page, log]);
     open.push(vm);
@@ -646,15 +800,12 @@ describe('driver: several sources', () => {
     log.waiting.push({ kernelReseeded: true });
     page.fork(id(2));
     vm.check();
-    await new Promise<void>(resolve => {
-      const keepAlive = setTimeout(() => {}, 60_000);
-      vm.onEvidence(() => {
-        if (!vm.evidence.kernelReseeded) return;
-        clearTimeout(keepAlive);
-        resolve();
-      });
-    });
-    expect(vm.evidence.kernelReseeded).toBe(true);
+    const told = vi.fn<() => void>();
+    vm.onEvidence(told);
+    vi.advanceTimersByTime(UNSURE_RESEED_MS - 1);
+    expect([vm.evidence.kernelReseeded, told.mock.calls.length]).toEqual([false, 0]);
+    vi.advanceTimersByTime(2);
+    expect([vm.evidence.kernelReseeded, told.mock.calls.length]).toEqual([true, 1]);
   });
 
   /** A file and its like: its first look after `fork` fails or shows nothing, its second shows what is there. */
@@ -877,7 +1028,7 @@ describe('driver: several sources', () => {
     expect(seen).toEqual([id(6)]);
     expect(seed).toEqual(id(0));
     expect(events.filter(({ type }) => type === 'subscriberFailed')).toMatchObject([
-      { subscriber: 'broken' },
+      { subscriber: 'broken', phase: 'randomness' },
       { subscriber: 'onEvidence' },
     ]);
     stop();
@@ -999,12 +1150,15 @@ describe('a driver that shares the state of another', () => {
     }
   });
 
-  it('a page that signals is counted as it is read, once for all threads', async () => {
+  it.each<[string, (vm: VmGenId, page: MemorySource) => unknown]>([
+    ['signals', (_, page) => page.signal()],
+    ['is polled', vm => vm.poll()],
+  ])('a page that %s is counted as at any check, once for all threads', async (_, act) => {
     let reads = 0;
     const page: MemorySource = new MemorySource({ onRead: () => ++reads === 4 && page.fork(id(2)) });
     const { vm } = await machine(page);
     const other = new VmGenId([page], { shared: vm.shared });
-    page.signal();
+    act(vm, page);
     expect([vm.check(), other.check(), vm.check()]).toEqual([2, 2, 2]);
   });
 
