@@ -15,5 +15,6 @@ export const TARGETS: readonly string[] = [
   'crng/crng.ts',
   'crng/freshness.ts',
   'vmgenid/machine-state.ts',
+  'vmgenid/driver.ts',
   'vmgenid/notifier.ts',
 ];

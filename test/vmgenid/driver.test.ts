@@ -265,7 +265,7 @@ describe('driver: fail closed', () => {
   );
 
   it('a delayed source that could not be read at the start counts as forked once', async () => {
-    const source = new Brittle({ timing: 'delayed' });
+    const source = new Brittle({ timing: 'delayed', uniqueness: 'counter' });
     source.broken = 'not there yet';
     const { vm, forks } = await machine(source);
     source.broken = undefined;
