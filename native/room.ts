@@ -28,3 +28,15 @@ export class Room {
     return new Room(this.held.subarray(start, start + length), this.address + start);
   }
 }
+
+/** Bytes to seal, open or write: in a room, or where nobody has asked for their address. */
+export type Memory = Uint8Array | Room;
+
+export function bytesOf(memory: Memory): Uint8Array {
+  return memory instanceof Room ? memory.bytes : memory;
+}
+
+/** 0 where it is not known. */
+export function addressOf(memory: Memory): number {
+  return memory instanceof Room ? memory.address : 0;
+}

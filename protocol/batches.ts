@@ -1,6 +1,7 @@
 // What seals and opens data messages: the suite's own way of doing many at a time, or one by one where it has none.
 // Promises: whoever uses them need not know which; both make the same bytes in the same order.
 
+import { type Memory, bytesOf } from '../native/room.js';
 import type { Opener, Sealer, Suite } from './suite.js';
 
 /** Messages that are opened before any of them is looked at: a run of datagrams that the kernel has joined, and more. */
@@ -10,7 +11,8 @@ export const BATCH_CAPACITY = 64;
 export function sealerOf(suite: Suite): Sealer {
   return (
     suite.sealer?.() ?? {
-      seal: (key, low, high, buffer, offset, length) => suite.seal(key, low, high, buffer, offset, length),
+      seal: (key, low, high, buffer, offset, length) =>
+        suite.seal(key, low, high, bytesOf(buffer), offset, length),
       settle: () => {},
     }
   );
@@ -31,18 +33,11 @@ class OneByOneOpener implements Opener {
     this.#suite = suite;
   }
 
-  open(
-    key: Uint8Array,
-    low: number,
-    high: number,
-    buffer: Uint8Array,
-    offset: number,
-    length: number,
-  ): number {
+  open(key: Uint8Array, low: number, high: number, buffer: Memory, offset: number, length: number): number {
     const place = this.#next++;
     // Whoever throws has opened nothing.
     this.#opened[place] = 0;
-    this.#opened[place] = Number(this.#suite.open(key, low, high, buffer, offset, length));
+    this.#opened[place] = Number(this.#suite.open(key, low, high, bytesOf(buffer), offset, length));
     return place;
   }
 

@@ -1,5 +1,6 @@
 // What of wireonce/protocol is the same everywhere. Read on: index.ts; in-page.ts.
 
+export type { Memory, Room } from '../native/room.js';
 export { openerOf, sealerOf } from './batches.js';
 export * from './constants.js';
 export * from './cookie.js';

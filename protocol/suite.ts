@@ -2,6 +2,8 @@
 // Promises of each: constant-time comparison of tags, the same bytes as every other suite, keys may lie in shared memory.
 // Read on: RFC 8439 (ChaCha20-Poly1305), draft-irtf-cfrg-xchacha, RFC 7748 (X25519), RFC 7693 (BLAKE2s).
 
+import type { Memory } from '../native/room.js';
+
 /** Bytes of the Poly1305 tag that `seal` appends. */
 export const TAG_BYTES = 16;
 /** Bytes of a key, of any kind. */
@@ -84,17 +86,15 @@ export interface Suite {
 export interface Sealer {
   /**
    * As `Suite.seal`. Until `settle` has returned the buffer may hold plaintext: it must neither be read nor changed, and
-   * its memory not be transferred.
-   * `address`: where `buffer` begins in the memory of the process; 0 if the caller does not know.
+   * its memory not be transferred. In a room a native library need not look where it lies.
    */
   seal(
     key: Uint8Array,
     counterLow: number,
     counterHigh: number,
-    buffer: Uint8Array,
+    buffer: Memory,
     offset: number,
     length: number,
-    address: number,
   ): void;
   /**
    * Everything is sealed when it returns. If it throws, something since the last `settle` was not, and is zeroed: none of
@@ -116,10 +116,9 @@ export interface Opener {
     key: Uint8Array,
     counterLow: number,
     counterHigh: number,
-    buffer: Uint8Array,
+    buffer: Memory,
     offset: number,
     length: number,
-    address: number,
   ): number;
   /** Everything is opened, or judged, when it returns. */
   settle(): void;

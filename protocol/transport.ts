@@ -4,6 +4,7 @@
 // Whether the result may leave is the release gate's word.
 // Read on: WireGuard paper 5.4.6; RFC 6479.
 
+import { type Memory, bytesOf } from '../native/room.js';
 import {
   PADDING_BYTES,
   TRANSPORT_DATA,
@@ -40,18 +41,17 @@ export function messageLength(padded: number): number {
 }
 
 /**
- * Writes the data message for `packet` (empty: a keepalive) to the start of `out`, which has `messageLength(padded)`
- * bytes or more, and lies at `address` (0: not known). It is sealed when the sealer has settled. Returns its length, or
- * COUNTER_EXHAUSTED.
+ * Writes the data message for `packet` (empty: a keepalive) to the start of `to`, which has `messageLength(padded)`
+ * bytes or more. It is sealed when the sealer has settled. Returns its length, or COUNTER_EXHAUSTED.
  */
 export function sealPacket(
   sealer: Sealer,
   keypair: Keypair,
   packet: Uint8Array,
   padded: number,
-  out: Uint8Array,
-  address = 0,
+  to: Memory,
 ): number {
+  const out = bytesOf(to);
   // From here on nobody else can change what is sealed.
   out.set(packet, TRANSPORT.packet);
   for (let i = packet.length; i < padded; i++) out[TRANSPORT.packet + i] = 0;
@@ -61,15 +61,16 @@ export function sealPacket(
   writeU32(out, TRANSPORT.receiver, keypair.remoteIndex);
   writeU32(out, TRANSPORT.counter, counter.low);
   writeU32(out, TRANSPORT.counter + 4, counter.high);
-  sealer.seal(keypair.sendKey, counter.low, counter.high, out, TRANSPORT.packet, padded, address);
+  sealer.seal(keypair.sendKey, counter.low, counter.high, to, TRANSPORT.packet, padded);
   return messageLength(padded);
 }
 
 /**
- * Hands a data message, which lies at `address` (0: not known), to the opener. Returns its place there, for
+ * Hands a data message to the opener. Returns its place there, for
  * `finishOpening` when the opener has settled; or REPLAYED_COUNTER for one that is not worth the cipher.
  */
-export function beginOpening(opener: Opener, keypair: Keypair, message: Uint8Array, address = 0): number {
+export function beginOpening(opener: Opener, keypair: Keypair, datagram: Memory): number {
+  const message = bytesOf(datagram);
   const low = readU32(message, TRANSPORT.counter);
   const high = readU32(message, TRANSPORT.counter + 4);
   // The same tag: the same message again. Another: a forgery, or a nonce used twice.
@@ -77,7 +78,7 @@ export function beginOpening(opener: Opener, keypair: Keypair, message: Uint8Arr
     return REPLAYED_COUNTER;
   }
   const sealed = message.length - TRANSPORT_HEADER_BYTES;
-  return opener.open(keypair.receiveKey, low, high, message, TRANSPORT.packet, sealed, address);
+  return opener.open(keypair.receiveKey, low, high, datagram, TRANSPORT.packet, sealed);
 }
 
 /**

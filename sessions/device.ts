@@ -6,7 +6,7 @@
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Randomness } from '../crng/randomness.js';
 import { equalBytes, isZero } from '../native/bytes.js';
-import { Room } from '../native/room.js';
+import type { Memory } from '../native/room.js';
 import { copySecret } from '../native/secret-bytes.js';
 import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
 import { sealerOf } from '../protocol/batches.js';
@@ -453,11 +453,10 @@ export class Device {
    * waits: so data never waits behind it. Between `cork` and `uncork` data may wait to be opened together: until `uncork`
    * the datagram must stay as it is. In a `Room` a native cipher opens it by its address, which saves it the question.
    */
-  gatherDatagram(datagram: Uint8Array | Room, from: Endpoint): void {
+  gatherDatagram(datagram: Memory, from: Endpoint): void {
     this.#context.turn.begin();
     try {
-      if (datagram instanceof Room) gatherDatagram(this.#context, datagram.bytes, from, datagram.address);
-      else gatherDatagram(this.#context, datagram, from, 0);
+      gatherDatagram(this.#context, datagram, from);
     } finally {
       this.#end();
     }

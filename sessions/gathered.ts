@@ -2,6 +2,7 @@
 // Promises: nothing is allocated for a message.
 // Read on: receive.ts, which fills, opens and empties it; protocol/suite.ts Opener.
 
+import { type Memory, bytesOf } from '../native/room.js';
 import { openerOf } from '../protocol/batches.js';
 import type { Keypair } from '../protocol/keypair.js';
 import type { Opener, Suite } from '../protocol/suite.js';
@@ -12,8 +13,8 @@ import type { Endpoint } from './ports.js';
 /** A message, and what has been found out about it since it was gathered. Used again for others. */
 export interface GatheredMessage {
   datagram: Uint8Array;
-  /** Where the datagram lies; 0 if that is not known. */
-  address: number;
+  /** The datagram in its room, if it lies in one. */
+  memory: Memory;
   from: Endpoint;
   /** What its receiver index stands for. */
   entry: IndexEntry | undefined;
@@ -43,15 +44,16 @@ export class Gathered {
     return this.#size === this.opener.capacity;
   }
 
-  put(datagram: Uint8Array, address: number, from: Endpoint): void {
+  put(memory: Memory, from: Endpoint): void {
+    const datagram = bytesOf(memory);
     const message = this.#messages[this.#size];
     if (message) {
       message.datagram = datagram;
-      message.address = address;
+      message.memory = memory;
       message.from = from;
     } else {
       const unknown = { entry: undefined, keypair: undefined, refused: undefined, place: 0 };
-      this.#messages.push({ datagram, address, from, ...unknown });
+      this.#messages.push({ datagram, memory, from, ...unknown });
     }
     this.#size++;
   }

@@ -1,6 +1,6 @@
 // wireonce/sessions: a whole WireGuard device without I/O: bytes and time in, bytes and events out.
 
-export type { Room } from '../native/room.js';
+export type { Memory, Room } from '../native/room.js';
 export { AllowedIps } from './allowed-ips.js';
 export {
   type AllowedIp,

@@ -3,6 +3,7 @@
 // because the cipher threw was not refused, and is not counted.
 // Read on: WireGuard paper 5.4.6, 6.5; Linux drivers/net/wireguard/receive.c.
 
+import { type Memory, addressOf, bytesOf } from '../native/room.js';
 import {
   KEEPALIVE_TIMEOUT_MS,
   REJECT_AFTER_TIME_MS,
@@ -48,28 +49,23 @@ export function receiveDatagram(context: Context, datagram: Uint8Array, from: En
   const type = messageType(datagram);
   if (type === undefined) return context.drops.drop('malformed');
   if (type !== TRANSPORT_DATA) return consumeHandshake(context, type, datagram, from, enter(context));
-  context.gathered.put(datagram, 0, from);
+  context.gathered.put(datagram, from);
   return openGathered(context) as ReceiveResult;
 }
 
 /**
  * As `receiveDatagram`, but data may wait to be opened with what comes behind it, until the turn is over: so long the
  * datagram must stay as it is. A handshake message is copied, and waits for `consumeQueued`: so data before it finds the
- * keys that it was sealed under, and data behind it loses no time. `address`: where the datagram lies in the memory of the
- * process, 0 if that is not known.
+ * keys that it was sealed under, and data behind it loses no time.
  */
-export function gatherDatagram(
-  context: Context,
-  datagram: Uint8Array,
-  from: Endpoint,
-  address: number,
-): void {
+export function gatherDatagram(context: Context, memory: Memory, from: Endpoint): void {
+  const datagram = bytesOf(memory);
   const type = messageType(datagram);
   if (type === undefined) context.drops.drop('malformed');
   else if (type !== TRANSPORT_DATA) queueHandshake(context, type, datagram, from);
   else {
     if (context.gathered.isFull) openGathered(context);
-    context.gathered.put(datagram, address, from);
+    context.gathered.put(memory, from);
   }
 }
 
@@ -125,12 +121,12 @@ function beginData(context: Context, message: GatheredMessage, epoch: number): D
   if (!keypair) return drops.drop('unknownIndex');
   if (keypair.receiveEpoch !== epoch) return drops.drop('staleEpoch');
   if (turn.now - keypair.createdAt >= REJECT_AFTER_TIME_MS) return drops.drop('expiredKeypair');
-  message.place = beginOpening(gathered.opener, keypair, message.datagram, message.address);
+  message.place = beginOpening(gathered.opener, keypair, message.memory);
   return message.place === REPLAYED_COUNTER ? drops.drop('replayedCounter') : undefined;
 }
 
 function consumeData(context: Context, message: GatheredMessage): ReceiveResult {
-  const { datagram, address, from, place } = message;
+  const { datagram, memory, from, place } = message;
   const { drops, wishes } = context;
   const { now } = context.turn;
   const { peer } = message.entry as IndexEntry;
@@ -157,7 +153,7 @@ function consumeData(context: Context, message: GatheredMessage): ReceiveResult 
   rekeyBeforeTheEnd(context, peer, now);
   if (length === 0) return 'keepalive';
   dataReceived(context, peer, now);
-  return deliver(context, peer, datagram, length, address);
+  return deliver(context, peer, datagram, length, addressOf(memory));
 }
 
 /** Strips the padding, and has the packet handed out if its source address is the peer's. */

@@ -83,8 +83,13 @@ function seal(context: Context, peer: Peer, keypair: Keypair, packet: Uint8Array
   const output = gate.output(messageLength(padded), to);
   let length = COUNTER_EXHAUSTED;
   try {
-    const address = output.slot instanceof Room ? output.slot.address : 0;
-    length = sealPacket(context.sealer, keypair, packet, padded, output.bytes, address);
+    length = sealPacket(
+      context.sealer,
+      keypair,
+      packet,
+      padded,
+      output.slot instanceof Room ? output.slot : output.bytes,
+    );
   } finally {
     if (length === COUNTER_EXHAUSTED) gate.abandon(output);
   }

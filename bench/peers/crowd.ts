@@ -138,7 +138,7 @@ class Crowd {
         const slot = this.#pool.take(messageLength(packetBytes));
         if (!slot) throw new Error('the pool is empty');
         packet.set(peer.inner, SOURCE_ADDRESS);
-        sealPacket(sealer, peer.session as Keypair, packet, packetBytes, slot.bytes, slot.address);
+        sealPacket(sealer, peer.session as Keypair, packet, packetBytes, slot);
         this.#out.push(slot, peer.way, true);
       }
       sealer.settle();

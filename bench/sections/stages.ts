@@ -73,7 +73,7 @@ function seal(suite: Suite): Candidate {
   return {
     run(times) {
       for (let i = 0; i < times; ) {
-        for (const buffer of buffers) sealer.seal(theKey, i++, 0, buffer, TRANSPORT.packet, PADDED_BYTES, 0);
+        for (const buffer of buffers) sealer.seal(theKey, i++, 0, buffer, TRANSPORT.packet, PADDED_BYTES);
         sealer.settle();
       }
     },
@@ -122,7 +122,7 @@ function open(suite: Suite): Candidate {
       for (let i = 0; i < times; ) {
         const end = Math.min(i + BATCH, times);
         for (let k = i; k < end; k++) {
-          opener.open(theKey, k, 0, slots[k], TRANSPORT.packet, PADDED_BYTES + TAG_BYTES, 0);
+          opener.open(theKey, k, 0, slots[k], TRANSPORT.packet, PADDED_BYTES + TAG_BYTES);
         }
         opener.settle();
         for (let k = 0; i < end; i++, k++) if (!opener.isOpened(k)) throw refused();

@@ -73,7 +73,7 @@ function rawSealing(suite: Suite, size: number, batch: number): Candidate {
   return {
     run(times) {
       for (let i = 0; i < times; ) {
-        for (const buffer of buffers) sealer.seal(key, i++, 0, buffer, TRANSPORT.packet, padded(size), 0);
+        for (const buffer of buffers) sealer.seal(key, i++, 0, buffer, TRANSPORT.packet, padded(size));
         sealer.settle();
       }
     },
@@ -122,7 +122,7 @@ function rawOpening(suite: Suite, size: number, batch: number): Candidate {
         for (let k = i; k < end; k++) {
           const buffer = buffers[k % batch];
           buffer.set(slots[k]);
-          opener.open(key, k, 0, buffer, TRANSPORT.packet, padded(size) + TAG_BYTES, 0);
+          opener.open(key, k, 0, buffer, TRANSPORT.packet, padded(size) + TAG_BYTES);
         }
         opener.settle();
         for (let k = 0; i < end; i++, k++) {

@@ -57,7 +57,7 @@ const PARTS = {
       rounds: 60,
       work: (suite, { key, packets, sealerFor }) => {
         const sealer = sealerFor(suite);
-        for (const packet of packets) sealer.seal(key, 0, 0, packet, 0, PACKET_BYTES, 0);
+        for (const packet of packets) sealer.seal(key, 0, 0, packet, 0, PACKET_BYTES);
         sealer.settle();
       },
     },

@@ -33,11 +33,11 @@ function ipsecMbSuite(koffi: Koffi): Suite {
     ...nobleSuite,
     name: 'ipsec-mb',
     seal(key, low, high, buffer, offset, length, aad) {
-      one.sealer.seal(key, low, high, buffer, offset, length, 0, aad);
+      one.sealer.seal(key, low, high, buffer, offset, length, aad);
       one.sealer.settle();
     },
     open(key, low, high, buffer, offset, length, aad) {
-      const place = one.opener.open(key, low, high, buffer, offset, length, 0, aad);
+      const place = one.opener.open(key, low, high, buffer, offset, length, aad);
       one.opener.settle();
       return one.opener.isOpened(place);
     },

@@ -69,7 +69,7 @@ function worksInBatches(suite: Suite): boolean {
       }),
     );
     for (const [i, { length }] of plaintexts.entries()) {
-      sealer.seal(keyOf(i), i, round, together[i], 0, length, 0);
+      sealer.seal(keyOf(i), i, round, together[i], 0, length);
     }
     sealer.settle();
     for (const [i, { length }] of plaintexts.entries()) {
@@ -78,7 +78,7 @@ function worksInBatches(suite: Suite): boolean {
     const isSame = together.every((buffer, i) => equalBytes(buffer, alone[i]));
     together[changed][0] ^= 1;
     for (const [i, buffer] of together.entries()) {
-      opener.open(keyOf(i), i, round, buffer, 0, buffer.length, 0);
+      opener.open(keyOf(i), i, round, buffer, 0, buffer.length);
     }
     opener.settle();
     const isRight = (buffer: Uint8Array, i: number) =>

@@ -117,7 +117,7 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
     const sealer = newSealer(changed);
     const buffers = [new Uint8Array(80).fill(0x5a), new Uint8Array(80).fill(0x5a)];
     trouble.isDue = true;
-    for (const buffer of buffers) sealer.seal(counting(32), 0, 0, buffer, 8, 40, 0);
+    for (const buffer of buffers) sealer.seal(counting(32), 0, 0, buffer, 8, 40);
     expect(() => sealer.settle()).toThrow(failure);
     for (const buffer of buffers) {
       expect(buffer.subarray(8, 8 + 40 + TAG_BYTES).every(byte => byte === 0)).toBe(true);
@@ -126,13 +126,13 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
     // The next burst is as good as any.
     trouble.isDue = false;
     const [ours, theirs] = [new Uint8Array(80), new Uint8Array(80)];
-    sealer.seal(counting(32), 7, 0, ours, 8, 40, 0);
+    sealer.seal(counting(32), 7, 0, ours, 8, 40);
     sealer.settle();
     nobleSuite.seal(counting(32), 7, 0, theirs, 8, 40);
     expect(ours).toEqual(theirs);
     trouble.isDue = true;
     const opener = newOpener(changed);
-    const place = opener.open(counting(32), 0, 0, buffers[0], 0, 80, 0);
+    const place = opener.open(counting(32), 0, 0, buffers[0], 0, 80);
     expect(() => opener.settle()).toThrow(failure);
     expect(opener.isOpened(place)).toBe(false);
   });
@@ -140,7 +140,7 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
   it.each([
     [
       'another user needs the engine',
-      (of: Suite) => newSealer(of).seal(counting(32), 1, 0, scratch(), 0, 40, 0),
+      (of: Suite) => newSealer(of).seal(counting(32), 1, 0, scratch(), 0, 40),
     ],
     ['it is full', (_: Suite, seal: () => void) => Array.from({ length: BATCH_CAPACITY }, seal)],
     ['keys are erased', (of: Suite) => of.forget()],
@@ -148,8 +148,8 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
     const { changed, trouble } = await breakable();
     const sealer = newSealer(changed);
     const first = scratch();
-    const seal = () => sealer.seal(counting(32), 0, 0, scratch(), 0, 40, 0);
-    sealer.seal(counting(32), 0, 0, first, 0, 40, 0);
+    const seal = () => sealer.seal(counting(32), 0, 0, scratch(), 0, 40);
+    sealer.seal(counting(32), 0, 0, first, 0, 40);
     trouble.isDue = true;
     makeItRun(changed, seal);
     trouble.isDue = false;
@@ -165,14 +165,14 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
     const opener = newOpener(changed);
     const message = new Uint8Array(16 + TAG_BYTES);
     nobleSuite.seal(counting(32), 1, 0, message, 0, 16);
-    opener.open(counting(32), 1, 0, message.slice(), 0, 32, 0);
+    opener.open(counting(32), 1, 0, message.slice(), 0, 32);
     trouble.isDue = true;
     changed.forget();
     trouble.isDue = false;
-    expect(opener.open(counting(32), 1, 0, message.slice(), 0, 32, 0)).toBe(1);
+    expect(opener.open(counting(32), 1, 0, message.slice(), 0, 32)).toBe(1);
     expect(() => opener.settle()).toThrow(failure);
     expect([0, 1].map(place => opener.isOpened(place))).toEqual([false, true]);
-    expect(opener.open(counting(32), 1, 0, message.slice(), 0, 32, 0)).toBe(0);
+    expect(opener.open(counting(32), 1, 0, message.slice(), 0, 32)).toBe(0);
     opener.settle();
     expect(opener.isOpened(0)).toBe(true);
   });
@@ -203,7 +203,7 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
             const theirs = ours.slice();
             // A key that is gone as soon as it was given.
             const given = new Uint8Array(32).fill(key);
-            sealers[who].seal(given, counter, key, ours, offset, length, 0);
+            sealers[who].seal(given, counter, key, ours, offset, length);
             given.fill(0);
             nobleSuite.seal(new Uint8Array(32).fill(key), counter, key, theirs, offset, length);
             made.push({ ours, theirs });
@@ -226,7 +226,7 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
           const plain = buffer.slice(offset, offset + length);
           nobleSuite.seal(keyBytes, counter, key, buffer, offset, length);
           if (flip !== undefined) buffer[offset + (flip % (length + TAG_BYTES))] ^= 1 << (flip & 7);
-          const place = openers[who].open(keyBytes, counter, key, buffer, offset, length + TAG_BYTES, 0);
+          const place = openers[who].open(keyBytes, counter, key, buffer, offset, length + TAG_BYTES);
           return { who, place, plain, buffer, offset, isRight: flip === undefined };
         });
         for (const opener of openers) opener.settle();
@@ -245,9 +245,9 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
     const key = new Uint8Array(32).fill(1);
     const [first, second, expected] = [new Uint8Array(32), new Uint8Array(32), new Uint8Array(32)];
     const sealer = newSealer();
-    sealer.seal(key, 0, 0, first, 0, 16, 0);
+    sealer.seal(key, 0, 0, first, 0, 16);
     key.fill(2);
-    sealer.seal(key, 0, 0, second, 0, 16, 0);
+    sealer.seal(key, 0, 0, second, 0, 16);
     sealer.settle();
     nobleSuite.seal(key, 0, 0, expected, 0, 16);
     expect(second).toEqual(expected);
@@ -262,7 +262,7 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
       { bytes: good, isRight: true },
       { bytes: new Uint8Array(32), isRight: false },
     ]) {
-      expect(opener.open(counting(32), 1, 0, bytes, 0, 32, 0)).toBe(0);
+      expect(opener.open(counting(32), 1, 0, bytes, 0, 32)).toBe(0);
       opener.settle();
       opener.settle();
       expect(opener.isOpened(0)).toBe(isRight);
@@ -281,8 +281,8 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
     const opener = newOpener();
     const buffer = new Uint8Array(1424 + TAG_BYTES);
     const begin = () => {
-      sealer.seal(keys[0], 0, 0, buffer.slice(), 0, 1424, 0);
-      opener.open(keys[1], 0, 0, buffer.slice(), 0, 1440, 0);
+      sealer.seal(keys[0], 0, 0, buffer.slice(), 0, 1424);
+      opener.open(keys[1], 0, 0, buffer.slice(), 0, 1440);
     };
     expect(counts()).toEqual([0, 0]);
     begin();
@@ -300,13 +300,13 @@ describe.runIf(suite)('the ipsec-mb suite', () => {
     const wrong = expect.objectContaining({ code: 'ERR_LENGTH' });
     const buffer = new Uint8Array(64);
     const [sealer, opener] = [newSealer(), newOpener()];
-    expect(() => sealer.seal(counting(32), 0, 0, buffer, 0, 49, 0)).toThrow(wrong);
-    expect(() => sealer.seal(counting(31), 0, 0, buffer, 0, 48, 0)).toThrow(wrong);
-    expect(() => sealer.seal(counting(32), 0, 0, buffer, -1, 8, 0)).toThrow(wrong);
-    expect(() => opener.open(counting(32), 0, 0, buffer, 0, 15, 0)).toThrow(wrong);
-    expect(() => opener.open(counting(32), 0, 0, buffer, 40, 32, 0)).toThrow(wrong);
+    expect(() => sealer.seal(counting(32), 0, 0, buffer, 0, 49)).toThrow(wrong);
+    expect(() => sealer.seal(counting(31), 0, 0, buffer, 0, 48)).toThrow(wrong);
+    expect(() => sealer.seal(counting(32), 0, 0, buffer, -1, 8)).toThrow(wrong);
+    expect(() => opener.open(counting(32), 0, 0, buffer, 0, 15)).toThrow(wrong);
+    expect(() => opener.open(counting(32), 0, 0, buffer, 40, 32)).toThrow(wrong);
     structuredClone(buffer.buffer, { transfer: [buffer.buffer] });
-    expect(() => sealer.seal(counting(32), 0, 0, buffer, 0, 0, 0)).toThrow(wrong);
+    expect(() => sealer.seal(counting(32), 0, 0, buffer, 0, 0)).toThrow(wrong);
     sealer.settle();
     opener.settle();
   });

@@ -3,6 +3,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { bytesOf } from '../../native/room.js';
 import type { Sealer, Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import { ReleaseGate } from '../../sessions/release.js';
@@ -276,8 +277,8 @@ describe('a sealer that fails', () => {
     const plaintexts: Uint8Array[] = [];
     const state = { fails: false, plaintexts };
     const sealer: Sealer = {
-      seal: (key, low, high, buffer, offset, length) => {
-        const copy = key.slice();
+      seal: (key, low, high, memory, offset, length) => {
+        const [copy, buffer] = [key.slice(), bytesOf(memory)];
         plaintexts.push(buffer);
         batch.push(() => nobleSuite.seal(copy, low, high, buffer, offset, length));
       },

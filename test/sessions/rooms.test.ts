@@ -1,7 +1,7 @@
 // Which addresses a native cipher gets: those of rooms, and no other, whatever a caller says.
 
 import { expect, it } from 'vitest';
-import { Room } from '../../native/room.js';
+import { Room, addressOf } from '../../native/room.js';
 import { openerOf, sealerOf } from '../../protocol/batches.js';
 import type { Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
@@ -19,12 +19,12 @@ function noting(): { suite: Suite; sealedAt: number[]; openedAt: number[] } {
     ...nobleSuite,
     sealer: () => {
       const { seal, settle } = sealerOf(nobleSuite);
-      return { seal: (...job) => (sealedAt.push(job[6]), seal(...job)), settle };
+      return { seal: (...job) => (sealedAt.push(addressOf(job[3])), seal(...job)), settle };
     },
     opener: () => {
       const opener = openerOf(nobleSuite);
       const open = opener.open.bind(opener);
-      opener.open = (...job) => (openedAt.push(job[6]), open(...job));
+      opener.open = (...job) => (openedAt.push(addressOf(job[3])), open(...job));
       return opener;
     },
   };

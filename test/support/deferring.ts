@@ -1,5 +1,6 @@
 // Sealers and openers that leave everything to `settle`, as a native library may: on any machine, over any suite.
 
+import { bytesOf } from '../../native/room.js';
 import { BATCH_CAPACITY } from '../../protocol/batches.js';
 import type { Opener, Sealer, Suite } from '../../protocol/suite.js';
 
@@ -35,7 +36,7 @@ export class DeferringSealer implements Sealer {
     const jobs = this.#jobs;
     this.#jobs = [];
     for (const [key, low, high, buffer, offset, length] of jobs)
-      this.#suite.seal(key, low, high, buffer, offset, length);
+      this.#suite.seal(key, low, high, bytesOf(buffer), offset, length);
   }
 }
 
@@ -58,7 +59,7 @@ export class DeferringOpener implements Opener {
     const jobs = this.#jobs;
     this.#jobs = [];
     this.#opened = jobs.map(([key, low, high, buffer, offset, length]) =>
-      this.#suite.open(key, low, high, buffer, offset, length),
+      this.#suite.open(key, low, high, bytesOf(buffer), offset, length),
     );
   }
 

@@ -3,6 +3,7 @@
 // time, and what is not authentic is told so. Buffers are kept alive until their burst has run.
 // Read on: ../../suite.ts (Sealer, Opener); engine.ts.
 
+import { type Memory, addressOf, bytesOf } from '../../../native/room.js';
 import { BATCH_CAPACITY } from '../../batches.js';
 import { readU32 } from '../../messages.js';
 import { type Opener, type Sealer, TAG_BYTES } from '../../suite.js';
@@ -59,19 +60,19 @@ export class BurstSealer implements Sealer, Owner {
     key: Uint8Array,
     low: number,
     high: number,
-    buffer: Uint8Array,
+    memory: Memory,
     offset: number,
     length: number,
-    address: number,
     aad: Uint8Array = NO_AAD,
   ): void {
+    const buffer = bytesOf(memory);
     expectKey(key);
     expectRange(buffer, offset, length, TAG_BYTES);
     expectCounter(low, high);
     const engine = this.#engine;
     engine.claim(this);
     if (engine.isFull) this.run();
-    const at = (address === 0 ? this.#addresses.buffers.of(buffer) : address) + offset;
+    const at = (addressOf(memory) || this.#addresses.buffers.of(buffer)) + offset;
     const batch = this.#batch;
     batch.put(buffer, offset, length);
     batch.aad = aad;
@@ -121,12 +122,12 @@ export class BurstOpener implements Opener, Owner {
     key: Uint8Array,
     low: number,
     high: number,
-    buffer: Uint8Array,
+    memory: Memory,
     offset: number,
     length: number,
-    address: number,
     aad: Uint8Array = NO_AAD,
   ): number {
+    const buffer = bytesOf(memory);
     expectKey(key);
     expectTag(length);
     expectRange(buffer, offset, length, 0);
@@ -137,7 +138,7 @@ export class BurstOpener implements Opener, Owner {
       this.#isSettled = false;
       this.#count = 0;
     }
-    const at = (address === 0 ? this.#addresses.memory.of(buffer) : address) + offset;
+    const at = (addressOf(memory) || this.#addresses.memory.of(buffer)) + offset;
     const batch = this.#batch;
     const plain = length - TAG_BYTES;
     const aadAt = aad.length === 0 ? 0 : this.#addresses.memory.of(aad);
