@@ -17,5 +17,6 @@ export const put = (machine: DebianMachine, path: string, text: string) =>
   machine.run(`mkdir -p "$(dirname ${path})"; cat > ${path} <<'END'\n${text}\nEND`);
 export const callHook = (socketPath: string) =>
   `node -e 'http.request({ socketPath: "${socketPath}", path: "/fork", method: "POST" }, answer => answer.resume()).end("{}")'`;
+/** All that was written until now: journald takes lines when it comes to it. */
 export const journal = (machine: DebianMachine) =>
-  machine.run('journalctl --no-pager --output=cat -u "wireonce*"');
+  machine.run('journalctl --sync; journalctl --no-pager --output=cat -u "wireonce*"');
