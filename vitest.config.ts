@@ -21,7 +21,16 @@ export default defineConfig({
     hookTimeout: 60_000,
     coverage: {
       provider: 'v8',
-      include: ['native/**', 'vmgenid/**', 'crng/**', 'protocol/**', 'sessions/**', 'tunnel/**', 'cli/**'],
+      include: [
+        'native/**',
+        'vmgenid/**',
+        'crng/**',
+        'protocol/**',
+        'sessions/**',
+        'gateway/**',
+        'tunnel/**',
+        'cli/**',
+      ],
       reporter: ['text-summary', 'json-summary'],
     },
   },

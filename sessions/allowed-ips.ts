@@ -50,6 +50,13 @@ export class AllowedIps<T extends NonNullable<unknown>> {
     return this.#v6.insert(word(ip, 0), word(ip, 4), word(ip, 8), word(ip, 12), prefix, value);
   }
 
+  /** Who owns exactly `ip`/`prefix`. Throws as `insert`. */
+  ownerOf(ip: Uint8Array, prefix: number): T | undefined {
+    checkPrefix(ip, prefix);
+    if (ip.length === V4_BYTES) return this.#v4.get(word(ip, 0), 0, 0, 0, prefix);
+    return this.#v6.get(word(ip, 0), word(ip, 4), word(ip, 8), word(ip, 12), prefix);
+  }
+
   /** Takes exactly `ip`/`prefix` away from `value`. False when `value` does not own it. Throws as `insert`. */
   remove(ip: Uint8Array, prefix: number, value: T): boolean {
     checkPrefix(ip, prefix);

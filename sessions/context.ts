@@ -4,6 +4,7 @@ import type { Randomness } from '../crng/randomness.js';
 import type { LocalIdentity } from '../protocol/handshake.js';
 import type { Sealer, Suite } from '../protocol/suite.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
+import type { Admissions } from './admissions.js';
 import type { AllowedIps } from './allowed-ips.js';
 import type { CookieJar, MacKeys } from './cookie-jar.js';
 import type { DeadlineQueue } from './deadline-queue.js';
@@ -22,6 +23,12 @@ import type { ReleaseGate } from './release.js';
 import type { SettledSettings } from './settings.js';
 import type { Turn } from './turn.js';
 import type { Wishes } from './wishes.js';
+
+/**
+ * On the way to an identity of its own. `none`: it has one, or waits for nobody but an operator. `due`: to be drawn as soon as
+ * there is randomness of this machine's own. `drawn`: there is one, which may not speak yet.
+ */
+export type Enrolment = 'none' | 'due' | 'drawn';
 
 export interface Context {
   readonly suite: Suite;
@@ -47,6 +54,12 @@ export interface Context {
   readonly load: LoadMeter;
   /** Session secrets: erased as a whole by a fork. */
   readonly sessionSlab: KeySlab;
+  /** What outlives a fork, unless the policy says otherwise: preshared keys, what is shared by static keys. */
+  readonly identitySlab: KeySlab;
+  /** Our private key, if we have one; of the identity slab. */
+  readonly identityBlock: Uint8Array;
+  /** Strangers who ask to be admitted; none where nobody decides about them. */
+  readonly admissions: Admissions | undefined;
   /** The name under which `peers` knows a public key. */
   readonly peerId: (publicKey: Uint8Array) => string;
   /** Counts an event, and has it handed out when the turn is over. */
@@ -60,8 +73,10 @@ export interface Context {
   mtu: number;
   /** The epoch this device has reacted to. What carries another stamp is dead. */
   epoch: number;
-  /** Policy `hold` after a fork: silent until a new private key is set. */
+  /** Policies `hold` and `enrol` after a fork: silent until there is a new private key. */
   held: boolean;
+  /** On the way to that, by policy `enrol`. */
+  enrolment: Enrolment;
   /** The interface is down: nobody is called. */
   paused: boolean;
 }

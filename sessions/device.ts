@@ -14,23 +14,27 @@ import { KEY_BYTES, type Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
-import { AllowedIps } from './allowed-ips.js';
+import { type Admission, type AdmittedPeer, expireAdmissions, settleAdmission } from './admission.js';
+import { Admissions, type Stranger } from './admissions.js';
+import { type AllowedIp, AllowedIps } from './allowed-ips.js';
 import type { Context } from './context.js';
-import { CookieJar, deriveMacKeys } from './cookie-jar.js';
+import { CookieJar } from './cookie-jar.js';
 import { DeadlineQueue } from './deadline-queue.js';
 import { type Drop, DropCounter, type DropReason } from './drops.js';
 import { SessionError } from './errors.js';
 import type { DeviceEvent } from './events.js';
-import { enter, respondToFork, wipeSessions } from './fork-response.js';
+import { enter, hold, respondToFork, wipeSessions } from './fork-response.js';
 import { Gathered } from './gathered.js';
 import { Handout } from './handout.js';
 import { HandshakeQueue } from './handshake-queue.js';
-import { endHandshakes } from './in-flight.js';
+import { acceptInitiation } from './handshakes.js';
+import { beginEnrolment, completeEnrolment, drawIdentity, forgetIdentity, setIdentity } from './identity.js';
 import { IndexTable } from './index-table.js';
 import { KeySlab } from './key-slab.js';
-import { DEFAULT_UNDER_LOAD_THRESHOLD, LoadMeter } from './load-meter.js';
-import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, Peer } from './peer.js';
+import { DEFAULT_UNDER_LOAD_THRESHOLD, GATEWAY_UNDER_LOAD_THRESHOLD, LoadMeter } from './load-meter.js';
+import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, type Peer } from './peer.js';
 import { PeerRecords } from './peer-times.js';
+import { addPeer, endAdmissions, removePeer } from './peers.js';
 import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
 import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
 import { consumeQueued } from './receive-handshakes.js';
@@ -43,7 +47,7 @@ import {
   dataSent,
   fireTimers,
   keepaliveSent,
-  persistentKeepaliveChanged,
+  setPersistentKeepalive,
 } from './timers.js';
 import { touchDestinations } from './touch.js';
 import { Turn } from './turn.js';
@@ -64,17 +68,12 @@ export interface DeviceOptions extends DeviceSettings {
   readonly keyMemory?: KeyMemory | undefined;
   /** Bytes of the largest inner packet; bounds the padding. Default 1420. */
   readonly mtu?: number | undefined;
-  /** So many handshake messages that wait, and cookies are asked for. Default 128. */
+  /** So many handshake messages that wait, and cookies are asked for. Default 128, with `admission` 2048. */
   readonly underLoadThreshold?: number | undefined;
+  /** Decides about static keys that no peer has. Without it they are unknown, and refused. */
+  readonly admission?: Admission | undefined;
   /** Hears what happens to handshakes, peers and forks. What it throws reaches whoever called the device. */
   readonly onEvent?: ((event: DeviceEvent) => void) | undefined;
-}
-
-/** A range of inner addresses. */
-export interface AllowedIp {
-  /** 4 or 16 bytes. */
-  readonly ip: Uint8Array;
-  readonly prefix: number;
 }
 
 /** A peer as it is set; what is left out of a known one stays as it is. */
@@ -106,6 +105,8 @@ export interface PeerInfo {
   readonly hasSession: boolean;
   /** The epoch in which that keypair was born. */
   readonly sessionEpoch: number | undefined;
+  /** `provisional`: answered, and not proven yet. `admitted`: by `DeviceOptions.admission`. */
+  readonly origin: 'configured' | 'provisional' | 'admitted';
 }
 
 /** What a device has counted since it was made. */
@@ -125,6 +126,22 @@ export interface DeviceStats {
   readonly waitingForFreshness: number;
   /** Bytes of shared memory that hold session secrets. */
   readonly sessionSlabBytes: number;
+  /** Of a device with `admission`. */
+  readonly admission: AdmissionStats | undefined;
+}
+
+/** Who comes to a gateway, and how far. What was refused is among the drops. */
+export interface AdmissionStats {
+  /** Initiations that wait for an answer now. */
+  readonly awaited: number;
+  /** Peers that were answered and have not proven themselves. */
+  readonly provisional: number;
+  /** Admitted peers in memory now. */
+  readonly present: number;
+  /** Since the start: who proved himself; who did not in time; who was put out of memory without keys. */
+  readonly admitted: number;
+  readonly expired: number;
+  readonly evicted: number;
 }
 
 /** While a handshake waits for randomness, this often it is tried again. Milliseconds. */
@@ -134,6 +151,9 @@ const DEFAULT_MTU = 1420;
 const MAX_MTU = 65_535;
 const MAX_PERSISTENT_KEEPALIVE_S = 65_535;
 
+/** No private key. */
+const NO_KEY = new Uint8Array(KEY_BYTES);
+
 const STALE: Drop = Object.freeze({ drop: 'staleEpoch' });
 
 /** A WireGuard interface without I/O: datagrams, packets and time in; datagrams, packets and events out. */
@@ -141,8 +161,8 @@ export class Device {
   readonly #context: Context;
   readonly #identitySlab: KeySlab;
   readonly #sessionSlab: KeySlab;
-  readonly #identityBlock: Uint8Array;
   readonly #sink: Sink;
+  readonly #admission: Admission | undefined;
   readonly #unregister: (() => void)[];
   #forks = 0;
   #wipedKeypairs = 0;
@@ -181,7 +201,6 @@ export class Device {
     });
     this.#identitySlab = new KeySlab(PEER_IDENTITY_BYTES, options.keyMemory);
     this.#sessionSlab = new KeySlab(PEER_SESSION_BYTES, options.keyMemory);
-    this.#identityBlock = this.#identitySlab.allocate();
     this.#context = {
       suite,
       crng: options.crng,
@@ -199,11 +218,17 @@ export class Device {
       handshakeQueue: new HandshakeQueue(),
       turn: new Turn(),
       wishes: new Wishes(),
-      handout: new Handout(sink, options.onEvent ?? (() => {})),
+      handout: new Handout(sink, options.onEvent ?? (() => {}), awaited => this.#ask(awaited)),
       drops,
       cookies: new CookieJar(this.#sessionSlab.allocate()),
-      load: new LoadMeter(options.underLoadThreshold ?? DEFAULT_UNDER_LOAD_THRESHOLD),
+      load: new LoadMeter(
+        options.underLoadThreshold ??
+          (options.admission ? GATEWAY_UNDER_LOAD_THRESHOLD : DEFAULT_UNDER_LOAD_THRESHOLD),
+      ),
       sessionSlab: this.#sessionSlab,
+      identitySlab: this.#identitySlab,
+      identityBlock: this.#identitySlab.allocate(),
+      admissions: options.admission && new Admissions(),
       peerId: bytesToHex,
       emit: event => this.#emit(event),
       recalled: new Set(),
@@ -212,8 +237,10 @@ export class Device {
       mtu,
       epoch: vmgenid.epoch,
       held: false,
+      enrolment: 'none',
       paused: false,
     };
+    this.#admission = options.admission;
     this.#unregister = [
       vmgenid.register('sessions', () => this.#respondToFork(vmgenid.epoch), { name: 'wireguard device' }),
       vmgenid.onEvidence(() => {
@@ -243,25 +270,40 @@ export class Device {
     this.#handOutQuietly();
   }
 
-  #setPrivateKey(privateKey: Uint8Array | undefined): void {
-    const context = this.#context;
+  #setPrivateKey(privateKey: Uint8Array = NO_KEY): void {
     this.#wipe();
-    context.held = false;
-    for (const peer of context.peers.values()) {
-      peer.usable = false;
-      peer.staticShared.fill(0);
-    }
-    this.#forgetIdentity();
-    if (!privateKey || isZero(privateKey)) return;
+    this.#context.held = false;
+    this.#context.enrolment = 'none';
+    setIdentity(this.#context, privateKey);
+  }
 
-    const own = {
-      privateKey: this.#identityBlock.subarray(0, KEY_BYTES),
-      publicKey: new Uint8Array(KEY_BYTES),
-    };
-    own.privateKey.set(privateKey);
-    context.suite.publicKey(own.privateKey, own.publicKey);
-    context.local = { ...own, ...deriveMacKeys(context.suite, own.publicKey) };
-    this.#removePeer(bytesToHex(own.publicKey));
+  /**
+   * Draws a private key of its own for this device, as after a fork by policy `enrol`: all sessions end, the key until now is
+   * erased, and the device is silent until `completeEnrolment`. `identityDrawn` tells of the new key, which waits for
+   * randomness that no sibling of this machine shares.
+   */
+  beginEnrolment(): void {
+    this.#wipe();
+    hold(this.#context);
+    beginEnrolment(this.#context);
+    this.#retryAt = Number.NEGATIVE_INFINITY;
+    this.#handOutQuietly();
+  }
+
+  /**
+   * The key that `identityDrawn` told of may speak from here on: every peer with an endpoint is called at once. False, with
+   * nothing changed, when it is not ours any more, as after another fork: then another event tells of another key.
+   */
+  completeEnrolment(publicKey: Uint8Array): boolean {
+    return this.#turn(() => {
+      enter(this.#context);
+      return completeEnrolment(this.#context, publicKey);
+    });
+  }
+
+  /** Whether an identity of its own is to be drawn, or was drawn and waits for `completeEnrolment`. */
+  get isEnrolling(): boolean {
+    return this.#context.enrolment !== 'none';
   }
 
   /** Our public key, 32 bytes; none until a private key is set. */
@@ -285,14 +327,15 @@ export class Device {
     return this.#context.settings;
   }
 
-  /** Whether it is silent after a fork, by policy `hold`, until a private key is set. */
+  /** Whether it is silent after a fork, by policy `hold` or `enrol`, until it has a new private key. */
   get held(): boolean {
     return this.#context.held;
   }
 
   /**
    * While true no handshake is begun: for whoever has nowhere to send to, as an interface that is down. Default false. When it
-   * ends, what was staged meanwhile is sent, or the handshake begun that it waits for.
+   * ends, what was staged meanwhile is sent, or the handshake begun that it waits for; by policy `enrol` every peer is called
+   * that there is no session with.
    */
   get paused(): boolean {
     return this.#context.paused;
@@ -303,9 +346,13 @@ export class Device {
     if (paused === context.paused) return;
     context.paused = paused;
     if (paused) return;
+    // Who enrols is unknown to his gateway before he calls.
+    const callsAll = context.settings.forkPolicy === 'enrol' && !context.held;
     this.#turn(() => {
       for (const peer of context.peers.values()) {
         if (peer.staged.length > 0) context.wishes.add(peer, Wish.flush);
+        else if (callsAll && peer.endpoint && peer.keypairs.size === 0)
+          context.wishes.add(peer, Wish.handshake);
       }
     });
   }
@@ -338,7 +385,10 @@ export class Device {
   #setPeer(id: string, options: PeerOptions): void {
     const context = this.#context;
     const { publicKey, presharedKey, persistentKeepalive } = options;
-    const peer = context.peers.get(id) ?? this.#addPeer(id, publicKey);
+    const peer = context.peers.get(id) ?? addPeer(context, id, publicKey);
+    context.admissions?.forget(peer);
+    peer.admission = undefined;
+    peer.isProvisional = false;
     if (presharedKey) peer.presharedKey.set(presharedKey);
     if (options.endpoint) {
       peer.endpoint = options.endpoint;
@@ -346,7 +396,9 @@ export class Device {
     }
     if (options.replaceAllowedIps) context.allowedIps.removeAll(peer);
     for (const { ip, prefix } of options.allowedIps ?? []) context.allowedIps.insert(ip, prefix, peer);
-    if (persistentKeepalive !== undefined) this.#setPersistentKeepalive(peer, persistentKeepalive);
+    if (persistentKeepalive !== undefined) {
+      setPersistentKeepalive(context, peer, persistentKeepalive, context.clock.now());
+    }
     // A keepalive may have waited for somewhere to go.
     if (options.endpoint && peer.staged.length > 0) context.wishes.add(peer, Wish.flush);
   }
@@ -359,27 +411,12 @@ export class Device {
 
   /** Removes a peer with all its secrets; false when there is none. */
   removePeer(publicKey: Uint8Array): boolean {
-    return this.#removePeer(bytesToHex(publicKey));
+    return removePeer(this.#context, bytesToHex(publicKey));
   }
 
-  #removePeer(id: string): boolean {
-    const context = this.#context;
-    const peer = context.peers.get(id);
-    if (!peer) return false;
-    context.peers.delete(id);
-    context.allowedIps.removeAll(peer);
-    endHandshakes(context, peer);
-    peer.keypairs.clear();
-    peer.staged.clear();
-    peer.endpoint = undefined;
-    context.waiting.delete(peer);
-    context.recalled.delete(peer);
-    context.wishes.forget(peer);
-    context.deadlines.remove(peer);
-    peer.leave(context.records);
-    this.#sessionSlab.free(peer.sessionBlock);
-    this.#identitySlab.free(peer.identityBlock);
-    return true;
+  /** Has keys that were refused asked about again at once: for whoever has just made another decision about one. */
+  forgetRefusals(): void {
+    this.#context.admissions?.forgetRefusals();
   }
 
   /** Every peer, in the order in which they were added. */
@@ -494,16 +531,24 @@ export class Device {
 
   #runTimers(): void {
     const context = this.#context;
-    const { crng, turn, waiting } = context;
+    const { crng, turn } = context;
     const epoch = enter(context);
     recall(context);
-    if (waiting.size > 0 && turn.now >= this.#retryAt) {
+    if (this.#waitsForFreshness() && turn.now >= this.#retryAt) {
       this.#retryAt = turn.now + FRESHNESS_POLL_MS;
-      if (epoch !== NO_EPOCH && crng.isFresh()) retryWaiting(context);
+      if (epoch !== NO_EPOCH && crng.isFresh()) {
+        if (context.enrolment === 'due') drawIdentity(context, epoch);
+        retryWaiting(context);
+      }
     }
     openGathered(context);
     consumeQueued(context);
     fireTimers(context, turn.now);
+    expireAdmissions(context, turn.now);
+  }
+
+  #waitsForFreshness(): boolean {
+    return this.#context.waiting.size > 0 || this.#context.enrolment === 'due';
   }
 
   /**
@@ -511,12 +556,13 @@ export class Device {
    * at once, though not before datagrams get their turn.
    */
   nextDeadline(): number {
-    const { deadlines, gate, handshakeQueue, recalled, turn, waiting, wishes } = this.#context;
+    const { admissions, deadlines, gate, handshakeQueue, recalled, turn, wishes } = this.#context;
     // What it has begun it also ends.
     if (turn.isOpen) return deadlines.nextDeadline();
     if (handshakeQueue.length > 0 || recalled.size > 0 || !wishes.isEmpty) return Number.NEGATIVE_INFINITY;
-    const retryAt = waiting.size > 0 ? this.#retryAt : Number.POSITIVE_INFINITY;
-    return Math.min(deadlines.nextDeadline(), gate.nextDeadline(), retryAt);
+    const retryAt = this.#waitsForFreshness() ? this.#retryAt : Number.POSITIVE_INFINITY;
+    const admissionsEnd = admissions?.nextDeadline() ?? Number.POSITIVE_INFINITY;
+    return Math.min(deadlines.nextDeadline(), gate.nextDeadline(), retryAt, admissionsEnd);
   }
 
   /** Erases all sessions and handshakes, as when the machine goes to sleep; identities stay. */
@@ -528,11 +574,12 @@ export class Device {
   #wipe(): void {
     this.#context.handshakeQueue.clear();
     this.#wipedKeypairs += wipeSessions(this.#context).wipedKeypairs;
+    endAdmissions(this.#context);
   }
 
   /** Counters since the start, and what holds the device up. */
   stats(): DeviceStats {
-    const { drops, epoch, held, waiting } = this.#context;
+    const { admissions, drops, epoch, held, waiting } = this.#context;
     return {
       drops: { ...drops.counts },
       epoch,
@@ -544,6 +591,14 @@ export class Device {
       discardedAtRelease: this.#discardedAtRelease,
       waitingForFreshness: waiting.size,
       sessionSlabBytes: this.#sessionSlab.bytes,
+      admission: admissions && {
+        awaited: admissions.awaited,
+        provisional: admissions.provisional,
+        present: admissions.present,
+        admitted: admissions.admitted,
+        expired: admissions.expired,
+        evicted: admissions.evicted,
+      },
     };
   }
 
@@ -569,7 +624,7 @@ export class Device {
       // Even if that failed: there are no sessions any more, so that taking the peers away fails no more, and nobody is
       // left to seal under what the slabs hold then.
       for (const { publicKey } of this.peers()) this.removePeer(publicKey);
-      this.#forgetIdentity();
+      forgetIdentity(this.#context);
       this.#identitySlab.release();
       this.#sessionSlab.release();
     }
@@ -630,40 +685,23 @@ export class Device {
     }
   }
 
-  #forgetIdentity(): void {
-    this.#identityBlock.fill(0);
-    this.#context.local = undefined;
-  }
-
-  #addPeer(id: string, publicKey: Uint8Array): Peer {
-    const context = this.#context;
-    const peer = new Peer(
-      id,
-      publicKey,
-      this.#sessionSlab.allocate(),
-      this.#identitySlab.allocate(),
-      deriveMacKeys(context.suite, publicKey),
-      context.records,
-      keypair => {
-        context.indices.remove(keypair.localIndex);
-        context.suite.forget();
-      },
-    );
-    context.peers.set(id, peer);
-    return peer;
+  /** Asks whoever decides; the answer is a turn of its own. */
+  #ask(awaited: Stranger): void {
+    const settle = (answer: AdmittedPeer | undefined | 'failed') =>
+      this.#turn(() => settleAdmission(this.#context, awaited, answer, acceptInitiation));
+    try {
+      const answer = this.#admission?.admit(new Uint8Array(awaited.publicKey));
+      if (answer instanceof Promise) answer.then(settle, () => settle('failed'));
+      else settle(answer);
+    } catch {
+      settle('failed');
+    }
   }
 
   #peer(publicKey: Uint8Array): Peer {
     const peer = this.#context.peers.get(bytesToHex(publicKey));
     if (!peer) throw new SessionError('ERR_UNKNOWN_PEER', 'no peer has this public key');
     return peer;
-  }
-
-  #setPersistentKeepalive(peer: Peer, seconds: number): void {
-    const wasOff = peer.persistentKeepaliveMs === 0;
-    peer.persistentKeepaliveMs = seconds * 1_000;
-    persistentKeepaliveChanged(this.#context, peer, this.#context.clock.now());
-    if (wasOff && seconds > 0) this.#context.wishes.add(peer, Wish.keepalive);
   }
 
   #info(peer: Peer): PeerInfo {
@@ -682,6 +720,7 @@ export class Device {
       txBytes: peer.txBytes,
       hasSession,
       sessionEpoch: hasSession ? current.sendEpoch : undefined,
+      origin: !peer.admission ? 'configured' : peer.isProvisional ? 'provisional' : 'admitted',
     };
   }
 
@@ -707,6 +746,8 @@ export class Device {
     if (event.type === 'vmFork') {
       this.#forks++;
       this.#wipedKeypairs += event.wipedKeypairs;
+      // What parts this clone from its siblings may be there already.
+      this.#retryAt = Number.NEGATIVE_INFINITY;
     } else if (event.type === 'handshakeComplete') {
       this.#handshakesCompleted++;
     } else if (event.type === 'peerCloned') {

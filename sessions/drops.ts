@@ -21,6 +21,9 @@ export const DROP_REASONS = [
   'noPrivateKey',
   'stagedOverflow',
   'held',
+  'notAdmitted',
+  'admissionFailed',
+  'addressTaken',
 ] as const;
 /** One of `DROP_REASONS`. */
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -5,10 +5,13 @@
 import { KEEPALIVE_TIMEOUT_MS, REKEY_TIMEOUT_MS } from '../protocol/constants.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Context } from './context.js';
+import { isSilencedByFork } from './events.js';
+import { beginEnrolment } from './identity.js';
 import { endHandshakes, endWaitingInitiation } from './in-flight.js';
 import { invariant } from './invariant.js';
 import { Timer } from './peer-times.js';
 import type { Peer } from './peer.js';
+import { endAdmissions } from './peers.js';
 
 /**
  * Reads the generation and, into `context.turn.now`, the clock, and responds if the machine was forked; once in a turn. The
@@ -31,7 +34,9 @@ export function respondToFork(context: Context, epoch: number): void {
   context.epoch = epoch;
   const policy = context.settings.forkPolicy;
   const ended = policy === 'expire-sending' ? expireSending(context, epoch) : wipeSessions(context);
-  if (policy === 'hold') hold(context);
+  endAdmissions(context);
+  if (isSilencedByFork(policy)) hold(context);
+  if (policy === 'enrol') beginEnrolment(context);
   context.emit({ type: 'vmFork', epoch, policy, ...ended });
 }
 
@@ -114,7 +119,8 @@ function expireSending(context: Context, epoch: number): Ended {
   return ended;
 }
 
-function hold(context: Context): void {
+/** From here on the device says nothing, and what waited to be said is erased. */
+export function hold(context: Context): void {
   context.held = true;
   context.wishes.clear();
   context.recalled.clear();

@@ -6,8 +6,8 @@
 import { INITIATION_BYTES } from '../protocol/constants.js';
 import type { Endpoint } from './ports.js';
 
-/** Messages of strangers that wait at most. wireguard-go QueueHandshakeSize. */
-export const MAX_QUEUED_STRANGERS = 1_024;
+/** Messages of strangers that wait at most. Linux: MAX_QUEUED_INCOMING_HANDSHAKES. */
+export const MAX_QUEUED_STRANGERS = 4_096;
 /** Messages that we wait for, of senders who have proven their address, or of peers: there are never many. */
 export const MAX_QUEUED_EXPECTED = 256;
 /** While the strangers' part is half full, one source has no more of it than this. */

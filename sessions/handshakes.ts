@@ -11,12 +11,18 @@ import {
   REKEY_TIMEOUT_MS,
   RESPONSE_BYTES,
 } from '../protocol/constants.js';
-import { type LocalIdentity, createInitiation, receiveInitiation } from '../protocol/handshake.js';
+import {
+  type ConsumedInitiation,
+  type LocalIdentity,
+  createInitiation,
+  receiveInitiation,
+} from '../protocol/handshake.js';
 import { RESPONSE, readU32 } from '../protocol/messages.js';
 import { KEY_BYTES } from '../protocol/suite.js';
 import { SYMMETRIC_STATE_BYTES } from '../protocol/symmetric-state.js';
 import { isAfterTai64n, tai64n } from '../protocol/tai64n.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
+import { considerStranger } from './admission.js';
 import type { Context } from './context.js';
 import { writeMacs } from './cookies.js';
 import { draw, drawJitter } from './draw.js';
@@ -95,18 +101,32 @@ export function consumeInitiation(
   message: Uint8Array,
   from: Endpoint,
   epoch: number,
-  now: number,
 ): 'handshake' | Drop {
   const { suite, drops } = context;
   const received = receiveInitiation(suite, local, message);
   if (!received) return drops.drop('badTag');
   const peer = context.peers.get(context.peerId(received.remotePublicKey));
-  if (!peer || !hasStaticShared(context, local, peer)) {
+  if (!peer) return considerStranger(context, local, received, message.length, from);
+  if (!hasStaticShared(context, local, peer)) {
     received.discard();
     return drops.drop('unknownPeer');
   }
   const consumed = received.verify(peer);
   if (!consumed) return drops.drop('badTag');
+  return acceptInitiation(context, peer, consumed, message.length, from, epoch);
+}
+
+/** Goes on with an initiation of this peer's, unless it is a replay, or came too soon. */
+export function acceptInitiation(
+  context: Context,
+  peer: Peer,
+  consumed: ConsumedInitiation,
+  bytes: number,
+  from: Endpoint,
+  epoch: number,
+): 'handshake' | Drop {
+  const { drops, turn } = context;
+  const { now } = turn;
   if (!isAfterTai64n(consumed.timestamp, peer.latestTimestamp)) {
     consumed.wipe();
     return drops.drop('replayedInitiation');
@@ -117,7 +137,7 @@ export function consumeInitiation(
   }
   peer.latestTimestamp.set(consumed.timestamp);
   peer.lastConsumedInitiation = now;
-  peer.rxBytes += message.length;
+  peer.rxBytes += bytes;
   roam(context, peer, from);
   authenticatedPacketReceived(context, peer, now);
   endWaitingInitiation(peer);

@@ -1,9 +1,10 @@
 // wireonce/sessions: a whole WireGuard device without I/O: bytes and time in, bytes and events out.
 
 export type { Memory, Room } from '../native/room.js';
-export { AllowedIps } from './allowed-ips.js';
+export type { Admission, AdmittedPeer } from './admission.js';
+export { type AllowedIp, AllowedIps } from './allowed-ips.js';
 export {
-  type AllowedIp,
+  type AdmissionStats,
   Device,
   type DeviceOptions,
   type DeviceStats,
@@ -12,7 +13,7 @@ export {
 } from './device.js';
 export { DROP_REASONS, type Drop, type DropReason } from './drops.js';
 export { SessionError, type SessionErrorCode } from './errors.js';
-export type { DeviceEvent, ForkPolicy, PeerCloned } from './events.js';
+export type { DeviceEvent, ForkPolicy, PeerAdmitted, PeerCloned, PeerEvicted } from './events.js';
 export type { Clock, Endpoint, KeyMemory, Outbox, OutboxSlot, Sink } from './ports.js';
 export type { ReceiveResult } from './receive.js';
 export type { SendResult } from './send.js';

@@ -3,8 +3,10 @@
 
 /** Once under load, a device stays so for this long. Linux: one second. Milliseconds. */
 export const UNDER_LOAD_MS = 1_000;
-/** So many handshake messages that wait are load. wireguard-go: an eighth of its queue, as here. */
+/** So many handshake messages that wait are load. wireguard-go has as many. */
 export const DEFAULT_UNDER_LOAD_THRESHOLD = 128;
+/** The same for a gateway, to which very many machines may come at one instant who were one a moment ago: half its queue. */
+export const GATEWAY_UNDER_LOAD_THRESHOLD = 2_048;
 
 export class LoadMeter {
   readonly #threshold: number;

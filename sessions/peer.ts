@@ -10,6 +10,7 @@ import {
 } from '../protocol/handshake.js';
 import type { Keypair } from '../protocol/keypair.js';
 import { KEY_BYTES, MAC_BYTES } from '../protocol/suite.js';
+import type { AllowedIp } from './allowed-ips.js';
 import { KEYPAIRS_BYTES, Keypairs } from './keypairs.js';
 import { type PeerRecords, PeerTimes } from './peer-times.js';
 import type { Endpoint } from './ports.js';
@@ -40,6 +41,13 @@ export interface WaitingInitiation {
   readonly epoch: number;
 }
 
+/** What an admitted peer was promised. */
+export interface PeerAdmission {
+  readonly allowedIps: readonly AllowedIp[];
+  /** Seconds. */
+  readonly persistentKeepalive: number;
+}
+
 export class Peer extends PeerTimes implements RemoteIdentity {
   // First what a fork changes: fields lie in memory in the order in which they are declared.
   readonly keypairs: Keypairs;
@@ -64,6 +72,10 @@ export class Peer extends PeerTimes implements RemoteIdentity {
   readonly identityBlock: Uint8Array;
   /** False until `staticShared` is computed, and for good when the peer's key is a low-order point. */
   usable = false;
+  /** Answered by a gateway that does not know yet who it is. */
+  isProvisional = false;
+  /** Of a peer that was admitted, and not configured. */
+  admission: PeerAdmission | undefined;
 
   endpoint: Endpoint | undefined;
 

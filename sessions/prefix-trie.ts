@@ -67,6 +67,11 @@ export class PrefixTrie<T extends NonNullable<unknown>> {
     return best;
   }
 
+  /** The value of exactly this prefix. */
+  get(a: number, b: number, c: number, d: number, prefix: number): T | undefined {
+    return this.#find(a, b, c, d, prefix)?.value;
+  }
+
   /** Gives the prefix to `value`. Returns the other value that had it, if one had. */
   insert(a: number, b: number, c: number, d: number, prefix: number, value: T): T | undefined {
     let parent: Node<T> | undefined;
@@ -99,15 +104,19 @@ export class PrefixTrie<T extends NonNullable<unknown>> {
 
   /** Takes the prefix away from `value`. False, with nothing changed, when `value` does not have it. */
   remove(a: number, b: number, c: number, d: number, prefix: number, value: T): boolean {
+    const node = this.#find(a, b, c, d, prefix);
+    if (node?.value !== value) return false;
+    this.#takeFromOwner(node);
+    this.#prune(node);
+    return true;
+  }
+
+  #find(a: number, b: number, c: number, d: number, prefix: number): Node<T> | undefined {
     let node = this.#root;
     while (node !== undefined && node.prefix < prefix && covers(node, a, b, c, d)) {
       node = bit(node.prefix, a, b, c, d) === 0 ? node.left : node.right;
     }
-    if (node === undefined || node.prefix !== prefix || node.value !== value) return false;
-    if (!covers(node, a, b, c, d)) return false;
-    this.#takeFromOwner(node);
-    this.#prune(node);
-    return true;
+    return node?.prefix === prefix && covers(node, a, b, c, d) ? node : undefined;
   }
 
   /** Takes every prefix away from `value`. */

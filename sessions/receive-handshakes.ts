@@ -94,7 +94,7 @@ export function consumeHandshake(
   if (refused) return refused;
   return type === HANDSHAKE_RESPONSE
     ? consumeResponse(context, local, message, from, epoch, now)
-    : consumeInitiation(context, local, message, from, epoch, now);
+    : consumeInitiation(context, local, message, from, epoch);
 }
 
 /** Whether the index in a response is of an initiation of ours, or that in a cookie reply of any message of ours. */
@@ -114,6 +114,7 @@ function costOf(result: 'handshake' | 'cookie' | Drop): number {
     case 'unknownPeer':
     case 'replayedInitiation':
     case 'flooded':
+    case 'notAdmitted':
       return OPENED_COST;
     default:
       return 1;

@@ -20,6 +20,7 @@ import {
   finishOpening,
 } from '../protocol/transport.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
+import { proveAdmission } from './admission.js';
 import type { Context } from './context.js';
 import type { Drop } from './drops.js';
 import { enter } from './fork-response.js';
@@ -138,6 +139,10 @@ function consumeData(context: Context, message: GatheredMessage): ReceiveResult 
   if (length === REPLAYED_COUNTER) return drops.drop('replayedCounter');
   if (length === REUSED_COUNTER) return peerCloned(context, peer, datagram, from, now);
 
+  if (peer.isProvisional) {
+    const refused = proveAdmission(context, peer);
+    if (refused) return refused;
+  }
   // From here on the datagram is the peer's.
   peer.rxBytes += datagram.length;
   roam(context, peer, from);

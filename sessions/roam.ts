@@ -7,6 +7,11 @@ import type { Endpoint } from './ports.js';
 
 /** The endpoint follows authenticated packets. Call after any, but never for a cookie reply. */
 export function roam(context: Context, peer: Peer, from: Endpoint): void {
+  if (peer.isProvisional) {
+    // Anybody can make up a key, and call: that opens no door to him.
+    peer.endpoint = from;
+    return;
+  }
   from.authenticated?.();
   const known = peer.endpoint;
   // Equal is not the same: an endpoint may also know by which of our addresses its datagrams come in.

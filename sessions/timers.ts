@@ -12,6 +12,7 @@ import type { Context } from './context.js';
 import { endHandshakes } from './in-flight.js';
 import { Timer, type TimerName } from './peer-times.js';
 import type { Peer } from './peer.js';
+import { evictPeer } from './peers.js';
 import { Wish } from './wishes.js';
 
 const OFF = Number.POSITIVE_INFINITY;
@@ -66,10 +67,13 @@ export function sessionDerived(context: Context, peer: Peer, now: number): void 
   set(context, peer, Timer.erase, now + ERASE_AFTER_TIME_MS);
 }
 
-/** Call after the interval was changed by configuration. */
-export function persistentKeepaliveChanged(context: Context, peer: Peer, now: number): void {
+/** Sets the interval, in seconds. When it is switched on, a keepalive is due at once. */
+export function setPersistentKeepalive(context: Context, peer: Peer, seconds: number, now: number): void {
+  const wasOff = peer.persistentKeepaliveMs === 0;
+  peer.persistentKeepaliveMs = seconds * 1_000;
   peer.setTimer(Timer.persistent, OFF);
   schedulePersistentKeepalive(context, peer, now);
+  if (wasOff && seconds > 0) context.wishes.add(peer, Wish.keepalive);
 }
 
 /** Does all that is due. Call from `runTimers` alone. */
@@ -78,6 +82,7 @@ export function fireTimers(context: Context, now: number): void {
     // A datagram that was held back may have set a timer of a peer that was removed meanwhile.
     if (context.peers.get(peer.id) !== peer) continue;
     firePeer(context, peer, now);
+    if (context.peers.get(peer.id) !== peer) continue;
     // The queue keeps a peer at its earliest deadline of old; timers that have moved since are put back.
     context.deadlines.schedule(peer, peer.nextDeadline());
   }
@@ -93,6 +98,7 @@ function firePeer(context: Context, peer: Peer, now: number): void {
     peer.keypairs.clear();
     endHandshakes(context, peer);
     context.emit({ type: 'keysErased', peer: peer.publicKey });
+    if (peer.admission && !peer.isProvisional) return evictPeer(context, peer);
   }
   if (fires(peer, Timer.persistent, now)) {
     schedulePersistentKeepalive(context, peer, now);

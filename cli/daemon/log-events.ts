@@ -21,6 +21,7 @@ export function peerName(publicKey: Uint8Array): string {
 const AFTER_FORK: Readonly<Record<ForkPolicy, string>> = {
   wipe: 'peers with traffic are called anew',
   'expire-sending': 'the next packet to a peer starts a handshake',
+  enrol: 'silent until it has a key of its own',
   hold: 'silent until a new private key is set: use wg set, and tell the peers its public key',
 };
 
@@ -31,6 +32,15 @@ export function logDeviceEvent(logger: Logger, event: DeviceEvent | ThreadDevice
     logger.warn(
       { event: type, epoch, policy, wipedKeypairs, wipedHandshakes },
       `Responded to a fork of this machine (epoch ${epoch}): ${ended}; ${AFTER_FORK[policy]}`,
+    );
+    return;
+  }
+  if (event.type === 'identityDrawn') {
+    const { type, epoch, publicKey } = event;
+    const key = encodeKey(publicKey);
+    logger.info(
+      { event: type, epoch, publicKey: key },
+      `Drew a private key of its own; the public key is ${key}`,
     );
     return;
   }
@@ -73,6 +83,18 @@ export function logDeviceEvent(logger: Logger, event: DeviceEvent | ThreadDevice
       break;
     case 'cookieReceived':
       logger.debug(fields, `${peer} - Received cookie: it is under load`);
+      break;
+    case 'peerAdmitted':
+      logger.debug(fields, `${peer} - Admitted: it has proven its preshared key`);
+      break;
+    case 'admissionExpired':
+      logger.debug(
+        fields,
+        `${peer} - Not admitted: it was answered, and sent no data under its preshared key`,
+      );
+      break;
+    case 'peerEvicted':
+      logger.debug(fields, `${peer} - Put out of memory until it calls again`);
       break;
     case 'keysErased':
       logger.debug(fields, `${peer} - Erased all keys, since there was no handshake for nine minutes`);

@@ -9,7 +9,7 @@ import { TRANSPORT_DROPS } from '../../tunnel/index.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import { DOCUMENTS, FOLDERS, SOURCES, anchor, exists, headings, read, scripts } from './documents.js';
 
-const CODED = ['vmgenid', 'crng', 'protocol', 'sessions', 'tunnel', 'cli'];
+const CODED = ['vmgenid', 'crng', 'protocol', 'sessions', 'gateway', 'tunnel', 'cli'];
 
 describe('docs/errors.md', () => {
   it('has a heading for every code of every folder, and for no other', () => {

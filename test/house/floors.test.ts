@@ -14,8 +14,9 @@ const BELOW: Record<string, readonly string[]> = {
   crng: ['native', 'vmgenid'],
   protocol: ['native', 'vmgenid'],
   sessions: ['native', 'vmgenid', 'crng', 'protocol'],
-  tunnel: ['native', 'vmgenid', 'crng', 'protocol', 'sessions'],
-  cli: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'tunnel'],
+  gateway: ['native', 'vmgenid', 'crng', 'protocol', 'sessions'],
+  tunnel: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'gateway'],
+  cli: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'gateway', 'tunnel'],
 };
 
 /** What release/bundle.ts puts into the package, for the command alone. */

@@ -15,6 +15,7 @@ const WATCHED = [
   'protocol',
   'crng',
   'sessions',
+  'gateway',
   'tunnel/daemon/uapi',
   'tunnel/daemon/device-thread.ts',
   'tunnel/daemon/device-thread/messages.ts',
@@ -105,8 +106,20 @@ const NO_SECRETS: Record<string, readonly string[]> = {
     'readonly lastMac1 = new Uint8Array(MAC_BYTES);',
     'this.publicKey = new Uint8Array(publicKey);',
   ],
-  'sessions/device.ts': [
+  // Zeros, which stand for no key.
+  'sessions/admission.ts': [
+    'const NO_KEY = new Uint8Array(KEY_BYTES);',
+    'allowedIps: answer.allowedIps.map(({ ip, prefix }) => ({ ip: new Uint8Array(ip), prefix })),',
+    'timestamp: new Uint8Array(peer.latestTimestamp),',
+  ],
+  'sessions/identity.ts': [
     'publicKey: new Uint8Array(KEY_BYTES),',
+    "if (local) context.emit({ type: 'identityDrawn', publicKey: new Uint8Array(local.publicKey), epoch });",
+  ],
+  'sessions/peers.ts': ['const timestamp = new Uint8Array(peer.latestTimestamp);'],
+  'sessions/device.ts': [
+    'const NO_KEY = new Uint8Array(KEY_BYTES);',
+    'const answer = this.#admission?.admit(new Uint8Array(awaited.publicKey));',
     'publicKey: new Uint8Array(peer.publicKey),',
   ],
   // Packets on their way out, larger than what the engine keeps in its heap, and zeroed by the release gate.
@@ -117,6 +130,7 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   'crng/entropy.ts': ['device.readSome(new Uint8Array(1), 0);'],
   'sessions/touch.ts': ['const kept = new Uint8Array(1);'],
   // Addresses.
+  'gateway/derive.ts': ['const address = new Uint8Array(ADDRESS_BYTES);'],
   'sessions/allowed-ips.ts': ['const bytes = new Uint8Array(V6_BYTES);'],
   'tunnel/daemon/uapi/values.ts': ['const ip = new Uint8Array(4);'],
   'tunnel/daemon/device-thread/messages.ts': ['const packed = new Uint8Array(bytes);'],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { DeviceEvent } from '../../sessions/events.js';
+import type { Stranger } from '../../sessions/admissions.js';
 import { Handout } from '../../sessions/handout.js';
 
 const event = (attempt: number): DeviceEvent => ({
@@ -15,8 +16,10 @@ function handout(act: (told: string, handout: Handout) => void = () => {}) {
     told.push(what);
     act(what, it);
   };
-  const it: Handout = new Handout({ deliverPacket: (bytes, at) => tell(`packet ${bytes[at]}`) }, each =>
-    tell(`event ${'attempt' in each ? each.attempt : '?'}`),
+  const it: Handout = new Handout(
+    { deliverPacket: (bytes, at) => tell(`packet ${bytes[at]}`) },
+    each => tell(`event ${'attempt' in each ? each.attempt : '?'}`),
+    stranger => tell(`question ${stranger.id}`),
   );
   const packet = (number: number) => it.packet(Uint8Array.of(0, number), 1, 1, new Uint8Array(32), 0);
   return { it, told, packet };
@@ -32,9 +35,15 @@ describe('what a turn hands out', () => {
     out.deliver();
     out.deliver();
     expect(told).toEqual(['event 1', 'packet 2', 'event 3']);
+    // Places are used again, for whatever comes.
+    out.question({ id: 'who' } as Stranger);
     packet(4);
+    out.event(event(5));
     out.deliver();
-    expect(told.at(-1)).toBe('packet 4');
+    expect(told.slice(3)).toEqual(['question who', 'packet 4', 'event 5']);
+    packet(6);
+    out.deliver();
+    expect(told.at(-1)).toBe('packet 6');
   });
 
   it('goes out before what a call from there brings about, and that before the call returns', () => {

@@ -13,6 +13,7 @@ import { WatchedOutbox } from './outbox.js';
 import { type Branching, Outside, type OutsideOptions } from './outside.js';
 
 export class SimEndpoint implements Endpoint {
+  isPeers?: boolean;
   readonly ip: Uint8Array;
   readonly port: number;
 

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Randomness } from '../../crng/randomness.js';
 import { copySecret, secretBytes } from '../../native/secret-bytes.js';
+import { isSilencedByFork } from '../../sessions/events.js';
 import type { VmGenId } from '../../vmgenid/index.js';
 import type { SourceSelection } from '../../vmgenid/detect.js';
 import { KMSG_PATH } from '../../vmgenid/sources/kmsg.js';
@@ -128,7 +129,8 @@ export class DeviceThread implements UapiBackend {
       dialer: options.dialer,
       arrivals: new RingWriter(this.#settings.arrivals, () => this.#wakeSoon()),
       departures: new RingReader(this.#settings.departures, () => {}),
-      isHeld: () => settings.forkPolicy === 'hold' && vmgenid.check() !== this.#identityEpoch,
+      isHeld: () =>
+        isSilencedByFork(settings.forkPolicy ?? 'wipe') && vmgenid.check() !== this.#identityEpoch,
       onTrouble: error => options.onTrouble?.(error),
     });
     this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {

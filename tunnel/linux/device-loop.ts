@@ -7,6 +7,7 @@ import type { Randomness } from '../../crng/randomness.js';
 import { Room } from '../../native/room.js';
 import type { Suite } from '../../protocol/suite.js';
 import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.js';
+import { isSilencedByFork } from '../../sessions/events.js';
 import type { DeviceEvent } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { DeviceSettings, SettledSettings } from '../../sessions/settings.js';
@@ -437,7 +438,7 @@ export class DeviceLoop {
   /** What is on its way between threads, or waits for room in a socket, belongs to the machine that was forked. */
   #forked(): void {
     this.#options.arrivals.skip();
-    if (this.device.settings.forkPolicy === 'hold') this.#configuration.socket?.discard();
+    if (isSilencedByFork(this.device.settings.forkPolicy)) this.#configuration.socket?.discard();
   }
 
   readonly #handle = (datagram: Room, from: LinuxUdpEndpoint): void => {

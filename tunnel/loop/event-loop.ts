@@ -3,6 +3,7 @@
 // Read on: sessions/device.ts; ../transport.ts.
 
 import { Device, type DeviceOptions, type PeerOptions } from '../../sessions/device.js';
+import { isSilencedByFork } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { SendResult } from '../../sessions/send.js';
 import type { VmGenId } from '../../vmgenid/driver.js';
@@ -114,7 +115,7 @@ export class EventLoopTunnel {
 
   // Read now: a transport that asks may have waited for long.
   readonly #isHeld = (): boolean => {
-    if (this.device.settings.forkPolicy !== 'hold') return false;
+    if (!isSilencedByFork(this.device.settings.forkPolicy)) return false;
     this.#vmgenid.check();
     return this.device.held;
   };

@@ -34,6 +34,7 @@ const report: LoopReport = {
     waitingForFreshness: 0,
     sessionSlabBytes: 1,
     clonedPeers: 0,
+    admission: undefined,
   },
   peers: [],
   udp: {

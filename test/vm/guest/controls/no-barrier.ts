@@ -5,8 +5,6 @@ import type * as FreshnessModule from '../../../../crng/freshness.js';
 const beside: string = './freshness.original.js';
 const original: typeof FreshnessModule = await import(beside);
 
-export const { FRESHNESS_TIMEOUT_MS, HARDWARE_FACT_BYTES, HARDWARE_RETRY_MS } = original;
-
 export class FreshnessBarrier extends original.FreshnessBarrier {
   override state(): FreshnessModule.Freshness {
     return 'fresh';
