@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   status: async () => (await import('./status.js')).registerStatus,
   ping: async () => (await import('./ping.js')).registerPing,
   vmgenid: async () => (await import('./vmgenid.js')).registerVmgenid,
+  enrol: async () => (await import('./enrol.js')).registerEnrol,
   genkey: async () => (await import('./keys.js')).registerGenkey,
   pubkey: async () => (await import('./keys.js')).registerPubkey,
   genpsk: async () => (await import('./keys.js')).registerGenpsk,

@@ -7,6 +7,7 @@ import { TunnelError } from './errors.js';
 
 export const KEY_BYTES = 32;
 const KEY_CHARACTERS = 44;
+const EQUALS = 0x3d;
 // 43 characters carry 258 bits: the last one must leave its two spare bits zero.
 const CANONICAL = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/;
 
@@ -19,9 +20,24 @@ export function decodeKey(text: string): Uint8Array {
   if (!CANONICAL.test(text)) {
     throw new TunnelError('ERR_KEY', `not a key: ${KEY_CHARACTERS} characters, but not base64 of 32 bytes`);
   }
+  return decoded(at => text.charCodeAt(at));
+}
+
+/** The same from bytes, of which no text is made; undefined where they are none. */
+export function decodeKeyBytes(bytes: Uint8Array): Uint8Array | undefined {
+  if (bytes.length !== KEY_CHARACTERS || bytes[KEY_CHARACTERS - 1] !== EQUALS) return undefined;
+  const digits = bytes.subarray(0, KEY_CHARACTERS - 1);
+  let isText = true;
+  // `A` is the one character whose bits are zeros.
+  for (const code of digits) isText &&= sixBits(code) !== 0 || code === 0x41;
+  if (!isText || (sixBits(digits[KEY_CHARACTERS - 2]) & 3) !== 0) return undefined;
+  return decoded(at => bytes[at]);
+}
+
+function decoded(code: (at: number) => number): Uint8Array {
   const key = secretBytes(KEY_BYTES);
   for (let at = 0, from = 0; at < KEY_BYTES; at += 3, from += 4) {
-    const [a, b, c, d] = [0, 1, 2, 3].map(i => sixBits(text.charCodeAt(from + i)));
+    const [a, b, c, d] = [0, 1, 2, 3].map(i => sixBits(code(from + i)));
     key[at] = (a << 2) | (b >> 4);
     key[at + 1] = (b << 4) | (c >> 2);
     // The last character is `=`: there is no byte for it.

@@ -6,19 +6,28 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { wipe } from '../../native/bytes.js';
 import { SUITE_NAMES } from '../../protocol/suites/names.js';
 import { BadValue } from '../../tunnel/config/config-values.js';
 import {
   type DaemonPeer,
   type DaemonSettings,
+  FORK_POLICIES,
   parseDaemonConfig,
   SETTINGS,
   type SettingsDraft,
 } from '../../tunnel/config/daemon-config.js';
+import {
+  type EnrolmentSettings,
+  mistake,
+  type Places,
+  settleEnrolment,
+} from '../../tunnel/config/enrolment-config.js';
+import { readEnrolmentSecret } from '../../tunnel/config/enrolment-secret.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
 import { holdsPassword, readableSecret } from '../readable-secret.js';
-import { unreadable } from '../trouble.js';
+import { inWords, unreadable } from '../trouble.js';
 import { READY_FD } from './environment.js';
 import { LOG_LEVELS } from './log-levels.js';
 
@@ -32,6 +41,9 @@ export interface DaemonOptions {
   readonly foreground: boolean;
   readonly settings: DaemonSettings;
   readonly peers: readonly DaemonPeer[];
+  readonly enrolment?: EnrolmentSettings | undefined;
+  /** Of the enrolment, 32 bytes each, in the order of their files. Whoever takes them erases them. */
+  readonly secrets: readonly Uint8Array[];
   /** What is strange but no mistake; to be logged. */
   readonly warnings: readonly string[];
 }
@@ -51,8 +63,8 @@ const FLAGS: readonly Flag[] = [
   {
     setting: 'ForkPolicy',
     flag: '--fork-policy <policy>',
-    help: 'what to do when this machine was forked: wipe (default), expire-sending or hold',
-    values: ['wipe', 'expire-sending', 'hold'],
+    help: 'what to do when this machine was forked: wipe (default), expire-sending, hold or enrol',
+    values: FORK_POLICIES,
   },
   { setting: 'Strict', flag: '--strict', means: 'true', help: 'refuse to start below immediate protection' },
   {
@@ -126,6 +138,46 @@ const FLAGS: readonly Flag[] = [
     flag: '--listen-websocket <address>',
     help: 'take peers over WebSockets at a port, or at address:port',
   },
+  {
+    setting: 'Enrolment SecretFile',
+    flag: '--enrolment-secret-file <path>',
+    help: 'the secret that clones and their gateway have; a gateway may have two, with a comma between',
+  },
+  {
+    setting: 'Enrolment Prefix',
+    flag: '--enrolment-prefix <prefix>',
+    help: 'the /64 that all addresses of clones are in',
+  },
+  {
+    setting: 'Enrolment Gateway',
+    flag: '--enrolment-gateway <keys>',
+    help: 'the peers that admit this clone (default: each without a preshared key of its own)',
+  },
+  {
+    setting: 'Enrolment IdentityFile',
+    flag: '--enrolment-identity-file <path>',
+    help: 'where a clone keeps its identity (default: /var/lib/wireonce/INTERFACE.identity)',
+  },
+  {
+    setting: 'Enrolment Enrol',
+    flag: '--enrolment-enrol <how>',
+    help: 'who tells a clone its address and peers, instead of a secret: exec:/path or hook',
+  },
+  {
+    setting: 'Enrolment MaxPeers',
+    flag: '--enrolment-max-peers <n>',
+    help: 'admit so many clones at most',
+  },
+  {
+    setting: 'Enrolment ExpireAfter',
+    flag: '--enrolment-expire-after <time>',
+    help: 'forget a clone that was not seen for so long, such as 12h or 30d (default: 30d), or never',
+  },
+  {
+    setting: 'Enrolment Store',
+    flag: '--enrolment-store <path>',
+    help: 'where a gateway remembers its peers (default: /var/lib/wireonce/INTERFACE.peers): a path or an http(s):// URL',
+  },
 ];
 
 const CONFIG_VARIABLE = 'WIREONCE_CONFIG';
@@ -145,7 +197,7 @@ export function flagValues(long: string): readonly string[] {
   return FLAGS.find(({ flag }) => flag.startsWith(`${long} `))?.values ?? [];
 }
 
-/** Every variable of the environment that says what a setting does, and the flags that say the same, if any do. */
+/** Every variable of the environment that says what a setting does, its name in the file, and the flags that say the same, if any do. */
 export function settingVariables(): readonly { variable: string; setting: string; flags: string[] }[] {
   return [...SETTINGS.values()].map(({ name }) => ({
     variable: variableOf(name),
@@ -168,19 +220,46 @@ export function readDaemonOptions(
   const asked = flags.config ?? nonEmpty(io.env[CONFIG_VARIABLE]);
   const path = asked === undefined ? resolve(folder, `${name}.conf`) : resolve(asked);
   const text = readConfig(path, asked !== undefined);
-  const { settings, peers } = parseDaemonConfig(text, path);
+  const { settings, peers, places: inFile } = parseDaemonConfig(text, path);
   const secret = secretIn(settings, peers);
   const exposed = secret && readableSecret(path, secret);
   if (exposed) warnings.push(exposed);
   const draft: SettingsDraft = { ...settings, device: { ...settings.device } };
-  for (const [id, field] of SETTINGS) {
-    const variable = variableOf(field.name);
+  const places = new Map(inFile);
+  for (const { name: setting } of SETTINGS.values()) {
+    const variable = variableOf(setting);
     const value = nonEmpty(io.env[variable]);
-    if (value !== undefined) readInto(draft, id, value, variable);
+    if (value === undefined) continue;
+    readInto(draft, setting, value, variable);
+    places.set(setting, { shown: variable });
   }
-  for (const { setting, value, shown } of given(flags)) readInto(draft, setting.toLowerCase(), value, shown);
+  for (const { setting, value, shown } of given(flags)) {
+    readInto(draft, setting, value, shown);
+    places.set(setting, { shown });
+  }
+  const enrolment = settleEnrolment(draft.device.forkPolicy, draft.enrolment, places, name);
   warnings.push(...strangersIn(io.env), ...logLevelWarnings(io.env), ...hookWarnings(draft));
-  return { foreground: flags.foreground === true, settings: draft, peers, warnings };
+  const secrets = readSecrets(enrolment, places);
+  return { foreground: flags.foreground === true, settings: draft, peers, enrolment, secrets, warnings };
+}
+
+function readSecrets(enrolment: EnrolmentSettings | undefined, places: Places): Uint8Array[] {
+  const secrets: Uint8Array[] = [];
+  for (const path of secretFilesOf(enrolment)) {
+    try {
+      secrets.push(readEnrolmentSecret(path));
+    } catch (error) {
+      wipe(...secrets);
+      const problem = error instanceof BadValue ? error : unreadable(path, error);
+      throw mistake(places, 'Enrolment SecretFile', inWords(problem).message);
+    }
+  }
+  return secrets;
+}
+
+function secretFilesOf(enrolment: EnrolmentSettings | undefined): readonly string[] {
+  if (enrolment?.role === 'gateway') return enrolment.secretFiles;
+  return enrolment?.method.kind === 'derived' ? [enrolment.method.secretFile] : [];
 }
 
 /** A variable that is none of ours may be one of ours, misspelt: nobody would notice that `strict` is not on. */
@@ -239,9 +318,14 @@ function given(flags: DaemonFlags): Given[] {
   });
 }
 
-function readInto(draft: SettingsDraft, id: string, value: string, shown: string): void {
+/** What is read takes the place of what stood in the file, of lists too. */
+function readInto(draft: SettingsDraft, setting: string, value: string, shown: string): void {
+  const read: SettingsDraft = { device: {} };
   try {
-    SETTINGS.get(id)?.read(value, draft);
+    SETTINGS.get(setting.toLowerCase())?.read(value, read);
+    const device = { ...draft.device, ...read.device };
+    const enrolment = { ...draft.enrolment, ...read.enrolment };
+    Object.assign(draft, read, { device }, Object.keys(enrolment).length > 0 && { enrolment });
   } catch (error) {
     if (!(error instanceof BadValue)) throw error;
     throw new CliError('ERR_CLI_USAGE', `${shown}: ${error.message}`);

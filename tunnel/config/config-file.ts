@@ -1,10 +1,11 @@
-// Reads files in the manner of `wg` and `wg-quick`: sections [Interface] and [Peer], each with lines `Key = value`.
+// Reads files in the manner of `wg` and `wg-quick`: sections [Interface] and [Peer], and others of ours, each with lines
+// `Key = value`.
 // Promises: a mistake names file, line and field; a line that may hold a secret is not repeated. Which keys there are,
 // and what they mean, says the caller.
 // Read on: config.ts and daemon-config.ts (the two kinds of file); wireguard-tools src/config.c, wg-quick(8).
 
 import { BadValue } from './config-values.js';
-import { TunnelError } from '../errors.js';
+import { type ConfigPlace, TunnelError } from '../errors.js';
 
 /** A key that stands twice is read twice: what the reader sets is set again, what it adds is added. */
 export interface Field<D> {
@@ -33,6 +34,8 @@ export interface Dialect<I, P> {
   readonly peer: Fields<P>;
   newInterface(): I;
   newPeer(line: number): P;
+  /** Of our own, by their titles as `[Title]`. They say more of what [Interface] is read into. */
+  readonly others?: Readonly<Record<string, Fields<I>>>;
   /** What to say of a key, in lower case, that belongs in another file. */
   readonly elsewhere?: ReadonlyMap<string, string>;
 }
@@ -41,6 +44,7 @@ export interface Dialect<I, P> {
 interface Names {
   readonly interface: Fields<never>;
   readonly peer: Fields<never>;
+  readonly others?: Readonly<Record<string, Fields<never>>>;
   readonly elsewhere?: ReadonlyMap<string, string>;
 }
 
@@ -57,6 +61,15 @@ export interface Sections<I, P> {
   readonly fail: Fail;
 }
 
+/** Where a setting stands. */
+export interface Place extends ConfigPlace {
+  /** In words: file, line and field, or a variable or flag. */
+  readonly shown: string;
+}
+
+/** Hears of each title that is read, as `[Title]`, and of each field of it. */
+export type Listener = (title: string, field: string | undefined, place: Place) => void;
+
 /** Throws `ERR_CONFIG` with the place of a mistake that only shows when the sections are put together. */
 export type Fail = (line: number, field: string | undefined, problem: string) => never;
 
@@ -67,16 +80,20 @@ const BLANK = ' \t\n\v\f\r';
 const BLANKS = /[ \t\n\v\f\r]+/g;
 const BYTE_ORDER_MARK = '\uFEFF';
 
-/** Cuts a file into sections. `file` is for messages. Throws `ERR_CONFIG` for the first mistake. */
+/** Cuts a file into sections. `file` is for messages, and for `listener`. Throws `ERR_CONFIG` for the first mistake. */
 export function readSections<I, P>(
   text: string,
   file: string | undefined,
   dialect: Dialect<I, P>,
+  listener?: Listener,
 ): Sections<I, P> {
   const fail: Fail = (line, field, problem) => {
     const place = `${file ?? 'config'}:${line}: ${field === undefined ? '' : `${field}: `}`;
     throw new TunnelError('ERR_CONFIG', place + problem, { file, line, field });
   };
+  const note = (title: string, line: number, field?: string) =>
+    listener?.(title, field, { file, line, field, shown: `${file ?? 'config'}:${line}: ${field ?? title}` });
+  const others = Object.entries(dialect.others ?? {});
   if (text.startsWith(BYTE_ORDER_MARK)) {
     fail(
       1,
@@ -101,17 +118,24 @@ export function readSections<I, P>(
     }
     const name = removeBlanks(content).toLowerCase();
     const isVerbatim = name === content.toLowerCase();
-    if (name === '[interface]') {
+    const [title, known] = [['[Interface]', dialect.interface] as const, ...others].find(
+      ([each]) => each.toLowerCase() === name,
+    ) ?? [undefined];
+    if (title !== undefined) {
+      note(title, line);
       const { draft } = (own ??= { line, draft: dialect.newInterface() });
-      const here = { title: '[Interface]', known: dialect.interface, isVerbatim, atEnd };
-      read = (...at) => readLine(here, draft, dialect, at, fail);
+      const here = { title, known, isVerbatim, atEnd };
+      read = (...at) => note(title, at[1], readLine(here, draft, dialect, at, fail));
     } else if (name === '[peer]') {
       const draft = dialect.newPeer(line);
       peers.push({ line, draft });
       const here = { title: '[Peer]', known: dialect.peer, isVerbatim, atEnd };
       read = (...at) => readLine(here, draft, dialect, at, fail);
     } else {
-      fail(line, undefined, 'not a section: [Interface] or [Peer] was expected');
+      const titles = ['[Interface]', ...others.map(([each]) => each), '[Peer]']
+        .join(', ')
+        .replace(/,(?= \[Peer)/, ' or');
+      fail(line, undefined, `not a section: ${titles} was expected`);
     }
   }
   for (const readLast of atEnd.values()) readLast();
@@ -148,7 +172,7 @@ function refuseBeforeSections(content: string, line: number, fail: Fail): never 
 }
 
 /** A section that lines are read into. */
-interface Place<D> {
+interface OpenSection<D> {
   readonly title: string;
   readonly known: Fields<D>;
   /** Its name has no blanks inside. */
@@ -157,19 +181,22 @@ interface Place<D> {
   readonly atEnd: Map<unknown, () => void>;
 }
 
+/** Returns the name of the field. */
 function readLine<D>(
-  here: Place<D>,
+  here: OpenSection<D>,
   draft: D,
   dialect: Names,
   [content, line]: [content: string, line: number],
   fail: Fail,
-): void {
+): string {
   const { key, value } = cut(content);
   const name = removeBlanks(key).toLowerCase();
   const field = here.known.get(name);
   if (value === undefined) return fail(line, undefined, NO_KEY_AND_VALUE);
   if (!field) {
-    const isKnown = dialect.interface.has(name) || dialect.peer.has(name);
+    const isKnown = [dialect.interface, dialect.peer, ...Object.values(dialect.others ?? {})].some(each =>
+      each.has(name),
+    );
     if (value === '' && !isKnown) fail(line, undefined, NO_KEY_AND_VALUE);
     const problem = isKnown ? `does not belong in ${here.title}` : `is no key of ${here.title}`;
     return fail(line, removeBlanks(key), dialect.elsewhere?.get(name) ?? problem);
@@ -188,6 +215,7 @@ function readLine<D>(
   };
   if (field.lastAlone) here.atEnd.set(field, read);
   else read();
+  return field.name;
 }
 
 /**

@@ -82,6 +82,12 @@ function cNumber(text: string): number {
   return Number(/^0\d/.test(text) ? `0o${text.slice(1)}` : text);
 }
 
+/** A path from the root on: a daemon's folder is /. */
+export function readPath(value: string): string {
+  if (!value.startsWith('/')) throw new BadValue(`${quote(value)} is not an absolute path`);
+  return value;
+}
+
 /** A UDP port: a number, or the name of a service on this machine. */
 export function readPort(value: string, min: number): number {
   const digits = /^\+?(\d+)$/.exec(value)?.[1];

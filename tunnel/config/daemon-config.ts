@@ -7,7 +7,7 @@ import { isLoopback, parseAddressPort } from '../../native/host-port.js';
 import { SUITE_NAMES } from '../../protocol/suites/names.js';
 import type { DeviceSettings } from '../../sessions/settings.js';
 import type { FileSourceOptions, SourceSelection } from '../../vmgenid/index.js';
-import { type Dialect, type Field, fields, finishPeers, readSections } from './config-file.js';
+import { type Dialect, type Field, type Place, fields, finishPeers, readSections } from './config-file.js';
 import {
   BadValue,
   type ConfigEndpoint,
@@ -19,8 +19,10 @@ import {
   readKey,
   readListen,
   readNumber,
+  readPath,
   words,
 } from './config-values.js';
+import { ENROLMENT_FIELDS, type EnrolmentDraft, type Places } from './enrolment-config.js';
 import { parseMetricsAddress } from '../daemon/metrics-address.js';
 
 /** What the thread of a device is told, whole: nothing secret. */
@@ -52,6 +54,8 @@ export interface DaemonSettings {
   /** In lower case; see `MetricsOptions`. */
   readonly metricsHost?: readonly string[];
   readonly listenWebSocket?: ConfigListen;
+  /** As it was said; `settleEnrolment` makes sense of it. */
+  readonly enrolment?: EnrolmentDraft;
 }
 
 /** Where a peer is, from the moment on in which `wg` adds it. */
@@ -63,6 +67,7 @@ export interface DaemonPeer {
 export interface DaemonConfig {
   readonly settings: DaemonSettings;
   readonly peers: readonly DaemonPeer[];
+  readonly places: Places;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -74,14 +79,14 @@ interface PeerDraft {
   endpoint?: ConfigEndpoint;
 }
 
+export const FORK_POLICIES = ['wipe', 'expire-sending', 'hold', 'enrol'] as const;
 /** Longer than the slowest source is late. */
 const MAX_HOLD_BACK_MS = 10_000;
 
-/** By their names in lower case. Each reads one text, wherever it stood. */
-export const SETTINGS = fields<SettingsDraft>(
+const INTERFACE_FIELDS = fields<SettingsDraft>(
   {
     name: 'ForkPolicy',
-    read: (value, to) => (to.device.forkPolicy = readWord(value, ['wipe', 'expire-sending', 'hold'])),
+    read: (value, to) => (to.device.forkPolicy = readWord(value, FORK_POLICIES)),
   },
   { name: 'Strict', read: (value, to) => (to.device.strict = readBoolean(value)) },
   {
@@ -119,6 +124,19 @@ export const SETTINGS = fields<SettingsDraft>(
   { name: 'ListenWebSocket', read: (value, to) => (to.listenWebSocket = readListen(value)) },
 );
 
+const ENROLMENT = fields<SettingsDraft>(...ENROLMENT_FIELDS);
+
+/**
+ * All settings by their names in lower case, those of [Enrolment] with that word before their own. Each reads one text,
+ * wherever it stood.
+ */
+export const SETTINGS = new Map([
+  ...INTERFACE_FIELDS,
+  ...fields(
+    ...ENROLMENT_FIELDS.map((field): Field<SettingsDraft> => ({ ...field, name: `Enrolment ${field.name}` })),
+  ),
+]);
+
 const PEER_FIELDS: readonly Field<PeerDraft>[] = [
   { name: 'PublicKey', read: (value, to) => (to.publicKey = readKey(value)) },
   { name: 'Endpoint', read: (value, to) => (to.endpoint = readEndpoint(value)) },
@@ -138,10 +156,11 @@ const OF_WG_QUICK = [
 ];
 
 const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
-  interface: SETTINGS,
+  interface: INTERFACE_FIELDS,
   peer: fields(...PEER_FIELDS),
   newInterface: () => ({ device: {} }),
   newPeer: line => ({ line }),
+  others: { '[Enrolment]': ENROLMENT },
   elsewhere: new Map([
     ...OF_WG.map(
       name => [name.toLowerCase(), 'is set by wg: it belongs in the file of wg or wg-quick'] as const,
@@ -165,23 +184,20 @@ export function sourcesOf(settings: DaemonSettings): SourceSelection {
 
 /** Throws `ERR_CONFIG` with `file`, `line` and `field` for the first mistake. An empty file is good. */
 export function parseDaemonConfig(text: string, file?: string): DaemonConfig {
-  const { own, peers, fail } = readSections(text, file, DIALECT);
+  const places = new Map<string, Place>();
+  const { own, peers, fail } = readSections(text, file, DIALECT, (title, field, place) => {
+    places.set(field === undefined ? title : title === '[Enrolment]' ? `Enrolment ${field}` : field, place);
+  });
   const entries = finishPeers(peers, fail).map(({ publicKey, endpoint, line }) =>
     endpoint ? { publicKey, endpoint } : fail(line, 'Endpoint', 'is missing from this [Peer]'),
   );
-  return { settings: own?.draft ?? { device: {} }, peers: entries };
+  return { settings: own?.draft ?? { device: {} }, peers: entries, places };
 }
 
 function readWord<const W extends string>(value: string, words: readonly W[]): W {
   const word = words.find(each => each === value.toLowerCase());
   if (word === undefined) throw new BadValue(`${quote(value)} is none of ${words.join(', ')}`);
   return word;
-}
-
-function readPath(value: string): string {
-  // A daemon's folder is /.
-  if (!isAbsolute(value)) throw new BadValue(`${quote(value)} is not an absolute path`);
-  return value;
 }
 
 function readHook(value: string): string {

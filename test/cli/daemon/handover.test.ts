@@ -14,6 +14,7 @@ const options = {
     kmsg: false as const,
   },
   peers: [{ publicKey: new Uint8Array(32).fill(7), endpoint: { url: 'wss://name:word@h/' } }],
+  secrets: [new Uint8Array(32).fill(9)],
   warnings: ['strange'],
 };
 

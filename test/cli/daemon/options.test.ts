@@ -36,7 +36,13 @@ function read(given: DaemonFlags = {}, env: Record<string, string> = {}) {
 }
 
 test('nothing said is nothing set', () => {
-  expect(read(flags())).toEqual({ foreground: false, settings: { device: {} }, peers: [], warnings: [] });
+  expect(read(flags())).toEqual({
+    foreground: false,
+    settings: { device: {} },
+    peers: [],
+    secrets: [],
+    warnings: [],
+  });
 });
 
 test('a variable that looks like one of ours, and is none, is warned of', () => {
@@ -99,7 +105,7 @@ describe('every setting', () => {
     MetricsHost: ['gw.example, Gw', ['gw.example', 'gw']],
     ListenWebSocket: ['8443', { port: 8443 }],
   };
-  const names = [...SETTINGS.values()].map(({ name }) => name);
+  const names = [...SETTINGS.values()].map(({ name }) => name).filter(name => !name.startsWith('Enrolment'));
 
   test('has a sample here', () => {
     expect(Object.keys(SAMPLES)).toEqual(names);
@@ -129,6 +135,114 @@ describe('every setting', () => {
 
   test('but a token has none: every user could read it', () => {
     expect(addDaemonOptions(new Command('x')).helpInformation()).not.toContain('token');
+  });
+});
+
+describe('[Enrolment]', () => {
+  const SECRET = new Uint8Array(32).fill(9);
+  const secretFile = (name = 'secret', mode?: number) => file(`${keyText(9)}\n`, name, mode);
+  const words = (name: string, between: string) => name.replace(/(?<=[a-z])(?=[A-Z])/g, between);
+  const WAYS = ['file', 'environment', 'flags'] as const;
+
+  /** `ForkPolicy` stands in [Interface], all else in [Enrolment]. */
+  function say(way: (typeof WAYS)[number], said: Record<string, string>) {
+    const lines = Object.entries(said);
+    if (way === 'file') {
+      const [policy, rest] = [
+        lines.filter(([name]) => name === 'ForkPolicy'),
+        lines.filter(([name]) => name !== 'ForkPolicy'),
+      ];
+      const text = (title: string, of: typeof lines) =>
+        [title, ...of.map(([name, value]) => `${name} = ${value}`)].join('\n');
+      file(`${text('[Interface]', policy)}\n${text('[Enrolment]', rest)}\n`);
+      return read(flags());
+    }
+    const full = lines.map(([name, value]) => [name === 'ForkPolicy' ? name : `Enrolment${name}`, value]);
+    if (way === 'flags')
+      return read(flags(...full.flatMap(([name, value]) => [`--${words(name, '-').toLowerCase()}`, value])));
+    return read(
+      flags(),
+      Object.fromEntries(full.map(([name, value]) => [`WIREONCE_${words(name, '_').toUpperCase()}`, value])),
+    );
+  }
+
+  test.each(WAYS)('makes a clone, by %s', way => {
+    const shared = { ForkPolicy: 'enrol', SecretFile: secretFile(), Prefix: 'fd00::/64' };
+    const { enrolment, secrets } = say(way, { ...shared, Gateway: keyText(1), IdentityFile: '/i' });
+    expect(enrolment).toEqual({
+      role: 'clone',
+      method: {
+        kind: 'derived',
+        secretFile: shared.SecretFile,
+        prefix: Uint8Array.of(0xfd, 0, 0, 0, 0, 0, 0, 0),
+        gateways: [new Uint8Array(32).fill(1)],
+      },
+      identityFile: '/i',
+    });
+    expect(secrets).toEqual([SECRET]);
+    const told = say(way, { ForkPolicy: 'enrol', Enrol: 'hook' });
+    expect([told.enrolment, told.secrets]).toEqual([
+      expect.objectContaining({ method: { kind: 'hook' } }),
+      [],
+    ]);
+  });
+
+  test.each(WAYS)('makes a gateway, by %s', way => {
+    const [old, young] = [secretFile('old'), secretFile('young')];
+    const { enrolment, secrets } = say(way, {
+      SecretFile: `${old},${young}`,
+      Prefix: 'fd00::/64',
+      MaxPeers: '7',
+      ExpireAfter: '1d',
+      Store: '/p',
+    });
+    expect(enrolment).toEqual({
+      role: 'gateway',
+      secretFiles: [old, young],
+      prefix: Uint8Array.of(0xfd, 0, 0, 0, 0, 0, 0, 0),
+      maxPeers: 7,
+      expireAfterMs: 86_400_000,
+      store: '/p',
+    });
+    expect(secrets).toEqual([SECRET, SECRET]);
+  });
+
+  test('what stands in a flag takes the place of a list in the file', () => {
+    const [old, young] = [secretFile('old'), secretFile('young')];
+    file(`[Enrolment]\nSecretFile = ${old}\nPrefix = fd00::/64\nMaxPeers = 7\n`);
+    expect(read(flags('--enrolment-secret-file', young)).enrolment).toMatchObject({
+      secretFiles: [young],
+      maxPeers: 7,
+    });
+  });
+
+  test.each([
+    [
+      'that every user may read',
+      () => secretFile('secret', 0o604),
+      /can be read by every user of this machine: chmod 600/,
+    ],
+    ['of another length', () => file('AAAA', 'secret'), /does not hold 32 bytes in base64/],
+    ['that is not there', () => join(folder, 'none'), /none: no such file/],
+  ])('a secret %s is refused with file, line and field', (_, make, words) => {
+    const path = file(
+      `[Interface]\nForkPolicy = enrol\n[Enrolment]\nPrefix = fd00::/64\nSecretFile = ${make()}\n`,
+    );
+    const place = { code: 'ERR_CONFIG', file: path, line: 5, field: 'SecretFile' };
+    expect(() => read(flags())).toThrow(
+      expect.objectContaining({ ...place, message: expect.stringMatching(words) }),
+    );
+  });
+
+  test('a policy without its section is refused where it was said', () => {
+    const refused = (words: RegExp) =>
+      expect.objectContaining({ code: 'ERR_CONFIG', message: expect.stringMatching(words) });
+    expect(() => read(flags('--fork-policy', 'enrol'))).toThrow(
+      refused(/^--fork-policy: enrol needs a section \[Enrolment\]/),
+    );
+    expect(() => read(flags(), { WIREONCE_FORK_POLICY: 'enrol' })).toThrow(
+      refused(/^WIREONCE_FORK_POLICY: enrol needs/),
+    );
   });
 });
 

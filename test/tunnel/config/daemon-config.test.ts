@@ -79,7 +79,7 @@ Kmsg = off
 });
 
 test('an empty file says nothing', () => {
-  expect(parseDaemonConfig('')).toEqual({ settings: { device: {} }, peers: [] });
+  expect(parseDaemonConfig('')).toEqual({ settings: { device: {} }, peers: [], places: new Map() });
 });
 
 test('reads lines as wg does: blanks anywhere but in paths, the last of two counts', () => {
