@@ -1,9 +1,10 @@
-// `wireonce demo`: a machine is cloned in mid-flight, first without protection, then with it.
+// `wireonce demo`: a machine is cloned in mid-flight: without protection, with it, and with a key for every clone.
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { fastestSuite } from '../protocol/suites/fastest.js';
 import { CliError } from './errors.js';
 import type { CliIo, Finish } from './io.js';
+import { type EnrolmentResult, runEnrolment } from './demo/enrolment.js';
 import { CLONE_SAYS, type ForkResult, type Tell, runFork } from './demo/scenario.js';
 
 const MOST_FORKS = 1_000;
@@ -20,6 +21,7 @@ export interface DemoReport {
     readonly wipedKeypairs: number;
     readonly newHandshakes: number;
   };
+  readonly enrolled: EnrolmentResult;
   readonly forks: number;
 }
 
@@ -31,17 +33,21 @@ export interface DemoOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Whether the demonstration showed what it is for: harm without protection, and none with it. */
-export function demonstrates({ unguarded, guarded, forks }: DemoReport): boolean {
+/** Whether the demonstration showed what it is for: harm without protection, none with it, and no clone like another. */
+export function demonstrates({ unguarded, guarded, enrolled, forks }: DemoReport): boolean {
   return (
     unguarded.reusedNonces > 0 &&
     unguarded.recovered === CLONE_SAYS[1].trimEnd() &&
     guarded.reusedNonces === 0 &&
-    guarded.newHandshakes >= 2 * forks
+    guarded.newHandshakes >= 2 * forks &&
+    enrolled.clones >= 2 * forks &&
+    [enrolled.keys, enrolled.addresses, enrolled.reached].every(count => count === enrolled.clones) &&
+    enrolled.underParentKey === 0 &&
+    enrolled.reusedNonces === 0
   );
 }
 
-/** Runs both halves `forks` times, at other fork points, and reports. Throws `ERR_CLI_INTERRUPTED` at the signal. */
+/** Runs all acts `forks` times, at other fork points, and reports. Throws `ERR_CLI_INTERRUPTED` at the signal. */
 export async function demo({ forks, json, write, colour, signal }: DemoOptions): Promise<DemoReport> {
   const suite = await fastestSuite();
   const paint = (code: number, text: string) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
@@ -52,23 +58,32 @@ export async function demo({ forks, json, write, colour, signal }: DemoOptions):
     say(`${paint(2, at)}  ${paint(36, who.padEnd(8))} ${what}`);
   };
 
-  const half = async (guarded: boolean): Promise<ForkResult[]> => {
-    const results: ForkResult[] = [];
-    say(paint(1, guarded ? '\nWith protection' : 'Without protection'));
+  const eachFork = async <T>(title: string, act: (packetsBefore: number) => Promise<T>): Promise<T[]> => {
+    const results: T[] = [];
+    say(paint(1, title));
     for (let i = 0; i < forks; i++) {
       if (signal?.aborted) throw new CliError('ERR_CLI_INTERRUPTED', 'interrupted');
       if (forks > 1) say(paint(2, `fork ${i + 1} of ${forks}`));
-      const result = await runFork({ guarded, packetsBefore: 2 + 3 * i, suite, tell });
-      results.push(result);
-      if (guarded) tellGuarded(result, tell);
-      else tellUnguarded(result, tell, text => paint(31, text));
+      results.push(await act(2 + 3 * i));
     }
     return results;
   };
-
-  const unguarded = await half(false);
-  const guarded = await half(true);
-  const sum = (results: ForkResult[], field: Exclude<keyof ForkResult, 'recovered'>) =>
+  const unguarded = await eachFork('Without protection', async packetsBefore => {
+    const result = await runFork({ guarded: false, packetsBefore, suite, tell });
+    tellUnguarded(result, tell, text => paint(31, text));
+    return result;
+  });
+  const guarded = await eachFork('\nWith protection', async packetsBefore => {
+    const result = await runFork({ guarded: true, packetsBefore, suite, tell });
+    tellGuarded(result, tell);
+    return result;
+  });
+  const enrolled = await eachFork('\nWith a key for every clone', async packetsBefore => {
+    const result = await runEnrolment({ packetsBefore, suite, tell });
+    tellEnrolled(result, tell);
+    return result;
+  });
+  const sum = <K extends string>(results: readonly Readonly<Record<K, number>>[], field: K) =>
     results.reduce((total, result) => total + result[field], 0);
   const report: DemoReport = {
     unguarded: {
@@ -81,6 +96,15 @@ export async function demo({ forks, json, write, colour, signal }: DemoOptions):
       reusedNonces: sum(guarded, 'reusedNonces'),
       wipedKeypairs: sum(guarded, 'wipedKeypairs'),
       newHandshakes: sum(guarded, 'newHandshakes'),
+    },
+    enrolled: {
+      clones: sum(enrolled, 'clones'),
+      keys: sum(enrolled, 'keys'),
+      addresses: sum(enrolled, 'addresses'),
+      reached: sum(enrolled, 'reached'),
+      underParentKey: sum(enrolled, 'underParentKey'),
+      datagrams: sum(enrolled, 'datagrams'),
+      reusedNonces: sum(enrolled, 'reusedNonces'),
     },
     forks,
   };
@@ -106,12 +130,21 @@ function tellGuarded(result: ForkResult, tell: Tell): void {
   tell('wire', `${result.reusedNonces} datagrams under a key and counter used before`);
 }
 
+function tellEnrolled(result: EnrolmentResult, tell: Tell): void {
+  const { clones, keys, addresses, reached, underParentKey } = result;
+  tell(
+    'gateway',
+    `admitted ${clones} clones with ${keys} keys; reached ${reached} at ${addresses} addresses of their own`,
+  );
+  tell('gateway', `${underParentKey} sessions under the key of their parent`);
+}
+
 function summarise(
   report: DemoReport,
   say: (text: string) => unknown,
   paint: (code: number, text: string) => string,
 ): void {
-  const { unguarded, guarded, forks } = report;
+  const { unguarded, guarded, enrolled, forks } = report;
   say('');
   say(`${forks} ${forks === 1 ? 'fork' : 'forks'}   datagrams   nonces reused`);
   say(
@@ -120,13 +153,17 @@ function summarise(
   say(
     `with      ${String(guarded.datagrams).padStart(8)}   ${paint(32, String(guarded.reusedNonces).padStart(13))}`,
   );
+  say(
+    `enrolled  ${String(enrolled.datagrams).padStart(8)}   ${paint(32, String(enrolled.reusedNonces).padStart(13))}` +
+      `   ${enrolled.clones} clones, ${enrolled.keys} keys, ${enrolled.reached} reached at their own address`,
+  );
   if (!demonstrates(report)) say(paint(31, 'This is not what should have happened.'));
 }
 
 export function registerDemo(program: Command, io: CliIo, finish: Finish): void {
   program
     .command('demo')
-    .description('clone a machine in mid-flight, without and with protection, over real UDP sockets')
+    .description('clone a machine in mid-flight: without protection, with it, and with a key for every clone')
     .option('--json', 'print one object', false)
     .option('--forks <n>', 'repeat with other fork points', parseForks, 1)
     .action(async ({ json, forks }: { json: boolean; forks: number }) => {

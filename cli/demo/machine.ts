@@ -6,6 +6,7 @@ import { blake2s } from '@noble/hashes/blake2.js';
 import { Crng, type EntropySource } from '../../crng/index.js';
 import type { Suite } from '../../protocol/suite.js';
 import { Device, type PeerOptions } from '../../sessions/device.js';
+import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { MemorySource, VmGenId } from '../../vmgenid/index.js';
 
@@ -17,6 +18,12 @@ export interface MachineOptions {
   /** Whether the machine looks at its hypervisor's generation ID. */
   readonly guarded: boolean;
   readonly peer: PeerOptions;
+  /** Default `wipe`. */
+  readonly forkPolicy?: ForkPolicy;
+  /** Hears what happens to the device, and may call it. */
+  readonly onEvent?: (device: Device, event: DeviceEvent) => void;
+  /** Sees every packet that comes out of the tunnel. */
+  readonly onPacket?: (packet: Uint8Array) => void;
   /** Sees every datagram on its way out. */
   readonly onDatagram: (datagram: Uint8Array, to: Endpoint) => void;
 }
@@ -44,9 +51,11 @@ export class Machine {
     const now = () => this.#now;
     // Without a look at the hypervisor nothing in the machine ever learns of a fork.
     const vmgenid = new VmGenId(options.guarded ? [this.#hypervisor] : [], { now });
+    const { privateKey, suite, forkPolicy } = options;
     this.device = new Device({
-      privateKey: options.privateKey,
-      suite: options.suite,
+      privateKey,
+      suite,
+      forkPolicy,
       vmgenid,
       crng: new Crng({ entropy: clonedKernel(options.seed), vmgenid, now }),
       clock: { now, wallClock: () => this.#wallClock },
@@ -54,8 +63,11 @@ export class Machine {
         sendDatagram: (datagram, to) => {
           if (!this.#replaying) options.onDatagram(datagram, to);
         },
-        deliverPacket: () => {},
+        deliverPacket: (datagram, at, length) => {
+          if (!this.#replaying) options.onPacket?.(new Uint8Array(datagram.subarray(at, at + length)));
+        },
       },
+      onEvent: event => options.onEvent?.(this.device, event),
     });
     this.device.setPeer(options.peer);
   }
@@ -67,10 +79,10 @@ export class Machine {
 
   /**
    * Starts this machine a second time from what it is now: on new hardware, with a new generation ID (16 bytes), as a
-   * hypervisor does. Datagrams of the clone go to `onDatagram`.
+   * hypervisor does. Only what is told of it here differs from this machine.
    */
-  restore(vmGenId: Uint8Array, onDatagram: MachineOptions['onDatagram']): Machine {
-    const clone = new Machine({ ...this.#options, onDatagram });
+  restore(vmGenId: Uint8Array, own: Pick<MachineOptions, 'onDatagram' | 'onEvent' | 'onPacket'>): Machine {
+    const clone = new Machine({ ...this.#options, ...own });
     clone.#replaying = true;
     for (const recorded of this.#history) clone.#play(recorded);
     clone.#replaying = false;

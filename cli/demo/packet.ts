@@ -1,6 +1,7 @@
-// The packets inside the demonstration's tunnel: IPv4 with a line of text.
+// The packets inside the demonstration's tunnel: IPv4 or IPv6 with a line of text.
 
 const HEADER_BYTES = 20;
+const V6_HEADER_BYTES = 40;
 /** RFC 3692: for experiments. */
 const PROTOCOL = 253;
 
@@ -19,4 +20,18 @@ export function innerPacket(source: string, destination: string, text: string): 
 
 export function innerPayload(packet: Uint8Array): string {
   return new TextDecoder().decode(packet.subarray(HEADER_BYTES)).trimEnd();
+}
+
+/** The same for IPv6: addresses of 16 bytes. */
+export function innerPacketV6(source: Uint8Array, destination: Uint8Array, text: string): Uint8Array {
+  const payload = new TextEncoder().encode(text);
+  const packet = new Uint8Array(V6_HEADER_BYTES + payload.length);
+  packet[0] = 0x60;
+  new DataView(packet.buffer).setUint16(4, payload.length);
+  packet[6] = PROTOCOL;
+  packet[7] = 64;
+  packet.set(source, 8);
+  packet.set(destination, 24);
+  packet.set(payload, V6_HEADER_BYTES);
+  return packet;
 }

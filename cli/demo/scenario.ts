@@ -1,12 +1,9 @@
 // One run of the story: a sandbox talks to a gateway over UDP, is snapshotted in mid-flight, and restored twice.
 
-import { Crng, kernelEntropy } from '../../crng/index.js';
 import { type Suite, publicKeyOf } from '../../protocol/suite.js';
 import type { Endpoint } from '../../sessions/ports.js';
-import { systemClock } from '../../tunnel/clock.js';
-import { EventLoopTunnel } from '../../tunnel/loop/event-loop.js';
-import { UdpEndpoint, UdpTransport } from '../../tunnel/index.js';
-import { VmGenId } from '../../vmgenid/index.js';
+import type { UdpTransport } from '../../tunnel/index.js';
+import { BETWEEN_HANDSHAKES_MS, type Gateway, Host, pause, plug, until } from './host.js';
 import { Machine } from './machine.js';
 import { innerPacket, innerPayload } from './packet.js';
 import { Wiretap, recoverPlaintext } from './wiretap.js';
@@ -20,11 +17,6 @@ export const CLONE_SAYS = [
 const PACKETS_PER_CLONE = 4;
 const SANDBOX_IP = '10.44.0.2';
 const GATEWAY_IP = '10.44.0.1';
-/** An answer on loopback takes a millisecond; this long without one is a defect. Milliseconds. */
-const PATIENCE_MS = 10_000;
-/** A responder takes one initiation of a peer in 20 ms, and initiators round their timestamps to 17. Milliseconds. */
-const BETWEEN_HANDSHAKES_MS = 60;
-
 export interface ForkResult {
   /** Data messages that the sandbox and its clones sent. */
   readonly datagrams: number;
@@ -50,12 +42,20 @@ export interface ForkOptions {
 export async function runFork(options: ForkOptions): Promise<ForkResult> {
   const { guarded, packetsBefore, suite, tell } = options;
   const wiretap = new Wiretap();
-  const host = await Host.open(suite);
+  const host = new Host(suite);
   try {
     const seed = host.crng.bytes(32);
     const sandboxPrivate = host.crng.x25519PrivateKey();
     const gatewayPrivate = host.crng.x25519PrivateKey();
-    const gateway = await host.gateway(gatewayPrivate, publicKeyOf(suite, sandboxPrivate));
+    const gateway = await host.gateway({
+      privateKey: gatewayPrivate,
+      peers: [
+        {
+          publicKey: publicKeyOf(suite, sandboxPrivate),
+          allowedIps: [{ ip: Uint8Array.of(10, 44, 0, 2), prefix: 32 }],
+        },
+      ],
+    });
 
     const nic = await host.nic();
     const sandbox = new Machine({
@@ -81,7 +81,7 @@ export async function runFork(options: ForkOptions): Promise<ForkResult> {
     const clones: Machine[] = [];
     for (const name of ['clone A', 'clone B']) {
       const cloneNic = await host.nic();
-      const clone = sandbox.restore(host.crng.bytes(16), tapped(wiretap, cloneNic));
+      const clone = sandbox.restore(host.crng.bytes(16), { onDatagram: tapped(wiretap, cloneNic) });
       plug(cloneNic, clone);
       clones.push(clone);
       tell(name, 'runs, with the same keys, counters and random numbers as its twin');
@@ -121,24 +121,13 @@ function recover(wiretap: Wiretap): string {
   return innerPayload(recoverPlaintext(reuse, guess, true));
 }
 
-interface Gateway {
-  readonly endpoint: Endpoint;
-  /** Packets that came out of its end of the tunnel. */
-  received: number;
-}
-
 /** Hands a packet to the machine; resolves when it came out at the gateway. False where nobody waits for that. */
 async function say(machine: Machine, gateway: Gateway, text: string, wait = true): Promise<boolean> {
   const before = gateway.received;
   const packet = innerPacket(SANDBOX_IP, GATEWAY_IP, text);
   machine.hear(device => device.sendPacket(packet));
   if (!wait) return false;
-  const deadline = systemClock.now() + PATIENCE_MS;
-  while (gateway.received === before) {
-    if (systemClock.now() > deadline) throw new Error('the gateway did not get a packet on loopback');
-    await pause(1);
-    machine.hear(device => device.runTimers());
-  }
+  await until([machine], () => gateway.received > before, 'the gateway did not get a packet');
   return true;
 }
 
@@ -147,63 +136,4 @@ function tapped(wiretap: Wiretap, nic: UdpTransport) {
     wiretap.see(datagram);
     nic.send(datagram, to);
   };
-}
-
-function plug(nic: UdpTransport, machine: Machine): void {
-  nic.onDatagram = (datagram, from) => {
-    const bytes = new Uint8Array(datagram);
-    machine.hear(device => device.receiveDatagram(new Uint8Array(bytes), from));
-  };
-}
-
-const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms));
-
-/** The world around the machines: real sockets, a real generator, and the gateway, which is never cloned. */
-class Host {
-  readonly crng: Crng;
-  readonly #suite: Suite;
-  readonly #vmgenid: VmGenId;
-  readonly #closers: (() => void | Promise<void>)[] = [];
-
-  private constructor(suite: Suite) {
-    this.#suite = suite;
-    const entropy = kernelEntropy();
-    this.#vmgenid = new VmGenId([]);
-    this.crng = new Crng({ entropy, vmgenid: this.#vmgenid, now: systemClock.now });
-    this.#closers.push(() => entropy.close());
-  }
-
-  static async open(suite: Suite): Promise<Host> {
-    return new Host(suite);
-  }
-
-  async nic(): Promise<UdpTransport> {
-    const nic = await UdpTransport.open({ ipv4: '127.0.0.1', ipv6: false });
-    this.#closers.push(() => nic.close());
-    return nic;
-  }
-
-  async gateway(privateKey: Uint8Array, peer: Uint8Array): Promise<Gateway> {
-    const udp = await UdpTransport.open({ ipv4: '127.0.0.1', ipv6: false });
-    const gateway: Gateway = { endpoint: UdpEndpoint.of('127.0.0.1', udp.port), received: 0 };
-    const tunnel = new EventLoopTunnel({
-      privateKey,
-      suite: this.#suite,
-      crng: this.crng,
-      vmgenid: this.#vmgenid,
-      transports: [udp],
-      peers: [{ publicKey: peer, allowedIps: [{ ip: Uint8Array.of(10, 44, 0, 2), prefix: 32 }] }],
-      onPacket: () => {
-        gateway.received++;
-      },
-    });
-    this.#closers.push(() => tunnel.close());
-    return gateway;
-  }
-
-  async close(): Promise<void> {
-    for (const closer of this.#closers.splice(0).reverse()) await closer();
-    this.crng.close();
-    await this.#vmgenid.close();
-  }
 }

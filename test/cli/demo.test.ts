@@ -11,6 +11,8 @@ it('shows reuse without protection, reads the plaintext off the wire, and shows 
   expect(report.unguarded.recovered).toContain('card=4111111111111111');
   expect(report.guarded).toMatchObject({ reusedNonces: 0, newHandshakes: 4, wipedKeypairs: 4 });
   expect(report.guarded.datagrams).toBeGreaterThan(2 * 8);
+  expect(report.enrolled).toMatchObject({ clones: 4, keys: 4, addresses: 4, reached: 4 });
+  expect(report.enrolled).toMatchObject({ underParentKey: 0, reusedNonces: 0 });
 });
 
 it('tells the story in lines a person can read', async () => {
@@ -19,6 +21,7 @@ it('tells the story in lines a person can read', async () => {
   expect(out).toContain('snapshot of the sandbox, restored twice');
   expect(out).toMatch(/without +\d+ +4/);
   expect(out).toMatch(/with +\d+ +0/);
+  expect(out).toMatch(/enrolled +\d+ +0 +2 clones, 2 keys, 2 reached/);
   expect(out).not.toContain('\u001b');
 });
 
@@ -32,10 +35,27 @@ it('does not call a run without harm a demonstration', () => {
   const guarded = { datagrams: 10, reusedNonces: 0, wipedKeypairs: 2, newHandshakes: 2 };
   const recovered = 'POST /pay HTTP/1.1  card=4111111111111111 cvc=737 name=A.Turing';
   const harmed = { datagrams: 10, reusedNonces: 4, recovered };
-  expect(demonstrates({ unguarded: harmed, guarded, forks: 1 })).toBe(true);
-  expect(demonstrates({ unguarded: { ...harmed, reusedNonces: 0 }, guarded, forks: 1 })).toBe(false);
-  expect(demonstrates({ unguarded: harmed, guarded: { ...guarded, reusedNonces: 1 }, forks: 1 })).toBe(false);
-  expect(demonstrates({ unguarded: harmed, guarded: { ...guarded, newHandshakes: 1 }, forks: 1 })).toBe(
-    false,
-  );
+  const enrolled = {
+    clones: 2,
+    keys: 2,
+    addresses: 2,
+    reached: 2,
+    underParentKey: 0,
+    datagrams: 9,
+    reusedNonces: 0,
+  };
+  const good = { unguarded: harmed, guarded, enrolled, forks: 1 };
+  expect(demonstrates(good)).toBe(true);
+  const bad = [
+    { unguarded: { ...harmed, reusedNonces: 0 } },
+    { guarded: { ...guarded, reusedNonces: 1 } },
+    { guarded: { ...guarded, newHandshakes: 1 } },
+    { enrolled: { ...enrolled, keys: 1 } },
+    { enrolled: { ...enrolled, addresses: 1 } },
+    { enrolled: { ...enrolled, reached: 1 } },
+    { enrolled: { ...enrolled, underParentKey: 1 } },
+    { enrolled: { ...enrolled, reusedNonces: 1 } },
+    { enrolled: { ...enrolled, clones: 1, keys: 1, addresses: 1, reached: 1 } },
+  ];
+  for (const part of bad) expect(demonstrates({ ...good, ...part })).toBe(false);
 });
