@@ -5,7 +5,7 @@ import { headings, read, scripts, SOURCES } from './documents.js';
 
 it('the README stays short, and begins with two commands that need nothing else', () => {
   const readme = read('README.md');
-  expect(readme.split('\n').length).toBeLessThanOrEqual(130);
+  expect(readme.split('\n').length).toBeLessThanOrEqual(140);
   const [, first] = /```\w*\n([\s\S]*?)```/.exec(readme) ?? [];
   const commands = first.trim().split('\n');
   expect(commands.map(line => line.replace(/ *#.*/, ''))).toEqual([
