@@ -1,5 +1,9 @@
 // Keys and addresses of their own for machines that are cloned, and the gateway that admits them.
 
 export { ENROLMENT_SECRET_BYTES, PREFIX_BYTES, deriveAddress, derivePresharedKey } from './derive.js';
-export { GatewayError, type GatewayErrorCode } from './errors.js';
-export type { PeerRecord, PeerStore } from './store.js';
+export { AddressTakenError, GatewayError, type GatewayErrorCode } from './errors.js';
+export { type ExpireOptions, expirePeers } from './expire.js';
+export { revoked } from './revoke.js';
+export type { PeerChange, PeerLookup, PeerRecord, PeerStore } from './store.js';
+export { FilePeerStore, type FileStoreOptions } from './stores/file.js';
+export { MemoryPeerStore } from './stores/memory.js';

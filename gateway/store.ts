@@ -1,14 +1,17 @@
 // Who may be a peer of a gateway: the port to whatever remembers it. Small, so that a store of an operator's own, or one that
 // several gateways share, fits behind it without a change above.
-// Promises: what `put` and `remove` have answered is kept, whatever happens to the process then.
-// Read on: admission.ts, who asks.
+// Promises: what `update` has answered is kept, whatever happens to the process then.
+// Read on: admission.ts, who asks; stores/ (in memory, in a file); tunnel/peer-store/ (at a URL).
 
-/** A peer as a store knows it. Keys are 32 bytes. */
+import type { AllowedIp } from '../sessions/allowed-ips.js';
+
+/** A peer as a store knows it. */
 export interface PeerRecord {
+  /** 32 bytes. */
   readonly publicKey: Uint8Array;
-  /** Inner addresses, each 4 or 16 bytes with its prefix length. */
-  readonly allowedIps: readonly { readonly ip: Uint8Array; readonly prefix: number }[];
-  /** Of a peer that an operator added with one. Absent: what the enrolment secret derives, or none. */
+  /** Inner addresses. A store clears host bits and drops what stands there twice. */
+  readonly allowedIps: readonly AllowedIp[];
+  /** 32 bytes, of a peer that an operator added with one. Absent: what the enrolment secret derives, or none. */
   readonly presharedKey?: Uint8Array | undefined;
   /** The name of the enrolment secret that it was admitted under (`secretName`); absent: an operator added it. */
   readonly enrolledUnder?: string | undefined;
@@ -21,22 +24,30 @@ export interface PeerRecord {
   readonly revokedAt?: number | undefined;
 }
 
-/** What stands between a gateway and the disk, or the network. Each call may fail by rejecting. */
-export interface PeerStore {
-  /** `undefined`: not known. A store on this machine may answer at once. */
+/** From what is known to what is to be kept: `known` itself changes nothing, `undefined` removes. */
+export type PeerChange = (known: PeerRecord | undefined) => PeerRecord | undefined;
+
+/** Whoever can be asked for a peer, such as a service of an operator's own. Each call may fail, by throwing or by rejecting. */
+export interface PeerLookup {
+  /** `undefined`: not known. Who is on this machine may answer at once. */
   get(publicKey: Uint8Array): PeerRecord | undefined | Promise<PeerRecord | undefined>;
-  /** Who has this very range. Two peers never have one. */
-  ownerOf(range: {
-    readonly ip: Uint8Array;
-    readonly prefix: number;
-  }): Uint8Array | undefined | Promise<Uint8Array | undefined>;
-  /** Adds or replaces. Rejects with `ERR_ADDRESS_TAKEN` when a range is another peer's. */
-  put(record: PeerRecord): Promise<void>;
-  /** False: it was not there. */
-  remove(publicKey: Uint8Array): Promise<boolean>;
-  /** All, in no order that is promised. */
-  list(): AsyncIterable<PeerRecord>;
-  /** How many there are that are not revoked. */
-  count(): number | Promise<number>;
+  /** All calls after it fail with `ERR_STORE_CLOSED`. */
   close(): Promise<void>;
+}
+
+/** What remembers peers, on a disk or elsewhere. */
+export interface PeerStore extends PeerLookup {
+  /** Who has this very range. Two peers never have one. */
+  ownerOf(range: AllowedIp): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /**
+   * Reads, changes and writes as one step, whoever else writes at that time. `change` has no effects of its own, and may be
+   * asked more than once. Resolves with what is kept, once it is. Nothing is changed when it fails: with
+   * `ERR_ADDRESS_TAKEN` when a range is another peer's, `ERR_PEER_RECORD` when it is no record, or what `change` throws.
+   * Many at once cost little more than one: await them together.
+   */
+  update(publicKey: Uint8Array, change: PeerChange): Promise<PeerRecord | undefined>;
+  /** All, in no order that is promised; of what is changed meanwhile, one state or the other. */
+  list(): AsyncIterable<PeerRecord>;
+  /** How many there are that are not revoked. Costs the same for any number. */
+  count(): number | Promise<number>;
 }

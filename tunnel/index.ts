@@ -15,6 +15,8 @@ export { ForkClock, type ForkClockOptions, readRtc } from './loop/fork-clock.js'
 export { type KeyMemoryReport, type OpenedKeyMemory, openKeyMemory } from './loop/key-memory.js';
 export { decodeKey, encodeKey } from './keys.js';
 export { type OpenCrng, type OpenCrngOptions, openCrng } from './loop/open-crng.js';
+export { HttpPeers, type HttpPeersOptions } from './peer-store/http.js';
+export { openPeerStore } from './peer-store/open.js';
 export { resolveEndpoint, resolveEndpoints } from './config/resolve.js';
 export { type DeviceStatus, type PeerStatus, parseStatus } from './daemon/status.js';
 export { TRANSPORT_DROPS, type Transport, type TransportCounters, type TransportDrop } from './transport.js';

@@ -116,7 +116,12 @@ export function settleEnrolment(
 ): EnrolmentSettings | undefined {
   const own = draft ?? (places.has(SECTION) ? {} : undefined);
   if (forkPolicy === 'enrol') return settleClone(own, places, `${STATE_FOLDER}/${name}.identity`);
-  return own && settleGateway(own, places, `${STATE_FOLDER}/${name}.peers`);
+  return own && settleGateway(own, places, defaultStorePath(name));
+}
+
+/** Where a gateway remembers peers when nothing else is said. */
+export function defaultStorePath(name: string): string {
+  return `${STATE_FOLDER}/${name}.peers`;
 }
 
 const SECTION = '[Enrolment]';
@@ -217,7 +222,8 @@ function readMethod(value: string): ToldMethod {
   return { kind: 'exec', program };
 }
 
-function readDuration(value: string): number {
+/** Milliseconds. Throws `BadValue`. */
+export function readDuration(value: string): number {
   if (value === 'never') return Number.POSITIVE_INFINITY;
   const [, digits, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(value) ?? [];
   if (unit === undefined) throw new BadValue(`${quote(value)} is no time, such as 12h or 30d, nor never`);
