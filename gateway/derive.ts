@@ -3,7 +3,8 @@
 // Read on: docs/clones.md; BLAKE2s is RFC 7693.
 
 import { blake2s } from '@noble/hashes/blake2.js';
-import { utf8ToBytes } from '@noble/hashes/utils.js';
+import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
+import { secretBytes } from '../native/secret-bytes.js';
 import { KEY_BYTES } from '../protocol/suite.js';
 import { GatewayError } from './errors.js';
 
@@ -16,6 +17,8 @@ const ADDRESS_BYTES = 16;
 // Who changes what is derived changes the number: old and new machines then refuse each other, and never half agree.
 const PRESHARED_KEY_LABEL = utf8ToBytes('wireonce enrolment psk 1');
 const ADDRESS_LABEL = utf8ToBytes('wireonce enrolment address 1');
+const NAME_LABEL = utf8ToBytes('wireonce enrolment secret name 1');
+const NAME_BYTES = 8;
 
 /**
  * The inner address of whoever has this public key (32 bytes): the prefix (8 bytes), and the first 64 bits of a hash of the
@@ -39,16 +42,27 @@ export function derivePresharedKey(
   secret: Uint8Array,
   gatewayPublicKey: Uint8Array,
   clonePublicKey: Uint8Array,
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   requireLength('an enrolment secret', secret, ENROLMENT_SECRET_BYTES);
   requireLength("a gateway's public key", gatewayPublicKey, KEY_BYTES);
   requireLength("a clone's public key", clonePublicKey, KEY_BYTES);
-  return blake2s
+  const presharedKey = secretBytes(KEY_BYTES);
+  blake2s
     .create({ dkLen: KEY_BYTES, key: secret })
     .update(PRESHARED_KEY_LABEL)
     .update(gatewayPublicKey)
     .update(clonePublicKey)
-    .digest();
+    .digestInto(presharedKey);
+  return presharedKey;
+}
+
+/**
+ * By what name a store knows an enrolment secret (32 bytes): 16 hexadecimal digits, which do not give it away. Throws
+ * `ERR_ENROLMENT_LENGTH`.
+ */
+export function secretName(secret: Uint8Array): string {
+  requireLength('an enrolment secret', secret, ENROLMENT_SECRET_BYTES);
+  return bytesToHex(blake2s.create({ dkLen: NAME_BYTES, key: secret }).update(NAME_LABEL).digest());
 }
 
 function requireLength(what: string, bytes: Uint8Array, length: number): void {

@@ -13,7 +13,9 @@ export type GatewayErrorCode =
   | 'ERR_STORE_DAMAGED'
   | 'ERR_STORE_WRITE'
   | 'ERR_STORE_ANSWER'
-  | 'ERR_STORE_CLOSED';
+  | 'ERR_STORE_CLOSED'
+  | 'ERR_STORE_BUSY'
+  | 'ERR_STORE_SILENT';
 
 /** What this folder throws. `code` has a heading in docs/errors.md. */
 export class GatewayError extends Error {
