@@ -39,6 +39,7 @@ function deviceRows(status: DeviceStatus, now: number): Row[] {
           `peer ${lastTripwire.peer}, ${ago(lastTripwire.at, now)} (${status.clonedPeers} in all)`,
         ]
       : undefined,
+    ...gatewayRows(status),
     status.waitingForFreshness > 0
       ? ['waiting for fresh randomness', plural(status.waitingForFreshness, 'peer')]
       : undefined,
@@ -49,6 +50,21 @@ function deviceRows(status: DeviceStatus, now: number): Row[] {
     ],
   ];
   return rows.filter(row => row !== undefined);
+}
+
+function gatewayRows({ gateway }: DeviceStatus): Row[] {
+  if (!gateway) return [];
+  const { known, present, provisional, awaited, admitted, unproven, evicted, expired, refused } = gateway;
+  const store = known === null ? 'of the store nothing is known' : `${known} in the store`;
+  return [
+    ['admitted peers', `${present} in memory, ${store}`],
+    ['being admitted', `${provisional} not proven yet, ${awaited} being looked up`],
+    [
+      'admissions',
+      `${admitted} proven, ${unproven} not proven, ${evicted} put out of memory, ${expired} expired`,
+    ],
+    ['refused', counts(refused)],
+  ];
 }
 
 function detailRows(status: DeviceStatus): Row[] {

@@ -41,7 +41,12 @@ export interface Admission {
    * of all in a turn, and may call the device. One that throws or rejects, or that takes longer than ADMISSION_TIMEOUT_MS,
    * has not answered: the initiator will call again.
    */
-  admit(publicKey: Uint8Array): AdmittedPeer | undefined | Promise<AdmittedPeer | undefined>;
+  admit(publicKey: Uint8Array): AdmittedPeer | undefined | AdmissionAnswer;
+}
+
+/** An answer that comes later: a promise, or what calls back without one, where nobody lets promises settle. */
+export interface AdmissionAnswer {
+  then(settle: (answer: AdmittedPeer | undefined) => void, fail: (error: unknown) => void): unknown;
 }
 
 /** What a peer gets that is admitted. */

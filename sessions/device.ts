@@ -691,7 +691,7 @@ export class Device {
       this.#turn(() => settleAdmission(this.#context, awaited, answer, acceptInitiation));
     try {
       const answer = this.#admission?.admit(new Uint8Array(awaited.publicKey));
-      if (answer instanceof Promise) answer.then(settle, () => settle('failed'));
+      if (answer && 'then' in answer) answer.then(settle, () => settle('failed'));
       else settle(answer);
     } catch {
       settle('failed');

@@ -11,6 +11,7 @@ import type { LinkEvent } from '../../tunnel/linux/net/link-monitor.js';
 import { formatGuid, type VmGenIdEvent } from '../../vmgenid/index.js';
 import { plural } from '../human.js';
 import type { Logger } from './log.js';
+import { Seldom } from './seldom.js';
 
 /** `peer(AbCd…WxYz)`, from a public key. */
 export function peerName(publicKey: Uint8Array): string {
@@ -84,14 +85,9 @@ export function logDeviceEvent(logger: Logger, event: DeviceEvent | ThreadDevice
     case 'cookieReceived':
       logger.debug(fields, `${peer} - Received cookie: it is under load`);
       break;
+    // log-gateway.ts says these, seldom.
     case 'peerAdmitted':
-      logger.debug(fields, `${peer} - Admitted: it has proven its preshared key`);
-      break;
     case 'admissionExpired':
-      logger.debug(
-        fields,
-        `${peer} - Not admitted: it was answered, and sent no data under its preshared key`,
-      );
       break;
     case 'peerEvicted':
       logger.debug(fields, `${peer} - Put out of memory until it calls again`);
@@ -201,39 +197,25 @@ const FRESHNESS = {
   ],
 } as const;
 
-/** Milliseconds within which one and the same trouble is told once. */
-const REPEAT_MS = 60_000;
-/** Different troubles remembered. */
-const MAX_KNOWN = 256;
-
 /**
  * Errors of transports: a network that is away makes one for each datagram. Each is told once a minute, with how often
  * it came since.
  */
 export class TransportErrorLog {
   readonly #logger: Logger;
-  readonly #now: () => number;
-  readonly #known = new Map<string, { until: number; more: number }>();
+  readonly #seldom: Seldom;
 
   /** `now`: monotonic milliseconds. */
   constructor(logger: Logger, now: () => number) {
     this.#logger = logger;
-    this.#now = now;
+    this.#seldom = new Seldom(now);
   }
 
   log(error: Error): void {
-    const now = this.#now();
     const { code } = error as Partial<TunnelError>;
-    const key = `${code} ${error.message}`;
-    const known = this.#known.get(key);
-    if (known && now < known.until) {
-      known.more++;
-      return;
-    }
-    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-    this.#known.set(key, { until: now + REPEAT_MS, more: 0 });
-    const again = known && known.more > 0 ? ` (and ${known.more} times since this was last said)` : '';
-    this.#logger.error({ event: 'transportError', code, err: error }, `${error.message}${again}`);
+    this.#seldom.say(`${code} ${error.message}`, more =>
+      this.#logger.error({ event: 'transportError', code, err: error }, `${error.message}${more}`),
+    );
   }
 }
 

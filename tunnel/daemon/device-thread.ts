@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Randomness } from '../../crng/randomness.js';
 import { copySecret, secretBytes } from '../../native/secret-bytes.js';
+import type { GatewayAdmission } from '../../gateway/admission.js';
 import { isSilencedByFork } from '../../sessions/events.js';
 import type { VmGenId } from '../../vmgenid/index.js';
 import type { SourceSelection } from '../../vmgenid/detect.js';
@@ -26,8 +27,9 @@ import {
   keyBuffersOf,
   unpackState,
 } from './device-thread/messages.js';
+import type { AdmissionQuestion, AdmissionVerdict } from './device-thread/remote-admission.js';
 import { Relays } from './device-thread/relays.js';
-import { EventTally, composeStatus } from './device-thread/status.js';
+import { EventTally, type GatewayParts, composeStatus } from './device-thread/status.js';
 import { TunnelError } from '../errors.js';
 import { readPrivileges } from '../linux/capabilities.js';
 import type { LoopReport } from '../linux/device-loop.js';
@@ -57,6 +59,8 @@ export interface DeviceThreadOptions {
   /** Of the program, for `status`. */
   readonly version: string;
   readonly settings?: ThreadSettings;
+  /** Decides about peers that nobody configured. Stays the caller's to close, after the thread. */
+  readonly gateway?: GatewayAdmission | undefined;
   /** Take WebSocket connections here. */
   readonly listenWebSocket?: WebSocketListenerOptions | undefined;
   readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'> | undefined;
@@ -123,6 +127,7 @@ export class DeviceThread implements UapiBackend {
       sources: immediateOnly(options.sources),
       kernelLog: kernelLogOf(options),
       settings,
+      isGateway: options.gateway !== undefined,
     };
     this.#relays = new Relays({
       crng: options.crng,
@@ -138,6 +143,11 @@ export class DeviceThread implements UapiBackend {
       name: 'device',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
+    if (options.gateway) {
+      options.gateway.onEvict = publicKey => {
+        this.#ask({ kind: 'evict', publicKey }).catch(() => undefined);
+      };
+    }
     running.add(this);
     this.ended = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromWorker) => {
@@ -191,6 +201,7 @@ export class DeviceThread implements UapiBackend {
       const { urls, held } = (await this.#ask(question, keyBuffersOf(changes))) as Answers['set'];
       // A fork meanwhile is not what the device has answered of.
       if (!held && vmgenid.check() === epoch) this.#identityEpoch = epoch;
+      this.#tellOfRemoved(changes);
       // Another request may have dialled what only that one will use.
       if (this.#sets === 1) this.#relays.keep(urls);
     } finally {
@@ -211,7 +222,13 @@ export class DeviceThread implements UapiBackend {
       privileges: readPrivileges(),
       webSockets: this.#relays.localAddresses,
       relayCounters: this.#relays.counters,
+      gateway: await this.#gatewayStatus(),
     });
+  }
+
+  async #gatewayStatus(): Promise<GatewayParts | undefined> {
+    const { gateway } = this.#options;
+    return gateway && { ...gateway.stats(), known: (await gateway.known()) ?? null };
   }
 
   /** Erases every secret of the device and ends the thread; its interface goes with it. May be called twice. */
@@ -287,6 +304,7 @@ export class DeviceThread implements UapiBackend {
     const { onDeviceEvent, onLinkEvent, onTrouble, vmgenid } = this.#options;
     if ('deviceEvent' in message) {
       this.#tally.count(message.deviceEvent, systemClock.wallClock);
+      this.#options.gateway?.hear(message.deviceEvent);
       onDeviceEvent?.(message.deviceEvent);
     } else if ('linkEvent' in message) {
       if (message.linkEvent.type === 'renamed') this.#name = message.linkEvent.name;
@@ -294,6 +312,7 @@ export class DeviceThread implements UapiBackend {
     } else if ('departing' in message) this.#relays.depart();
     else if ('roomForArrivals' in message) this.#relays.letOn();
     else if ('proven' in message) this.#relays.prove(message.proven);
+    else if ('admission' in message) void this.#admit(message.admission);
     else if ('look' in message) vmgenid.poll();
     else if ('trouble' in message) onTrouble?.(fromFailure(message.trouble));
     else if ('id' in message) {
@@ -302,6 +321,27 @@ export class DeviceThread implements UapiBackend {
       if ('refused' in message) waiting?.reject(fromFailure(message.refused));
       else waiting?.resolve(message.answer);
     }
+  }
+
+  /** Whatever comes of it, the device hears: it counts what it waits for. */
+  async #admit({ number, publicKey, gateway }: AdmissionQuestion): Promise<void> {
+    let verdict: AdmissionVerdict = 'failed';
+    try {
+      verdict = (await this.#options.gateway?.admit(publicKey, gateway)) ?? 'no';
+    } catch {
+      // The gateway has counted it, and told why.
+    }
+    const key = typeof verdict === 'object' ? verdict.presharedKey : undefined;
+    const moved = key ? [key.buffer as ArrayBuffer] : [];
+    // If the thread has ended nobody waits for it.
+    this.#ask({ kind: 'admit', number, verdict }, moved).catch(() => undefined);
+  }
+
+  /** What an operator has taken away is not written to the store any more. */
+  #tellOfRemoved({ replacePeers, peers }: UapiChanges): void {
+    const { gateway } = this.#options;
+    if (replacePeers) gateway?.removedAll();
+    for (const { publicKey, remove } of peers) if (remove) gateway?.removed(publicKey);
   }
 
   #ask(question: Question, moved: ArrayBuffer[] = []): Promise<Answers[Question['kind']]> {

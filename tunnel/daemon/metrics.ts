@@ -115,6 +115,7 @@ export function formatMetrics(status: DeviceStatus): Promise<string> {
   registry.setDefaultLabels({ interface: status.interface });
   const metrics = new Metrics(registry);
   describeDevice(metrics, status);
+  describeGateway(metrics, status);
   describePeers(metrics, status);
   return registry.metrics();
 }
@@ -220,6 +221,26 @@ function describeDevice(metrics: Metrics, status: DeviceStatus): void {
   metrics.gauge('held', 'Whether the device is silent until a new private key is set', Number(status.held));
   metrics.gauge('mtu_bytes', 'The largest inner packet', status.mtu);
   metrics.gauge('peers', 'Peers configured', status.peers.length);
+}
+
+function describeGateway(metrics: Metrics, { gateway }: DeviceStatus): void {
+  if (!gateway) return;
+  metrics.gauge('gateway_known_peers', 'Peers in the store', gateway.known ?? []);
+  metrics.gauge('gateway_peers', 'Peers that were not configured: admitted, answered, being looked up', [
+    [{ state: 'admitted' }, gateway.present],
+    [{ state: 'provisional' }, gateway.provisional],
+    [{ state: 'awaited' }, gateway.awaited],
+  ]);
+  metrics.counter('gateway_lookups_total', 'Strangers looked up in the store', gateway.lookups);
+  metrics.counter('gateway_admitted_total', 'Peers that proved themselves', gateway.admitted);
+  metrics.counter('gateway_unproven_total', 'Answered, and not proven in time', gateway.unproven);
+  metrics.counter('gateway_evicted_total', 'Admitted peers put out of memory', gateway.evicted);
+  metrics.counter(
+    'gateway_expired_total',
+    'Peers forgotten, as they were not seen for too long',
+    gateway.expired,
+  );
+  metrics.counter('gateway_refused_total', 'Not admitted, by reason', byReason(gateway.refused));
 }
 
 function describePeers(metrics: Metrics, { peers }: DeviceStatus): void {

@@ -52,6 +52,20 @@ export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
       'handshakes wait: nothing yet parts the random numbers of this clone from those of its siblings',
     );
   }
+  if (status.gateway?.known === null && status.gateway.refused.storeFailed > 0) {
+    hints.push(
+      'the store of peers gives no answer: nobody new is admitted, and whoever was away is not either',
+    );
+  } else if (status.gateway && status.gateway.refused.storeFailed > 0) {
+    hints.push(
+      `the store of peers has failed ${times(status.gateway.refused.storeFailed)}: the log says how`,
+    );
+  }
+  if (status.gateway && status.gateway.refused.full > 0) {
+    hints.push(
+      'machines were refused, as there are as many peers as MaxPeers allows: raise it, or lower ExpireAfter',
+    );
+  }
   if (status.lastTripwire) {
     hints.push(`peer ${status.lastTripwire.peer} was cloned: two machines used one key; give each its own`);
   }

@@ -2,6 +2,7 @@
 // Promises: JSON as it is, without secrets; what is read from a daemon is checked before anybody uses it.
 // Read on: uapi/connection.ts (who sends it), metrics.ts and cli/status.ts (who shows it), status-hints.ts.
 
+import type { Refusal } from '../../gateway/admission.js';
 import type { DropReason } from '../../sessions/drops.js';
 import type { ForkPolicy } from '../../sessions/events.js';
 import type { Protection, SourceStatus } from '../../vmgenid/index.js';
@@ -44,6 +45,28 @@ export interface TripwireStatus {
  * take apart. `undeliverable`: it was down or took no such packet.
  */
 export type InterfaceDrop = 'unsplittable' | 'undeliverable';
+
+/** Of a gateway: who may be a peer without being configured. Counts are since the start. */
+export interface GatewayStatus {
+  /** Peers in the store that are not revoked; null while it gives no answer, and where it only answers for one at a time. */
+  readonly known: number | null;
+  /** Admitted peers in memory. */
+  readonly present: number;
+  /** Answered, and not proven yet. */
+  readonly provisional: number;
+  /** Asked about, and not answered yet. */
+  readonly awaited: number;
+  /** Strangers looked up in the store. */
+  readonly lookups: number;
+  /** Who proved himself, and who did not in time. */
+  readonly admitted: number;
+  readonly unproven: number;
+  /** Admitted peers put out of memory, when all their keys had expired. */
+  readonly evicted: number;
+  /** Peers that the store forgot, as they were not seen for as long as was allowed. */
+  readonly expired: number;
+  readonly refused: Readonly<Record<Refusal, number>>;
+}
 
 /** How a running daemon stands, as `wireonce status --json` prints it. */
 export interface DeviceStatus {
@@ -107,6 +130,8 @@ export interface DeviceStatus {
   readonly waitingForFreshness: number;
   /** Policy `hold` after a fork: silent until a new private key is set. */
   readonly held: boolean;
+  /** Null where peers are admitted by configuration alone. */
+  readonly gateway: GatewayStatus | null;
   readonly peers: readonly PeerStatus[];
   /** What the operator should look at, one sentence each. */
   readonly hints: readonly string[];
@@ -194,6 +219,20 @@ const CHECKS: Checks<DeviceStatus> = {
   offloads: each(isString),
   waitingForFreshness: isNumber,
   held: isBoolean,
+  gateway: orNull(
+    shape({
+      known: orNull(isNumber),
+      present: isNumber,
+      provisional: isNumber,
+      awaited: isNumber,
+      lookups: isNumber,
+      admitted: isNumber,
+      unproven: isNumber,
+      evicted: isNumber,
+      expired: isNumber,
+      refused: counts,
+    } satisfies Checks<GatewayStatus>),
+  ),
   peers: each(
     shape({
       publicKey: isString,

@@ -3,7 +3,7 @@
 // refused request changes nothing; while the interface is down there is no socket.
 // Read on: wireguard-go device/uapi.go IpcSetOperation(), device/device.go upLocked(); Linux netlink.c wg_set_device().
 
-import type { Device } from '../../sessions/device.js';
+import type { Device, PeerInfo } from '../../sessions/device.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { TunnelError } from '../errors.js';
 import { RelayEndpoint, RelayTable } from '../daemon/relay-endpoint.js';
@@ -89,7 +89,7 @@ export class DeviceConfiguration {
       privateKey: device.exportPrivateKey(),
       listenPort: this.#listenPort,
       fwMark: this.#fwMark,
-      peers: device.peers().map((peer): UapiPeerState => {
+      peers: this.peers().map((peer): UapiPeerState => {
         const { publicKey, endpoint, persistentKeepalive, allowedIps, lastHandshakeAt, rxBytes, txBytes } =
           peer;
         return {
@@ -104,6 +104,11 @@ export class DeviceConfiguration {
         };
       }),
     };
+  }
+
+  /** Those that an operator sees: strangers who have proven nothing are none. */
+  peers(): PeerInfo[] {
+    return this.#device.peers().filter(({ origin }) => origin !== 'provisional');
   }
 
   relayUrls(): string[] {

@@ -8,6 +8,7 @@ import { Room } from '../../native/room.js';
 import type { Suite } from '../../protocol/suite.js';
 import { Device, type DeviceStats, type PeerInfo } from '../../sessions/device.js';
 import { isSilencedByFork } from '../../sessions/events.js';
+import type { Admission } from '../../sessions/admission.js';
 import type { DeviceEvent } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { DeviceSettings, SettledSettings } from '../../sessions/settings.js';
@@ -50,6 +51,8 @@ export interface DeviceLoopOptions {
   /** Goes on while the loop waits. `behindMs`: see `ForkClock`. */
   readonly clock: Clock & { readonly behindMs?: number };
   readonly settings?: DeviceSettings;
+  /** Decides about static keys that no peer has. */
+  readonly admission?: Admission | undefined;
   /** Let the kernel split and join datagrams, as far as it can; the TUN device has been asked by whoever made it. */
   readonly offloads: boolean;
   readonly onWake: () => void;
@@ -171,6 +174,7 @@ export class DeviceLoop {
       clock,
       suite,
       keyMemory: this.#keyMemory,
+      admission: options.admission,
       mtu: this.#monitor.status.mtu ?? DEFAULT_MTU,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),
@@ -317,6 +321,11 @@ export class DeviceLoop {
     this.#flush();
   }
 
+  /** Takes a peer away that was admitted, unless an operator has configured it since. */
+  evict(publicKey: Uint8Array): void {
+    if (this.device.peer(publicKey)?.origin !== 'configured') this.device.removePeer(publicKey);
+  }
+
   /** URLs of the peers that are reached by a relay. */
   relayUrls(): string[] {
     return this.#configuration.relayUrls();
@@ -347,7 +356,7 @@ export class DeviceLoop {
       nonceHeadroom: device.nonceHeadroom()?.toString() ?? null,
       settings: device.settings,
       device: device.stats(),
-      peers: device.peers().map(peerStatus),
+      peers: this.#configuration.peers().map(peerStatus),
       udp: socket && { ...socket.counters },
       lastUdpError: socket?.lastError,
       loop: this.counters,

@@ -62,6 +62,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     offloads: [],
     waitingForFreshness: 0,
     held: false,
+    gateway: null,
     peers: [],
     hints: [],
     ...change,

@@ -11,6 +11,7 @@ import type { FailedCall, TunnelErrorCode } from '../../errors.js';
 import { TunnelError } from '../../errors.js';
 import type { LinkEvent } from '../../linux/net/link-monitor.js';
 import type { LoopReport } from '../../linux/device-loop.js';
+import type { AdmissionQuestion, AdmissionVerdict } from './remote-admission.js';
 import type { UapiAllowedIp, UapiChanges, UapiPeerState, UapiState } from '../uapi/types.js';
 import { UapiError } from '../uapi/types.js';
 
@@ -28,6 +29,8 @@ export interface WorkerSettings {
   /** Path or descriptor of the kernel's log, if the main thread listens to it: it is told when a fork may stand there. */
   readonly kernelLog: string | number | undefined;
   readonly settings: ThreadSettings;
+  /** The device is a gateway: it asks the main thread about static keys that no peer has. */
+  readonly isGateway: boolean;
 }
 
 /** Asked of the device, and answered in order. */
@@ -44,6 +47,10 @@ export type Question =
       readonly kind: 'look';
       readonly seed?: { readonly epoch: number; readonly bytes: Uint8Array } | undefined;
     }
+  /** What is said of a caller that was asked about. The preshared key in it is a copy. */
+  | { readonly kind: 'admit'; readonly number: number; readonly verdict: AdmissionVerdict }
+  /** Take a peer away that was admitted, unless an operator has configured it since. */
+  | { readonly kind: 'evict'; readonly publicKey: Uint8Array }
   | { readonly kind: 'close' };
 
 export interface ToWorker {
@@ -57,6 +64,8 @@ export interface Answers {
   set: { readonly urls: readonly string[]; readonly held: boolean };
   report: LoopReport;
   look: undefined;
+  admit: undefined;
+  evict: undefined;
   close: undefined;
 }
 
@@ -85,6 +94,8 @@ export type FromWorker =
   | { readonly id: number; readonly refused: Failure }
   | { readonly deviceEvent: ThreadDeviceEvent }
   | { readonly linkEvent: LinkEvent }
+  /** Who is this? Answered by `admit`. */
+  | { readonly admission: AdmissionQuestion }
   /** There are datagrams to go out. */
   | { readonly departing: true }
   /** There is room for datagrams that come in. */

@@ -2,10 +2,18 @@
 // Read on: ../status.ts (what each field means).
 
 import type { VmGenId } from '../../../vmgenid/driver.js';
+import type { DeviceStats } from '../../../sessions/device.js';
 import { encodeKey } from '../../keys.js';
 import type { Privileges } from '../../linux/capabilities.js';
 import type { LoopReport, PeerReport } from '../../linux/device-loop.js';
-import { type DeviceStatus, MAX_MOVES, type PeerStatus, type TripwireStatus } from '../status.js';
+import type { GatewayStats } from '../../../gateway/admission.js';
+import {
+  type DeviceStatus,
+  type GatewayStatus,
+  MAX_MOVES,
+  type PeerStatus,
+  type TripwireStatus,
+} from '../status.js';
 import { hintsFor } from '../status-hints.js';
 import { type TransportCounters, newCounters } from '../../transport.js';
 import type { ThreadDeviceEvent } from './messages.js';
@@ -34,6 +42,10 @@ export class EventTally {
     } else if (event.type === 'roamed') {
       const peer = encodeKey(event.peer);
       this.#moves.set(peer, [...(this.#moves.get(peer) ?? []), wallClock()].slice(-MAX_MOVES));
+    } else if (event.type === 'peerEvicted') {
+      // Nobody may ask how things stand for long: of those who are gone nothing stays.
+      this.#unanswered.delete(encodeKey(event.peer));
+      this.#moves.delete(encodeKey(event.peer));
     } else if (event.type === 'peerCloned') {
       this.#lastTripwire = { peer: encodeKey(event.peer), at: wallClock() };
     }
@@ -61,6 +73,9 @@ export class EventTally {
   }
 }
 
+/** What a gateway itself knows; the rest its device does. */
+export type GatewayParts = GatewayStats & Pick<GatewayStatus, 'known'>;
+
 export interface StatusParts {
   readonly report: LoopReport;
   readonly vmgenid: Pick<VmGenId, 'sources'>;
@@ -72,10 +87,11 @@ export interface StatusParts {
   readonly privileges: Privileges | null;
   /** Where WebSocket peers may connect, and what their connections dropped. */
   readonly webSockets: readonly string[];
+  readonly gateway: GatewayParts | undefined;
   readonly relayCounters: readonly Readonly<TransportCounters>[];
 }
 
-export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts): DeviceStatus {
+export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: StatusParts): DeviceStatus {
   const { device, udp, loop } = report;
   const { dropped } = newCounters();
   for (const counters of parts.relayCounters) {
@@ -123,7 +139,13 @@ export function composeStatus({ report, vmgenid, tally, ...parts }: StatusParts)
     offloads: report.offloads,
     waitingForFreshness: device.waitingForFreshness,
     held: device.held,
+    gateway: gateway ? gatewayStatus(gateway, device) : null,
     peers: tally.complete(report.peers, parts.wallClock),
   };
   return { ...status, hints: hintsFor(status) };
+}
+
+function gatewayStatus(gateway: GatewayParts, { admission }: DeviceStats): GatewayStatus {
+  const { present = 0, provisional = 0, awaited = 0, admitted = 0, expired = 0, evicted = 0 } = admission ?? {};
+  return { ...gateway, present, provisional, awaited, admitted, unproven: expired, evicted };
 }

@@ -16,6 +16,7 @@ import { type Libc, requireLibc } from '../../linux/libc.js';
 import { EventFd } from '../../linux/wait/poller.js';
 import { LinuxTun } from '../../linux/tun/tun.js';
 import { wipeKeys } from '../uapi/parse.js';
+import { RemoteAdmission, wipeVerdict } from './remote-admission.js';
 import { RingReader, RingWriter } from './datagram-ring.js';
 import {
   type Answers,
@@ -34,6 +35,7 @@ class DeviceWorker {
   readonly #port: MessagePort;
   readonly #loop: DeviceLoop;
   readonly #guard: VmGenId;
+  readonly #admission: RemoteAdmission | undefined;
   readonly #closers: (() => void)[] = [];
   #closing = false;
 
@@ -66,6 +68,12 @@ class DeviceWorker {
         now: systemClock.now,
       });
       this.#closers.push(() => crng.close());
+      this.#admission = given.isGateway
+        ? new RemoteAdmission(
+            question => this.#tell({ admission: question }),
+            () => this.#loop.device.publicKey,
+          )
+        : undefined;
       this.#loop = new DeviceLoop({
         libc,
         tun,
@@ -76,6 +84,7 @@ class DeviceWorker {
         suite,
         clock,
         settings,
+        admission: this.#admission,
         kernelLog: kernelLog === undefined ? undefined : KernelLog.open(libc, kernelLog),
         onForkLine: () => this.#tell({ look: true }),
         offloads,
@@ -150,6 +159,16 @@ class DeviceWorker {
       case 'look':
         if (question.seed) this.#guard.learnSeed(question.seed.epoch, question.seed.bytes);
         this.#loop.check();
+        return undefined;
+      case 'admit':
+        try {
+          this.#admission?.answer(question.number, question.verdict);
+        } finally {
+          wipeVerdict(question.verdict);
+        }
+        return undefined;
+      case 'evict':
+        this.#loop.evict(question.publicKey);
         return undefined;
       case 'close':
         this.#closing = true;

@@ -71,6 +71,7 @@ const parts = {
   wallClock: 1_000_000,
   privileges: null,
   webSockets: [],
+  gateway: undefined,
 };
 
 describe('the status of a device thread', () => {
@@ -131,6 +132,35 @@ describe('the status of a device thread', () => {
     expect(seen()[0].unanswered).toBe(0);
     expect(seen([])).toEqual([]);
     expect(seen()).toEqual([{ ...listed, unanswered: 0, moves: 0 }]);
+  });
+
+  it('of a gateway is what it counts and what its device does', () => {
+    const refused = { revoked: 1, notEnrolled: 2, addressTaken: 3, full: 4, storeFailed: 5 };
+    const gateway = { refused, lookups: 6, expired: 7, known: 8 };
+    const admission = { awaited: 9, provisional: 10, present: 11, admitted: 12, expired: 13, evicted: 14 };
+    const device = { ...report.device, admission };
+    const tally = new EventTally();
+    const status = composeStatus({
+      ...parts,
+      report: { ...report, device },
+      gateway,
+      tally,
+      relayCounters: [],
+    });
+    expect(parseStatus(JSON.stringify(status))).toEqual(status);
+    expect(status.gateway).toEqual({
+      refused,
+      lookups: 6,
+      known: 8,
+      expired: 7,
+      awaited: 9,
+      provisional: 10,
+      present: 11,
+      admitted: 12,
+      unproven: 13,
+      evicted: 14,
+    });
+    expect(composeStatus({ ...parts, tally, relayCounters: [] }).gateway).toBeNull();
   });
 
   it('remembers the last peer that was found cloned', () => {
