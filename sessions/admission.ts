@@ -12,7 +12,7 @@
  *   awaited  -- handed out last: admit(key)? -- no: notAdmitted    fails, or takes too long: admissionFailed
  *     | yes, nobody has its address             addressTaken
  *   provisional: answered under its preshared key
- *     | the first data message                  none in time: gone, `admissionExpired`
+ *     | the first data message                  none in time, or another initiation: gone, `admissionExpired`
  *   admitted: has its addresses, `peerAdmitted`
  *     | all its keys have expired               gone, `peerEvicted`: it is asked about anew when it calls
  */
@@ -71,7 +71,7 @@ export type AcceptInitiation = (
   epoch: number,
 ) => 'handshake' | Drop;
 
-/** An initiation of a static key that no peer has. `epoch` was read before. */
+/** An initiation of a static key that no peer has, or one that is not proven. The epoch was read before. */
 export function considerStranger(
   context: Context,
   local: LocalIdentity,
@@ -98,11 +98,19 @@ export function considerStranger(
     return drops.drop('badTag');
   }
   if (known) return replace(context, known, initiation, bytes, from);
+  const answered = context.peers.get(id);
+  if (answered && !isAfterTai64n(initiation.timestamp, answered.latestTimestamp)) {
+    initiation.wipe();
+    staticShared.fill(0);
+    return drops.drop('replayedInitiation');
+  }
   if (!admissions.mayAsk(turn.now)) {
     initiation.wipe();
     staticShared.fill(0);
     return drops.drop('underLoad');
   }
+  // It has not taken the answer: told before it is asked about, since another answer may be wanted.
+  if (answered) expirePeer(context, answered);
   if (admissions.isBusy) context.load.note(turn.now);
   const expiresAt = turn.now + ADMISSION_TIMEOUT_MS;
   const awaited = { id, publicKey, initiation, staticShared, from, bytes, expiresAt };

@@ -75,6 +75,6 @@ export type DeviceEvent =
   | { readonly type: 'identityDrawn'; readonly publicKey: Uint8Array; readonly epoch: number }
   /** A peer that a gateway was not configured with has proven itself, by data under its preshared key. */
   | PeerAdmitted
-  /** One that was answered has not proven itself in time, or gave way to others. */
+  /** One that was answered has not proven itself in time, or has called again, or gave way to others. */
   | { readonly type: 'admissionExpired'; readonly peer: Uint8Array }
   | PeerEvicted;

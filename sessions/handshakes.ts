@@ -106,7 +106,7 @@ export function consumeInitiation(
   const received = receiveInitiation(suite, local, message);
   if (!received) return drops.drop('badTag');
   const peer = context.peers.get(context.peerId(received.remotePublicKey));
-  if (!peer) return considerStranger(context, local, received, message.length, from);
+  if (!peer || peer.isProvisional) return considerStranger(context, local, received, message.length, from);
   if (!hasStaticShared(context, local, peer)) {
     received.discard();
     return drops.drop('unknownPeer');

@@ -168,6 +168,39 @@ describe('a stranger who is welcome', () => {
   });
 });
 
+describe('a provisional peer that calls again', () => {
+  it('is told of before it is asked about, and answered under what is said then', () => {
+    const story: string[] = [];
+    const answers = [yes(1, { presharedKey: new Uint8Array(32).fill(1) }), yes()];
+    const { pair } = strangers(
+      () => {
+        story.push('asked');
+        return answers.shift();
+      },
+      { b: { device: { onEvent: ({ type }) => story.push(type) } } },
+    );
+    pair.send(pair.a, 'first');
+    pair.settle();
+    expect(origin(pair)).toBe('provisional');
+    pair.advance(5_400);
+    pair.settle();
+    expect(story.slice(0, 4)).toEqual(['asked', 'admissionExpired', 'asked', 'peerAdmitted']);
+    expect(origin(pair)).toBe('admitted');
+    expect(admissionOf(pair)).toMatchObject({ provisional: 0, present: 1, expired: 1 });
+  });
+
+  it('is not asked about for a replay, and goes on waiting for data', () => {
+    const { pair, asked } = strangers(() => yes());
+    pair.send(pair.a, 'first');
+    const [initiation] = pair.a.take();
+    pair.b.receive(initiation);
+    expect(pair.b.receive(initiation)).toEqual({ drop: 'replayedInitiation' });
+    expect(asked).toHaveLength(1);
+    pair.settle();
+    expect(origin(pair)).toBe('admitted');
+  });
+});
+
 describe('a stranger who is not', () => {
   it('is refused without an answer, and not asked about again for a while', () => {
     const { pair, asked } = strangers(() => undefined);
