@@ -45,7 +45,7 @@ export interface GatewayAdmissionOptions {
   readonly prefix: Uint8Array;
   /** So many in the store, and nobody new is admitted. Default: any number. */
   readonly maxPeers?: number | undefined;
-  /** Whoever has enrolled and was not seen for so long is forgotten by `sweep`. Milliseconds; default: never. */
+  /** Whoever has enrolled and was not seen for so long is forgotten by `sweep`. Milliseconds; default: Infinity. */
   readonly expireAfterMs?: number | undefined;
   /** Milliseconds since 1970. */
   readonly wallClock: () => number;
@@ -177,11 +177,13 @@ export class GatewayAdmission {
 
   /** Forgets who has not been seen for too long. Call now and then. Rejects when the store fails. */
   async sweep(): Promise<void> {
-    const { wallClock, expireAfterMs, onEvent } = this.#options;
-    if (expireAfterMs === undefined || !this.#store) return;
+    const { wallClock, expireAfterMs = Number.POSITIVE_INFINITY, onEvent } = this.#options;
+    if (expireAfterMs === Number.POSITIVE_INFINITY || !this.#store) return;
     const { length } = await expirePeers(this.#store, {
-      olderThan: wallClock() - expireAfterMs,
-      spare: publicKey => this.#loaded.has(bytesToHex(publicKey)),
+      before: wallClock() - expireAfterMs,
+      // What an operator added stays, and who is here is seen.
+      spare: ({ enrolledUnder, publicKey }) =>
+        enrolledUnder === undefined || this.#loaded.has(bytesToHex(publicKey)),
     });
     this.#expired += length;
     if (length > 0) onEvent?.({ type: 'expired', peers: length });
@@ -299,9 +301,12 @@ export class GatewayAdmission {
   #evicted({ peer: publicKey, lastHandshakeAt, timestamp }: Extract<Heard, { type: 'peerEvicted' }>): void {
     const isOurs = this.#loaded.has(bytesToHex(publicKey));
     this.removed(publicKey);
-    if (!isOurs || !this.#store) return;
     const seen = { lastSeenAt: lastHandshakeAt, latestTimestamp: timestamp };
-    this.#later(this.#store.update(publicKey, known => (isGood(known) ? { ...known, ...seen } : known)));
+    if (isOurs) this.#later(this.#sighted(publicKey, seen));
+  }
+
+  async #sighted(publicKey: Uint8Array, seen: Partial<PeerRecord>): Promise<void> {
+    await this.#store?.update(publicKey, known => (isGood(known) ? { ...known, ...seen } : known));
   }
 
   /** False: it may not stay, as the store says now. */

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { derivePresharedKey, secretName } from '../../gateway/derive.js';
 import { GatewayError } from '../../gateway/errors.js';
 import { LOOKUP_TIMEOUT_MS } from '../../gateway/store-lookups.js';
+import type { PeerStore } from '../../gateway/store.js';
 import { MemoryPeerStore } from '../../gateway/stores/memory.js';
 import { MAX_AWAITED } from '../../sessions/admissions.js';
 import { DAY_MS, GATEWAY, key, OLDER, rangeOf, SECRET, TestGateway } from './gateway.js';
@@ -218,19 +219,27 @@ describe('maxPeers', () => {
 });
 
 describe('a store that fails', () => {
-  class Broken extends MemoryPeerStore {
-    mode: 'silent' | 'rejecting' | 'well' = 'silent';
-
-    override get(publicKey: Uint8Array) {
-      if (this.mode === 'silent') return new Promise<never>(() => {});
-      if (this.mode === 'rejecting') return Promise.reject(new Error('no route'));
-      return super.get(publicKey);
-    }
+  /** `silent`: never answers. `failing`: rejects. */
+  function broken() {
+    const good = new MemoryPeerStore();
+    const store: PeerStore & { mode: 'silent' | 'failing' | 'well' } = {
+      mode: 'silent',
+      get: publicKey => {
+        if (store.mode === 'silent') return new Promise<never>(() => {});
+        return store.mode === 'failing' ? Promise.reject(new Error('no route')) : good.get(publicKey);
+      },
+      ownerOf: range => good.ownerOf(range),
+      update: (...args) => good.update(...args),
+      list: () => good.list(),
+      count: () => good.count(),
+      close: () => good.close(),
+    };
+    return store;
   }
 
   test('is no answer, and is counted and told', async () => {
-    const store = new Broken();
-    store.mode = 'rejecting';
+    const store = broken();
+    store.mode = 'failing';
     const gateway = new TestGateway({ store });
     expect(await gateway.call(C)).toBe('failed');
     expect(gateway.refused.storeFailed).toBe(1);
@@ -240,7 +249,7 @@ describe('a store that fails', () => {
   });
 
   test('and is silent is waited for no longer than a device waits', async () => {
-    const gateway = new TestGateway({ store: new Broken() });
+    const gateway = new TestGateway({ store: broken() });
     const call = gateway.call(C);
     gateway.advance(LOOKUP_TIMEOUT_MS);
     expect(await call).toBe('failed');
@@ -248,7 +257,7 @@ describe('a store that fails', () => {
   });
 
   test('and is silent has a bounded number of lookups under way, however many call and however long', async () => {
-    const store = new Broken();
+    const store = broken();
     const gateway = new TestGateway({ store });
     for (let round = 0; round < 3; round++) {
       const calls = Array.from({ length: MAX_AWAITED }, (_, i) => gateway.call(key(i & 255)));
