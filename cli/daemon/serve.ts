@@ -3,6 +3,7 @@
 // Read on: ../daemon.ts (the command), options.ts, ../../tunnel/daemon/device-thread.ts.
 
 import { closeSync } from 'node:fs';
+import { wipe } from '../../native/bytes.js';
 import { keystreamOf } from '../../protocol/keystream.js';
 import { suiteNamed } from '../../protocol/suites/fastest.js';
 import { ConfiguredEndpoints } from '../../tunnel/config/configured-endpoints.js';
@@ -18,6 +19,7 @@ import type { CliIo } from '../io.js';
 import { describeProtection } from '../protection.js';
 import { packageVersion } from '../version.js';
 import { requireAll } from '../vmgenid-sources.js';
+import { openGateway } from './gateway.js';
 import type { Handover, OpenedDevices } from './handover.js';
 import { createLogger, type Logger } from './log.js';
 import {
@@ -84,7 +86,7 @@ async function untilEnd(
 async function start(
   io: CliIo,
   requestedName: string,
-  { options: { settings, peers }, opened: devices }: Handover,
+  { options: { settings, peers, enrolment, secrets }, opened: devices }: Handover,
   logger: Logger,
   closers: Closers,
   onSocketRemoved: () => void,
@@ -111,6 +113,10 @@ async function start(
     logger.warn(`TLS connections may repeat random numbers after a fork: ${opened.openssl.reason}`);
   }
 
+  const gateway = enrolment?.role === 'gateway' ? await openGateway(enrolment, secrets, logger) : undefined;
+  if (gateway) closers.push(() => gateway.close());
+  wipe(...secrets);
+
   const later: { endpoints?: ConfiguredEndpoints } = {};
   const tunFd = descriptor(io, 'WG_TUN_FD');
   const thread = await DeviceThread.start({
@@ -122,6 +128,7 @@ async function start(
     version: packageVersion(),
     settings: settings.device,
     listenWebSocket: settings.listenWebSocket,
+    gateway: gateway?.admission,
     onDeviceEvent: event => {
       logDeviceEvent(logger, event);
       silence.hear(event);
