@@ -146,6 +146,13 @@ export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: Sta
 }
 
 function gatewayStatus(gateway: GatewayParts, { admission }: DeviceStats): GatewayStatus {
-  const { present = 0, provisional = 0, awaited = 0, admitted = 0, expired = 0, evicted = 0 } = admission ?? {};
+  const {
+    present = 0,
+    provisional = 0,
+    awaited = 0,
+    admitted = 0,
+    expired = 0,
+    evicted = 0,
+  } = admission ?? {};
   return { ...gateway, present, provisional, awaited, admitted, unproven: expired, evicted };
 }

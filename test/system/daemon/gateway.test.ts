@@ -1,0 +1,116 @@
+// A real gateway, and clients that nobody told it of: a stock WireGuard and ours, by UDP and by a WebSocket.
+// Read on: docs/architecture.md "Admission"; gateway/admission.ts.
+
+import { afterEach, describe, expect, test } from 'vitest';
+import { until } from '../support/run.js';
+import { Gateway, PREFIX, secretOf } from './support/gateway.js';
+import { closeMachines, INNER } from './support/machine.js';
+
+afterEach(closeMachines);
+
+const statusOf = async ({ machine }: Gateway) => {
+  const { gateway, ...rest } = await machine.status();
+  if (!gateway) throw new Error('it is no gateway');
+  return { ...rest, gateway };
+};
+
+/** What `wg show` says of a peer's addresses; undefined when there is no such peer. */
+async function shown({ machine }: Gateway, publicKey: string): Promise<string | undefined> {
+  return machine.show('allowed-ips', publicKey).catch(() => undefined);
+}
+
+describe.each([
+  ['wireguard-go', 'udp'],
+  ['wireonce', 'udp'],
+  ['wireonce', 'websocket'],
+] as const)('%s by %s', (kind, by) => {
+  test('with what is derived from the secret is a peer with its first packet', async () => {
+    const gateway = await Gateway.start();
+    const client = await gateway.client({ kind, by });
+    expect(await client.ping({ waitS: 20 })).toBe(3);
+    expect(await shown(gateway, client.publicKey)).toBe(`${client.address}/128`);
+    const { peers, gateway: counts, transportDrops } = await statusOf(gateway);
+    expect(counts).toMatchObject({ known: 1, present: 1, provisional: 0, admitted: 1, lookups: 1 });
+    expect(peers.map(({ publicKey }) => publicKey)).toContain(client.publicKey);
+    // A connection that a peer came by is no stranger's.
+    if (by === 'websocket') expect(transportDrops.unproven).toBe(0);
+    // And the one that was configured is one.
+    expect(await gateway.configured.ping(INNER.b4)).toBe(3);
+  });
+});
+
+test('a client with another secret is none, and nothing of it stays', async () => {
+  const gateway = await Gateway.start();
+  const client = await gateway.client({ kind: 'wireguard-go', secret: secretOf(2) });
+  expect(await client.ping({ count: 2, waitS: 3 })).toBe(0);
+  expect(await shown(gateway, client.publicKey)).toBeUndefined();
+  const { gateway: counts } = await statusOf(gateway);
+  expect(counts).toMatchObject({ known: 0, present: 0, admitted: 0 });
+  expect(counts.lookups).toBeGreaterThan(0);
+  await client.machine.end('SIGTERM');
+  await until('it to be forgotten', async () => (await statusOf(gateway)).gateway.provisional === 0);
+  expect((await statusOf(gateway)).gateway.unproven).toBeGreaterThan(0);
+});
+
+test('who was admitted is so after a crash of the gateway, by the store, though there is no room for newcomers', async () => {
+  const gateway = await Gateway.start({ settings: ['MaxPeers = 1'] });
+  const client = await gateway.client({ kind: 'wireguard-go' });
+  expect(await client.ping({ waitS: 20 })).toBe(3);
+  const late = await gateway.client({ kind: 'wireguard-go' });
+  expect(await late.ping({ count: 1, waitS: 3 })).toBe(0);
+  const { gateway: before, hints } = await statusOf(gateway);
+  expect(before.refused.full).toBeGreaterThan(0);
+  expect(hints.join()).toContain('MaxPeers');
+
+  const { machine } = gateway;
+  await machine.end('SIGKILL');
+  await machine.launch();
+  await machine.wg('set', machine.name, 'listen-port', `${gateway.port}`);
+  await machine.up(`${PREFIX}1/64`);
+  await client.beginAnew();
+  expect(await client.ping({ waitS: 20 })).toBe(3);
+  expect((await statusOf(gateway)).gateway).toMatchObject({ known: 1, present: 1, admitted: 1 });
+});
+
+test('two secrets: clients of the old and of the new one are peers, and each comes back by its first call', async () => {
+  const gateway = await Gateway.start({ secrets: [secretOf(2), secretOf(1)] });
+  const old = await gateway.client({ kind: 'wireguard-go', secret: secretOf(1) });
+  const young = await gateway.client({ kind: 'wireguard-go', secret: secretOf(2) });
+  expect(await old.ping({ waitS: 30 })).toBe(3);
+  expect(await young.ping({ waitS: 30 })).toBe(3);
+  const { gateway: first } = await statusOf(gateway);
+  expect(first).toMatchObject({ known: 2, present: 2, admitted: 2 });
+  const { machine } = gateway;
+  for (const { publicKey } of [old, young])
+    await machine.wg('set', machine.name, 'peer', publicKey, 'remove');
+  for (const client of [old, young]) {
+    await client.beginAnew();
+    expect(await client.ping({ waitS: 30 })).toBe(3);
+  }
+  const { gateway: second } = await statusOf(gateway);
+  expect(second.unproven).toBe(first.unproven);
+});
+
+test('an operator who removes a client ends its session at once; it may come again', async () => {
+  const gateway = await Gateway.start();
+  const client = await gateway.client({ kind: 'wireguard-go' });
+  expect(await client.ping({ waitS: 20 })).toBe(3);
+  const { machine } = gateway;
+  await machine.wg('set', machine.name, 'peer', client.publicKey, 'remove');
+  expect(await shown(gateway, client.publicKey)).toBeUndefined();
+  expect(await client.ping({ count: 1, waitS: 1 })).toBe(0);
+  await client.beginAnew();
+  expect(await client.ping({ waitS: 20 })).toBe(3);
+  expect((await statusOf(gateway)).gateway).toMatchObject({ known: 1, present: 1, admitted: 2 });
+});
+
+test('an operator who configures a client has it as he says, and the gateway lets go of it', async () => {
+  const gateway = await Gateway.start();
+  const client = await gateway.client({ kind: 'wireguard-go' });
+  expect(await client.ping({ waitS: 20 })).toBe(3);
+  const { machine } = gateway;
+  await machine.wg('set', machine.name, 'peer', client.publicKey, 'persistent-keepalive', '25');
+  expect((await statusOf(gateway)).gateway.present).toBe(0);
+  expect(await client.ping()).toBe(3);
+  expect(await shown(gateway, client.publicKey)).toBe(`${client.address}/128`);
+});
