@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   ping: async () => (await import('./ping.js')).registerPing,
   vmgenid: async () => (await import('./vmgenid.js')).registerVmgenid,
   enrol: async () => (await import('./enrol.js')).registerEnrol,
+  peers: async () => (await import('./peers.js')).registerPeers,
   genkey: async () => (await import('./keys.js')).registerGenkey,
   pubkey: async () => (await import('./keys.js')).registerPubkey,
   genpsk: async () => (await import('./keys.js')).registerGenpsk,

@@ -2,7 +2,7 @@
 // Promises: nobody but its owner may read what is made here; what is there already is left as it is.
 // Read on: sqlite.org/fileformat.html section 1.3 (the header).
 
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, constants, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { secretBytes } from '../../native/secret-bytes.js';
 import { GatewayError } from '../errors.js';
@@ -24,10 +24,13 @@ const OTHERS_MAY_ACCESS = 0o077;
 export async function preparePlace(path: string, create: boolean): Promise<void> {
   let file: FileHandle | undefined;
   try {
-    file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' && create) return undefined;
-      throw error;
-    });
+    // What is a pipe keeps nobody waiting.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT' && create) return undefined;
+        throw error;
+      },
+    );
     if (file) await requireOurs(path, file);
     else await make(path);
   } catch (error) {

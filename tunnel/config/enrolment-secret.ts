@@ -37,7 +37,8 @@ export function readEnrolmentSecret(path: string): Uint8Array {
   }
 }
 
-function withoutBlanksBehind(bytes: Uint8Array): Uint8Array {
+/** The same memory, less what an editor or `echo` puts at its end. */
+export function withoutBlanksBehind(bytes: Uint8Array): Uint8Array {
   let end = bytes.length;
   while (end > 0 && bytes[end - 1] <= 0x20) end--;
   return bytes.subarray(0, end);

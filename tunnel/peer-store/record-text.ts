@@ -38,13 +38,13 @@ const READERS: { readonly [Name in Field]: (value: unknown) => NonNullable<PeerR
 
 /** What a service says of the peer that it was asked for. Throws `BadValue`. */
 export function readPeer(publicKey: Uint8Array, value: unknown): SaidOfPeer {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new BadValue('is no object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new BadValue('no object');
   const { allowedIps, ...others } = value as Record<string, unknown>;
   const draft: Partial<PeerRecord> = {};
   for (const [name, said] of Object.entries(others)) {
     const reader = Object.hasOwn(READERS, name) ? READERS[name as Field] : undefined;
     if (!reader)
-      throw new BadValue(`has a field that is not known${/^[\w-]{1,40}$/.test(name) ? `: ${name}` : ''}`);
+      throw new BadValue(`a field that is not known${/^[\w-]{1,40}$/.test(name) ? `: ${name}` : ''}`);
     Object.assign(draft, { [name]: named(name, () => reader(said)) });
   }
   const ranges = named('allowedIps', () => readRanges(allowedIps));
@@ -88,24 +88,24 @@ function readKey(text: string): Uint8Array {
 }
 
 function readRanges(value: unknown): AllowedIp[] {
-  if (!Array.isArray(value)) throw new BadValue('is no list of addresses');
+  if (!Array.isArray(value)) throw new BadValue('no list of addresses');
   return value.map(range => readRange(readText(range)));
 }
 
 function readText(value: unknown): string {
-  if (typeof value !== 'string') throw new BadValue('is no text');
+  if (typeof value !== 'string') throw new BadValue('no text');
   return value;
 }
 
 function readTime(value: unknown): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
-    throw new BadValue('is no whole number of milliseconds');
+    throw new BadValue('no whole number of milliseconds');
   return value;
 }
 
 function readTimestamp(value: unknown): Uint8Array {
   const text = readText(value);
-  if (!/^[0-9a-f]{24}$/i.test(text)) throw new BadValue('is no timestamp of 24 hexadecimal digits');
+  if (!/^[0-9a-f]{24}$/i.test(text)) throw new BadValue('no timestamp of 24 hexadecimal digits');
   return new Uint8Array(Buffer.from(text, 'hex'));
 }
 

@@ -196,22 +196,24 @@ describe.each(STORES)('a store $name', ({ open }) => {
     expect(seen.size).toBeGreaterThan(1_200);
   });
 
-  it('who was not seen for long expires, but no revocation and nobody who is spared', async () => {
-    const olds = { admittedAt: 10, lastSeenAt: 20 };
+  it('who has enrolled and was not seen for long expires, but no revocation and nobody who is spared', async () => {
+    const olds = { admittedAt: 10, lastSeenAt: 20, enrolledUnder: 'a' };
     await Promise.all([
       put(store, peer(1, olds)),
       put(store, peer(2, { ...olds, lastSeenAt: 90 })),
       put(store, peer(3, { ...olds, admittedAt: 90, lastSeenAt: 0 })),
       put(store, peer(4, { ...olds, revokedAt: 30 })),
       put(store, peer(5, olds)),
+      put(store, peer(6, { ...olds, enrolledUnder: undefined })),
     ]);
     const isFifth = ({ publicKey }: PeerRecord) => publicKey.join() === keyOf(5).join();
     expect(await expirePeers(store, { before: 90, spare: isFifth })).toEqual([keyOf(1)]);
-    expect(await listed(store)).toHaveLength(4);
+    expect(await listed(store)).toHaveLength(5);
+    expect(await expirePeers(store, { before: 90, spare: isFifth, added: true })).toEqual([keyOf(6)]);
   });
 
   it('one that is seen while others expire stays', async () => {
-    await put(store, peer(1, { admittedAt: 10 }));
+    await put(store, peer(1, { admittedAt: 10, enrolledUnder: 'a' }));
     const store2: PeerStore = Object.create(store, {
       list: {
         value: async function* () {

@@ -126,10 +126,10 @@ describe('a service that knows peers', () => {
       'what is no JSON',
     ],
     ['nothing', (_: IncomingMessage, response: ServerResponse) => response.end(), 'what is no JSON'],
-    ['a list', json([1]), 'what is no peer: is no object'],
-    ['null', json(null), 'what is no peer: is no object'],
-    ['no addresses', json({}), 'what is no peer: allowedIps: is no list of addresses'],
-    ['a number for an address', json({ allowedIps: [7] }), 'what is no peer: allowedIps: is no text'],
+    ['a list', json([1]), 'what is no peer: no object'],
+    ['null', json(null), 'what is no peer: no object'],
+    ['no addresses', json({}), 'what is no peer: allowedIps: no list of addresses'],
+    ['a number for an address', json({ allowedIps: [7] }), 'what is no peer: allowedIps: no text'],
     [
       'no address',
       json({ allowedIps: ['10.0.0.1/33'] }),
@@ -143,17 +143,17 @@ describe('a service that knows peers', () => {
     [
       'a field that is not known',
       json({ allowedIps: [], presharedkey: SECRET }),
-      'what is no peer: has a field that is not known: presharedkey',
+      'what is no peer: a field that is not known: presharedkey',
     ],
     [
       'a field that may be anything',
       json({ allowedIps: [], [SECRET]: 1 }),
-      'what is no peer: has a field that is not known',
+      'what is no peer: a field that is not known',
     ],
     [
       'a time that is none',
       json({ allowedIps: [], revokedAt: -1 }),
-      'what is no peer: revokedAt: is no whole number of milliseconds',
+      'what is no peer: revokedAt: no whole number of milliseconds',
     ],
     [
       'very much',

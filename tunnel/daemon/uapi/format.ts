@@ -132,6 +132,7 @@ export function* formatChanges(changes: UapiChanges): Generator<Uint8Array> {
     if (changes.listenPort !== undefined) writer.text('listen_port', changes.listenPort);
     if (changes.fwMark !== undefined) writer.text('fwmark', changes.fwMark);
     if (changes.replacePeers) writer.text('replace_peers', 'true');
+    if (changes.forgetRefusals) writer.text('forget_refusals', 'true');
     for (const peer of changes.peers) {
       writePeerChange(writer, peer);
       yield* writer.takeIfFull();

@@ -230,6 +230,9 @@ function readDeviceLine(changes: Draft, name: string, value: Buffer): void {
     case 'replace_peers':
       changes.replacePeers = readTrue(name, value);
       break;
+    case 'forget_refusals':
+      changes.forgetRefusals = readTrue(name, value);
+      break;
     default:
       throw unknownKey(name, 'of the device');
   }

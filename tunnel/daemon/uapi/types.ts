@@ -103,7 +103,9 @@ export interface UapiPeerChange {
   readonly allowedIps: readonly UapiAllowedIpChange[];
 }
 
-/** One whole valid `set`. Apply in this order: the three settings, replacePeers, then the peers one by one. */
+/**
+ * One whole valid `set`. Apply in this order: the three settings, replacePeers, the peers one by one, then forgetRefusals.
+ */
 export interface UapiChanges {
   /** 32 bytes, clamped; zeros clear it. */
   readonly privateKey?: Uint8Array;
@@ -112,6 +114,8 @@ export interface UapiChanges {
   readonly fwMark?: number;
   /** Remove every peer before `peers`. */
   readonly replacePeers: boolean;
+  /** Ask anew for who was not admitted: an extension that `wg` never sends. */
+  readonly forgetRefusals?: true;
   /** In the order of the request. One public key may come several times. */
   readonly peers: readonly UapiPeerChange[];
 }
