@@ -59,6 +59,12 @@ export class Ledger {
     return this.#packets.get(hex(packet))?.size ?? 0;
   }
 
+  /** What a recorded seal has made this of, in hexadecimal. */
+  plaintextOf(sealed: Uint8Array): string | undefined {
+    const content = this.#sealed.get(hex(sealed))?.content;
+    return content?.slice(0, content.indexOf('|'));
+  }
+
   /** Call with every datagram that leaves a machine. */
   leaves(datagram: Uint8Array): void {
     const type = datagram[0] as 1 | 2 | 3 | 4;

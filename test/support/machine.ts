@@ -51,13 +51,15 @@ export interface MachineOptions extends OutsideOptions {
   readonly ledger: Ledger;
   readonly clock: { now(): number };
   readonly device?: Partial<DeviceOptions>;
+  /** What drives the device, of each machine its own: it is told what it may of the machine, which has no device yet. */
+  readonly driver?: (machine: Machine) => Partial<DeviceOptions>;
   readonly crng?: Partial<CrngOptions>;
   /** No source at all: the machine without protection. */
   readonly unprotected?: boolean;
   /** Sabotage for negative controls: what the device (and only it) gets to see of the generation. */
   readonly sabotage?: (guard: ForkGuard) => ForkGuard;
   readonly onDatagram: (machine: Machine, datagram: Uint8Array, to: Endpoint) => void;
-  readonly onPacket?: (machine: Machine, packet: Uint8Array) => void;
+  readonly onPacket?: (machine: Machine, packet: Uint8Array, peerPublicKey: Uint8Array) => void;
   /** Called once the device exists, on each clone alike. */
   readonly setUp: (device: Device) => void;
 }
@@ -78,10 +80,14 @@ export class Machine {
   #atRecordedTime = false;
   #memory: Uint8Array | undefined;
   #time: number | undefined;
+  readonly #bornAt: number;
 
-  constructor(options: MachineOptions, branches: readonly Branch[] = []) {
+  /** `bornAt`: when the first of its siblings began. */
+  constructor(options: MachineOptions, branches: readonly Branch[] = [], bornAt = options.clock.now()) {
     this.#options = options;
     this.branches = branches;
+    this.#bornAt = bornAt;
+    this.#time = bornAt;
     this.#outside = new Outside(options, branches, () => this.#passBranches(false));
     const { clock } = options;
     const own: Clock = {
@@ -111,13 +117,15 @@ export class Machine {
         sendDatagram: leave,
         // So few that batches go both ways.
         outbox: new WatchedOutbox(2, leave),
-        deliverPacket: (datagram, at, length) => {
-          if (!this.#replaying) options.onPacket?.(this, datagram.slice(at, at + length));
+        deliverPacket: (datagram, at, length, peerPublicKey) => {
+          if (!this.#replaying) options.onPacket?.(this, datagram.slice(at, at + length), peerPublicKey);
         },
       },
       ...options.device,
+      ...options.driver?.(this),
     });
     options.setUp(this.device);
+    this.#time = undefined;
   }
 
   /** Runs one call at this instant, and remembers it for clones. */
@@ -153,7 +161,11 @@ export class Machine {
 
   /** Starts a clone from a snapshot of this machine, under a generation ID of its own (unless `silent`). */
   restore(snapshot: Snapshot, label: string, silent = false): Machine {
-    const clone = new Machine(this.#options, [...this.branches, { ...snapshot, label, silent }]);
+    const clone = new Machine(
+      this.#options,
+      [...this.branches, { ...snapshot, label, silent }],
+      this.#bornAt,
+    );
     clone.#replaying = true;
     clone.#passBranches(true);
     for (const input of this.#inputs.slice(0, snapshot.inputs)) {
@@ -171,11 +183,13 @@ export class Machine {
    */
   forkAtRead(reads: number, label: string): Machine {
     const branch: Branch = { reads, inputs: 0, between: false, label, silent: false };
-    const clone = new Machine(this.#options, [...this.branches, branch]);
+    const clone = new Machine(this.#options, [...this.branches, branch], this.#bornAt);
+    clone.#passBranches(true);
     for (const input of this.#inputs) {
       clone.#atRecordedTime = true;
       input(clone);
       clone.#inputs.push(input);
+      clone.#passBranches(true);
     }
     clone.#atRecordedTime = false;
     return clone;
@@ -186,6 +200,16 @@ export class Machine {
     this.run((_device, machine) => {
       machine.#outside.signal();
     });
+  }
+
+  /** Names the life that it leads now: its own from the instant on in which it parted from its siblings. */
+  get life(): string {
+    return `${this.#options.seed} ${this.#outside.label}`;
+  }
+
+  /** Brought to an old state: what happens has happened before. */
+  get isReplaying(): boolean {
+    return this.#replaying;
   }
 
   /** Generation reads so far. */

@@ -25,13 +25,14 @@ export class Network implements Wire<Machine, InFlight> {
   /** Packets that came out of a tunnel, per identity. */
   readonly received: Uint8Array[][] = [];
   readonly #suite: Suite;
-  readonly #recording: Suite;
+  /** Every seal of it is in the ledger. */
+  protected readonly recording: Suite;
   readonly #ports = new Map<number, number>();
   #now = 1_000;
 
   constructor(suite: Suite) {
     this.#suite = suite;
-    this.#recording = this.ledger.recording(suite);
+    this.recording = this.ledger.recording(suite);
   }
 
   /** Adds machines that all know each other: identity i is 10.0.0.i+1, at host i+1. */
@@ -47,7 +48,7 @@ export class Network implements Wire<Machine, InFlight> {
       this.received[identity] = [];
       const machine = new Machine({
         seed: `machine ${identity}`,
-        suite: this.#recording,
+        suite: this.recording,
         ledger: this.ledger,
         clock: this.clock,
         device: { privateKey, ...device },
