@@ -42,7 +42,7 @@ interface Call {
 }
 interface Reply {
   status: number;
-  json: { epoch?: number; parted?: boolean; error?: string };
+  json: { epoch?: number; parted?: boolean; error?: string; name?: string };
   headers: IncomingHttpHeaders;
 }
 
@@ -383,5 +383,76 @@ describe('hook: where it listens', () => {
   it('an address for other machines is allowed to whoever asks for it and sets a token', () => {
     const remote = new HookSource('192.0.2.1:80', { allowRemote: true, token: 'sixteen characters' });
     expect(remote.name).toBe('hook:192.0.2.1:80');
+  });
+});
+
+describe('a clone that is given its identity', () => {
+  const identity = { colour: 'red' };
+  const bodyOf = (more: object = {}) => JSON.stringify({ vmGenId: GUID, identity, ...more });
+
+  it('has it checked before the fork is announced, and is named in the answer', async () => {
+    const seen: unknown[] = [];
+    const { vm } = await hooked(path, {
+      enrol: given => {
+        seen.push([given, vm.epoch]);
+        return async epoch => ({ name: `clone of epoch ${epoch}` });
+      },
+    });
+    expect(await call({ body: bodyOf() })).toMatchObject({
+      status: 200,
+      json: { epoch: 2, parted: true, name: 'clone of epoch 2' },
+    });
+    // Whoever brings none learns the name too.
+    expect((await call({ body: JSON.stringify({ vmGenId: GUID }) })).json.name).toBe('clone of epoch 2');
+    expect(seen).toEqual([
+      [identity, 1],
+      [undefined, 2],
+    ]);
+  });
+
+  it('is refused one that is none, with the reason, and nothing ends', async () => {
+    const { vm } = await hooked(path, {
+      enrol: () => {
+        throw new Error('identity.address: missing');
+      },
+    });
+    expect(await call({ body: bodyOf() })).toMatchObject({
+      status: 400,
+      json: { error: 'identity.address: missing' },
+    });
+    expect(vm.epoch).toBe(1);
+  });
+
+  it('is given none in an epoch that is over', async () => {
+    const epochs: number[] = [];
+    const enrol = () => async (epoch: number) => ({ name: epochs.push(epoch) });
+    await hooked(path, { enrol });
+    expect((await call({ body: bodyOf({ epoch: 7 }) })).status).toBe(409);
+    expect(epochs).toEqual([]);
+  });
+
+  it.each([
+    ['takes too long', () => new Promise<never>(() => {})],
+    ['comes to nothing', async () => undefined],
+    ['fails', async () => Promise.reject(new Error('no'))],
+  ])(
+    'whose enrolment %s is not waited for without end: the answer says that sessions are wiped',
+    async (_, enrolled) => {
+      const { vm } = await hooked(path, { settleTimeoutMs: 50, enrol: () => enrolled });
+      expect(await call({ body: bodyOf() })).toMatchObject({
+        status: 504,
+        json: { epoch: 2, error: 'the device is not enrolled; sessions are wiped' },
+      });
+      expect(vm.epoch).toBe(2);
+    },
+  );
+
+  it('a device that is no such clone is told none', async () => {
+    const { vm } = await hooked();
+    expect(await call({ body: bodyOf() })).toMatchObject({
+      status: 400,
+      json: { error: 'identity: this device is told none' },
+    });
+    expect(vm.epoch).toBe(1);
   });
 });

@@ -11,27 +11,30 @@ import type { Announcement } from '../source.js';
 export interface HookCall {
   readonly epoch?: number | undefined;
   readonly announcement: Announcement;
+  /** For whoever gives this clone its identity, who checks it. */
+  readonly identity?: unknown;
 }
 
 export const SEED_BYTES_MIN = 16;
 export const SEED_BYTES_MAX = 1_024;
 
 /**
- * Reads `{"vmGenId": "<GUID>", "seed": "<base64>", "epoch": n}`, all optional; an empty body says nothing. Throws
- * `ERR_HOOK_REQUEST`, with the field at fault in the message.
+ * Reads `{"vmGenId": "<GUID>", "seed": "<base64>", "epoch": n, "identity": {}}`, all optional; an empty body says nothing.
+ * Throws `ERR_HOOK_REQUEST`, with the field at fault in the message.
  */
 export function parseHookCall(body: Buffer): HookCall {
   if (body.length === 0) return { announcement: {} };
   const call = parseObject(body);
   for (const field of Object.keys(call)) {
-    if (field !== 'vmGenId' && field !== 'seed' && field !== 'epoch') {
+    if (!FIELDS.includes(field)) {
       throw refused(
-        `unknown field ${JSON.stringify(field.slice(0, 60))}: only vmGenId, seed and epoch are understood`,
+        `unknown field ${JSON.stringify(field.slice(0, 60))}: only vmGenId, seed, epoch and identity are understood`,
       );
     }
   }
-  const { vmGenId, seed, epoch } = call;
+  const { vmGenId, seed, epoch, identity } = call;
   return {
+    identity,
     epoch: epoch === undefined ? undefined : parseEpoch(epoch),
     announcement: {
       vmGenId: vmGenId === undefined ? undefined : parseId(vmGenId),
@@ -40,7 +43,9 @@ export function parseHookCall(body: Buffer): HookCall {
   };
 }
 
-function parseObject(body: Buffer): { vmGenId?: unknown; seed?: unknown; epoch?: unknown } {
+const FIELDS = ['vmGenId', 'seed', 'epoch', 'identity'];
+
+function parseObject(body: Buffer): Partial<Record<'vmGenId' | 'seed' | 'epoch' | 'identity', unknown>> {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));

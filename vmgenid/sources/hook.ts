@@ -27,9 +27,20 @@ export interface HookSourceOptions {
   readonly allowRemote?: boolean | undefined;
   /** Milliseconds in which a caller must have sent all of its call. Default 5000. */
   readonly requestTimeoutMs?: number | undefined;
+  /** Who gives this clone its identity; without it a call that brings one is refused. */
+  readonly enrol?: HookEnrolment | undefined;
   /** Milliseconds that subscribers may take before the caller is told that they have not finished. Default 30000. */
   readonly settleTimeoutMs?: number | undefined;
 }
+
+/**
+ * Is given the `identity` of a call, if it has one, and throws an `Error` with the field at fault. What it returns is called
+ * with the epoch of the fork that was announced, and resolves with what the answer says besides, when the device speaks under
+ * an identity of that epoch.
+ */
+export type HookEnrolment = (
+  identity: unknown,
+) => (epoch: number) => Promise<Readonly<Record<string, unknown>> | undefined>;
 
 export const HOOK_BODY_MAX = 4_096;
 const TOKEN_LENGTH_MIN = 16;
@@ -46,7 +57,8 @@ type Answer = { status: number; body: object; headers?: Record<string, string> }
 /**
  * `POST /fork` with an optional JSON body `{"vmGenId": "<GUID>", "seed": "<base64>"}` is answered by
  * `{"epoch": n, "parted": true}`. Delayed: the clone runs before the agent speaks. Two calls with one GUID are one fork;
- * calls without a GUID cannot be told apart, and each counts.
+ * calls without a GUID cannot be told apart, and each counts. A clone that enrols may be brought its `identity`, and names
+ * it in the answer.
  *
  * An agent inside the machine can be copied between asking for a seed and handing it over: then every sibling has it. It
  * asks `GET /fork` first, for the epoch, and names it in its call: in another epoch the call has no effect.
@@ -59,6 +71,7 @@ export class HookSource implements GenerationSource {
   readonly #token: Buffer | undefined;
   readonly #requestTimeoutMs: number;
   readonly #settleTimeoutMs: number;
+  readonly #enrol: HookEnrolment | undefined;
   #door: HookDoor | undefined;
   #settling = 0;
   #retry: NodeJS.Timeout | undefined;
@@ -74,6 +87,7 @@ export class HookSource implements GenerationSource {
     this.#address = parseAddress(listen);
     this.#requestTimeoutMs = options.requestTimeoutMs ?? 5_000;
     this.#settleTimeoutMs = options.settleTimeoutMs ?? 30_000;
+    this.#enrol = options.enrol;
     if (options.token !== undefined) {
       if (options.token.length < TOKEN_LENGTH_MIN) {
         throw invalid(listen, `a token has at least ${TOKEN_LENGTH_MIN} characters`);
@@ -217,6 +231,7 @@ export class HookSource implements GenerationSource {
     const listener = this.#listener;
     if (!listener) return CLOSED;
     const { announcement } = call;
+    const enrol = this.#enrolment(call.identity);
     // From here to the announcement nothing else runs. Without an epoch the announcement itself is the first look: what it
     // brings is not believed if that one shows a fork.
     const now = call.epoch === undefined ? undefined : listener.look().epoch;
@@ -226,17 +241,28 @@ export class HookSource implements GenerationSource {
     }
     const epoch = listener.announce(announcement);
     if (epoch === NO_EPOCH) return CLOSED;
-    if (await this.#settled(listener)) return this.#standing() ?? CLOSED;
-    return { status: 504, body: { error: 'subscribers have not finished; sessions are wiped', epoch } };
-  }
-
-  async #settled(listener: SourceListener): Promise<boolean> {
-    if (this.#settling >= SETTLING_MAX) return false;
+    if (this.#settling >= SETTLING_MAX) return unfinished('subscribers have not finished', epoch);
     this.#settling++;
     try {
-      return await within(this.#settleTimeoutMs, listener.settled());
+      const enrolled = enrol?.(epoch).catch(() => undefined);
+      const settled = listener.settled().then(() => true);
+      if (!(await within(this.#settleTimeoutMs, settled)))
+        return unfinished('subscribers have not finished', epoch);
+      const named = enrolled && (await within(this.#settleTimeoutMs, enrolled));
+      if (enrolled && !named) return unfinished('the device is not enrolled', epoch);
+      const standing = this.#standing() ?? CLOSED;
+      return { ...standing, body: { ...standing.body, ...named } };
     } finally {
       this.#settling--;
+    }
+  }
+
+  #enrolment(identity: unknown): ReturnType<HookEnrolment> | undefined {
+    try {
+      if (identity !== undefined && !this.#enrol) throw new Error('identity: this device is told none');
+      return this.#enrol?.(identity);
+    } catch (error) {
+      throw new VmGenIdError('ERR_HOOK_REQUEST', (error as Error).message, { cause: error });
     }
   }
 
@@ -267,13 +293,18 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   }
 }
 
-async function within(ms: number, work: Promise<void>): Promise<boolean> {
+function unfinished(what: string, epoch: number): Answer {
+  return { status: 504, body: { error: `${what}; sessions are wiped`, epoch } };
+}
+
+/** What comes of it, or false when that takes longer. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T | false> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>(resolve => {
+  const late = new Promise<false>(resolve => {
     timer = setTimeout(resolve, ms, false).unref();
   });
   try {
-    return await Promise.race([work.then(() => true), late]);
+    return await Promise.race([work, late]);
   } finally {
     clearTimeout(timer);
   }
