@@ -76,7 +76,13 @@ export class FakeKernel implements Libc {
     this.#options = options;
     this.addresses = options.addresses;
     const inode = (fd: number) => this.#inode(fd);
-    this.#netlink = { tun: () => this.tun, home: HOME, nsids: new Map(), inode };
+    this.#netlink = {
+      tun: () => this.tun,
+      home: HOME,
+      nsids: new Map(),
+      inode,
+      fault: call => this.#fault(call),
+    };
   }
 
   // --- What happens to the machine.

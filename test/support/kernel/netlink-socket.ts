@@ -1,14 +1,26 @@
 // Route netlink of the fake kernel: answers about the one interface there is, and word of what happens to it.
 // Read on: man 7 rtnetlink; Linux net/core/rtnetlink.c, net/core/net_namespace.c.
 
-import { EAGAIN, ENODEV, ENOBUFS, EINVAL } from '../../../tunnel/linux/errno.js';
-import { POLLERR, POLLIN } from '../../../tunnel/linux/libc.js';
+import { EADDRNOTAVAIL, EAGAIN, ENODEV, ENOBUFS, EINVAL } from '../../../tunnel/linux/errno.js';
+import { AF_INET, AF_INET6, POLLERR, POLLIN } from '../../../tunnel/linux/libc.js';
 import type { FakeFile } from './file.js';
-import type { FakeTun } from './tun-device.js';
+import type { FakeAddress, FakeTun } from './tun-device.js';
 import { viewOf } from './udp-socket.js';
 
-const TYPES = { error: 2, newLink: 16, removedLink: 17, getLink: 18, newRoute: 24, newNsid: 88, getNsid: 90 };
-const ATTRIBUTES = { name: 3, mtu: 4, targetNsid: 46, nsid: 1, fd: 3 };
+const TYPES = {
+  error: 2,
+  done: 3,
+  newLink: 16,
+  removedLink: 17,
+  getLink: 18,
+  newAddress: 20,
+  removedAddress: 21,
+  getAddresses: 22,
+  newRoute: 24,
+  newNsid: 88,
+  getNsid: 90,
+};
+const ATTRIBUTES = { name: 3, mtu: 4, targetNsid: 46, nsid: 1, fd: 3, address: 1, local: 2 };
 const IFF_UP = 1;
 
 export interface NetlinkHost {
@@ -17,6 +29,8 @@ export interface NetlinkHost {
   /** The numbers by which namespaces go, by inode; and the inode behind a descriptor, or `-errno`. */
   readonly nsids: Map<number, number>;
   readonly inode: (fd: number) => number;
+  /** What a request of this name is to fail with; 0 for nothing. */
+  readonly fault: (call: string) => number;
 }
 
 export class FakeNetlinkSocket implements FakeFile {
@@ -95,9 +109,33 @@ export class FakeNetlinkSocket implements FakeFile {
       case TYPES.newNsid:
         nsids.set(inode(intOf(attributes(bytes, 20).get(ATTRIBUTES.fd))), nsids.size);
         return errorMessage(sequence, 0);
+      case TYPES.newAddress:
+      case TYPES.removedAddress:
+        return errorMessage(sequence, this.#changeAddress(type, bytes));
+      case TYPES.getAddresses: {
+        const all = this.#host.tun()?.addresses ?? [];
+        const parts = all.map(address => addressMessage(address, this.#host.tun()?.index ?? 0, sequence));
+        return Buffer.concat([...parts, message(TYPES.done, sequence, int(0))]);
+      }
       default:
         return errorMessage(sequence, EINVAL);
     }
+  }
+
+  /** An error number, or 0. */
+  #changeAddress(type: number, bytes: Uint8Array): number {
+    const isNew = type === TYPES.newAddress;
+    const failed = this.#host.fault(isNew ? 'netlink newAddress' : 'netlink removedAddress');
+    if (failed !== 0) return failed;
+    const tun = this.#host.tun();
+    const ip = attributes(bytes, 24).get(ATTRIBUTES.local) ?? new Uint8Array(0);
+    if (!tun || viewOf(bytes).getUint32(20, true) !== tun.index) return ENODEV;
+    const at = tun.addresses.findIndex(address => Buffer.compare(address.ip, ip) === 0);
+    if (isNew && at < 0) tun.addresses.push({ ip, prefix: bytes[17], scope: bytes[19] });
+    if (isNew) return 0;
+    if (at < 0) return EADDRNOTAVAIL;
+    tun.addresses.splice(at, 1);
+    return 0;
   }
 }
 
@@ -107,6 +145,11 @@ function linkMessage(tun: FakeTun, type: number, sequence: number): Uint8Array {
   info.writeUInt32LE(tun.up ? IFF_UP : 0, 8);
   const name = attribute(ATTRIBUTES.name, Buffer.from(`${tun.name}\0`));
   return message(type, sequence, Buffer.concat([info, name, attribute(ATTRIBUTES.mtu, int(tun.mtu))]));
+}
+
+function addressMessage({ ip, prefix, scope }: FakeAddress, index: number, sequence: number): Uint8Array {
+  const info = Buffer.from([ip.length === 4 ? AF_INET : AF_INET6, prefix, 0, scope, index, 0, 0, 0]);
+  return message(TYPES.newAddress, sequence, Buffer.concat([info, attribute(ATTRIBUTES.local, ip)]));
 }
 
 function errorMessage(sequence: number, errno: number): Uint8Array {

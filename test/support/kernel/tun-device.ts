@@ -15,6 +15,13 @@ export interface StackPacket {
   readonly vnet: Uint8Array;
 }
 
+/** Of the interface. `scope`: 0 is good everywhere. */
+export interface FakeAddress {
+  readonly ip: Uint8Array;
+  readonly prefix: number;
+  readonly scope: number;
+}
+
 export interface TunHost {
   /** A packet leaves the queue for the process: what it contains may yet change (the payload of a cloned machine). */
   readonly read: (packet: StackPacket) => StackPacket;
@@ -40,6 +47,7 @@ export class FakeTun implements FakeFile {
   /** What TUNSETOFFLOAD may ask for. */
   readonly offloads: number;
   queueLength = 500;
+  readonly addresses: FakeAddress[] = [];
   readonly #host: TunHost;
   readonly #queue: StackPacket[] = [];
 

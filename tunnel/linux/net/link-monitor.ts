@@ -5,26 +5,24 @@
 // Read on: wireguard-go tun/tun_linux.go (routineHackListener: the same trouble); Linux net/core/net_namespace.c (nsid).
 
 import type { NativeMemory } from '../../../native/native-memory.js';
-import { EINTR, ENOBUFS, systemCallError } from '../errno.js';
-import { AF_NETLINK, type Libc, SOCK_CLOEXEC_NONBLOCK, SOCK_RAW, checked } from '../libc.js';
+import { EINTR, ENOBUFS } from '../errno.js';
+import type { Libc } from '../libc.js';
 import { homeNamespace, openNamespaceOfTun } from './namespace.js';
 import {
   type LinkMessage,
   MONITOR_GROUPS,
-  NETLINK_ROUTE,
   type NetlinkMessage,
-  SOCKADDR_NL_BYTES,
   assignNamespaceIdRequest,
   linkRequest,
   namespaceIdRequest,
   parseNetlink,
 } from './netlink.js';
+import { NETLINK_BUFFER_BYTES, NetlinkRequests, netlinkSocket } from './netlink-requests.js';
 import type { LinuxTun, TunState } from '../tun/tun.js';
 
 /** Call `look` at least this often unless `isTold`: a change in another namespace sends no message. */
 export const LOOK_EVERY_MS = 1_000;
 
-const BUFFER_BYTES = 32_768;
 /** Datagrams read in one go: a flood of route changes must not hold up the packets. */
 const MAX_DATAGRAMS = 64;
 
@@ -49,10 +47,9 @@ export class LinkMonitor {
   readonly fd: number;
   readonly #libc: Libc;
   readonly #tun: LinuxTun;
-  readonly #requests: number;
   readonly #buffer: NativeMemory;
   readonly #home: number | undefined;
-  #sequence = 0;
+  readonly requests: NetlinkRequests;
   #index = 0;
   #status: LinkStatus;
 
@@ -61,11 +58,11 @@ export class LinkMonitor {
     this.#libc = libc;
     this.#home = homeNamespace(libc);
     this.#tun = tun;
-    this.#buffer = libc.alloc(BUFFER_BYTES);
+    this.#buffer = libc.alloc(NETLINK_BUFFER_BYTES);
     const name = tun.name();
     this.fd = netlinkSocket(libc, MONITOR_GROUPS);
     try {
-      this.#requests = netlinkSocket(libc, 0);
+      this.requests = new NetlinkRequests(libc);
     } catch (error) {
       libc.close(this.fd);
       throw error;
@@ -84,19 +81,24 @@ export class LinkMonitor {
     return this.#status.home && this.#index !== 0;
   }
 
+  /** Of the interface in our namespace; 0 while it lies in another. */
+  get index(): number {
+    return this.#index;
+  }
+
   /** Call when `fd` is readable. */
   readable(handle: (event: LinkEvent) => void): void {
     let ours = false;
     let routing = false;
     for (let count = 0; count < MAX_DATAGRAMS; count++) {
-      const length = this.#libc.read(this.fd, this.#buffer.address, BUFFER_BYTES);
+      const length = this.#libc.read(this.fd, this.#buffer.address, NETLINK_BUFFER_BYTES);
       if (length === -EINTR) continue;
       // ENOBUFS: messages were lost, and any of them could have been about us.
       if (length === -ENOBUFS) ours = routing = true;
       else if (length <= 0) break;
       else {
         for (const message of parseNetlink(this.#buffer.bytes.subarray(0, length))) {
-          if (message.type === 'routing') routing = true;
+          if (message.type === 'routing' || message.type === 'address') routing = true;
           else if ('index' in message && message.index === this.#index) ours = true;
         }
       }
@@ -122,7 +124,7 @@ export class LinkMonitor {
 
   close(): void {
     this.#libc.close(this.fd);
-    this.#libc.close(this.#requests);
+    this.requests.close();
   }
 
   #ask(): LinkStatus {
@@ -149,8 +151,7 @@ export class LinkMonitor {
   }
 
   #readLink(name: string, namespaceId?: number): LinkMessage | undefined {
-    const sequence = ++this.#sequence;
-    const answer = this.#request(linkRequest(sequence, name, namespaceId), sequence);
+    const answer = this.#answer(sequence => linkRequest(sequence, name, namespaceId));
     return answer?.type === 'link' ? answer : undefined;
   }
 
@@ -162,42 +163,17 @@ export class LinkMonitor {
   #namespaceId(namespace: number): number | undefined {
     const known = this.#askNamespaceId(namespace);
     if (known !== undefined && known >= 0) return known;
-    const sequence = ++this.#sequence;
-    this.#request(assignNamespaceIdRequest(sequence, namespace), sequence);
+    this.#answer(sequence => assignNamespaceIdRequest(sequence, namespace));
     const assigned = this.#askNamespaceId(namespace);
     return assigned !== undefined && assigned >= 0 ? assigned : undefined;
   }
 
   #askNamespaceId(namespace: number): number | undefined {
-    const sequence = ++this.#sequence;
-    const answer = this.#request(namespaceIdRequest(sequence, namespace), sequence);
+    const answer = this.#answer(sequence => namespaceIdRequest(sequence, namespace));
     return answer?.type === 'namespaceId' ? answer.id : undefined;
   }
 
-  /** The kernel answers before the write returns. */
-  #request(request: Uint8Array, sequence: number): NetlinkMessage | undefined {
-    const { bytes, address } = this.#buffer;
-    bytes.set(request);
-    if (this.#libc.write(this.#requests, address, request.length) < 0) return undefined;
-    for (;;) {
-      const length = this.#libc.read(this.#requests, address, BUFFER_BYTES);
-      if (length === -EINTR) continue;
-      if (length <= 0) return undefined;
-      const answers = parseNetlink(bytes.subarray(0, length));
-      const answer = answers.find(message => 'sequence' in message && message.sequence === sequence);
-      if (answer) return answer;
-    }
+  #answer(request: (sequence: number) => Uint8Array): NetlinkMessage | undefined {
+    return this.requests.ask(request).at(-1);
   }
-}
-
-function netlinkSocket(libc: Libc, groups: number): number {
-  const fd = checked(libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC_NONBLOCK, NETLINK_ROUTE), 'socket');
-  const address = libc.alloc(SOCKADDR_NL_BYTES);
-  address.u32.set([AF_NETLINK, 0, groups]);
-  const bound = libc.bind(fd, address.address, SOCKADDR_NL_BYTES);
-  if (bound < 0) {
-    libc.close(fd);
-    throw systemCallError('bind', bound, 'netlink');
-  }
-  return fd;
 }

@@ -1,10 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  addAddressRequest,
+  addressesRequest,
   assignNamespaceIdRequest,
   linkRequest,
   namespaceIdRequest,
   parseNetlink,
+  removeAddressRequest,
 } from '../../../../tunnel/linux/net/netlink.js';
 
 const RTM_NEWLINK = 16;
@@ -80,6 +83,45 @@ describe('parseNetlink', () => {
     ]);
   });
 
+  const IP = Uint8Array.of(0xfd, 0x5e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7);
+  const V4 = Uint8Array.of(10, 0, 0, 7);
+  const ifaddr = (family: number, prefix: number, scope: number, index: number) =>
+    Buffer.concat([Buffer.from([family, prefix, 0, scope]), u32(index)]);
+
+  it('reads addresses, of several the own one, and the end of them', () => {
+    const v6 = message(20, 4, ifaddr(10, 64, 0, 5), attribute(1, IP));
+    const other = Uint8Array.of(10, 0, 0, 8);
+    const v4 = message(20, 4, ifaddr(2, 24, 253, 5), attribute(1, other), attribute(2, V4));
+    expect(parseNetlink(Buffer.concat([v6, v4, message(3, 4, u32(0))]))).toEqual([
+      { type: 'address', sequence: 4, index: 5, scope: 0, ip: IP, prefix: 64 },
+      { type: 'address', sequence: 4, index: 5, scope: 253, ip: V4, prefix: 24 },
+      { type: 'answer', sequence: 4, errno: 0 },
+    ]);
+  });
+
+  it('an address that is cut off, or was removed, is a change of routes all the same', () => {
+    for (const bytes of [
+      message(20, 0, ifaddr(10, 64, 0, 5), attribute(1, V4)),
+      message(20, 0, Buffer.alloc(4)),
+      message(21, 0, ifaddr(10, 64, 0, 5), attribute(1, IP)),
+    ])
+      expect(parseNetlink(bytes)).toEqual([{ type: 'routing' }]);
+  });
+
+  it('what is asked for an address is read back as it', () => {
+    for (const [ip, prefix] of [
+      [IP, 64],
+      [V4, 24],
+    ] as const) {
+      const expected = { type: 'address', sequence: 9, index: 77, scope: 0, ip, prefix };
+      expect(parseNetlink(addAddressRequest(9, 77, { ip, prefix }))).toEqual([expected]);
+      const removed = Buffer.from(removeAddressRequest(9, 77, { ip, prefix }));
+      expect(removed.readUInt16LE(4)).toBe(21);
+      removed.writeUInt16LE(20, 4);
+      expect(parseNetlink(removed)).toEqual([expected]);
+    }
+  });
+
   it('stops where a length cannot be, and keeps what came before', () => {
     const short = Buffer.from(link);
     short.writeUInt32LE(8, 0);
@@ -130,6 +172,17 @@ describe('requests', () => {
   });
 
   it('ask for an acknowledgement where the kernel would not answer otherwise', () => {
-    expect(Buffer.from(assignNamespaceIdRequest(1, 4)).readUInt16LE(6) & 4).toBe(4);
+    const address = { ip: new Uint8Array(4), prefix: 24 };
+    for (const request of [
+      assignNamespaceIdRequest(1, 4),
+      addAddressRequest(1, 5, address),
+      removeAddressRequest(1, 5, address),
+    ])
+      expect(Buffer.from(request).readUInt16LE(6) & 4).toBe(4);
+  });
+
+  it('ask for all addresses, and for one without a check whether others have it', () => {
+    expect(Buffer.from(addressesRequest(1)).readUInt16LE(6) & 0x300).toBe(0x300);
+    expect(addAddressRequest(1, 5, { ip: new Uint8Array(16), prefix: 64 })[16 + 2] & 2).toBe(2);
   });
 });
