@@ -44,6 +44,7 @@ function deviceRows(status: DeviceStatus, now: number): Row[] {
       ? ['waiting for fresh randomness', plural(status.waitingForFreshness, 'peer')]
       : undefined,
     ['public key', status.publicKey ?? '(none)'],
+    ...enrolmentRows(status, now),
     [
       'listening',
       [`udp port ${status.listenPort}`, ...status.webSockets.map(at => `websocket ${at}`)].join(', '),
@@ -65,6 +66,20 @@ function gatewayRows({ gateway }: DeviceStatus): Row[] {
     ],
     ['refused', counts(refused)],
   ];
+}
+
+function enrolmentRows({ enrolment }: DeviceStatus, now: number): Row[] {
+  if (!enrolment) return [];
+  const { addresses, since, parent, stage } = enrolment;
+  const rows: (Row | undefined)[] = [
+    addresses.length > 0 ? ['addresses', addresses.join(', ')] : undefined,
+    [
+      'enrolled',
+      since === null ? (stage === 'operator' ? 'no: its key was set by wg' : 'not yet') : ago(since, now),
+    ],
+    parent === null ? undefined : ['cloned from', parent],
+  ];
+  return rows.filter(row => row !== undefined);
 }
 
 function detailRows(status: DeviceStatus): Row[] {
@@ -104,11 +119,12 @@ function session({ hasSession, sessionEpoch }: PeerStatus, epoch: number): strin
   return hasSession ? `of epoch ${sessionEpoch}` : `of epoch ${sessionEpoch}, expired`;
 }
 
-function forkPolicy({ forkPolicy, strict, holdBackMs, held }: DeviceStatus): string {
+function forkPolicy({ forkPolicy, strict, holdBackMs, held, enrolment }: DeviceStatus): string {
   const parts: string[] = [forkPolicy];
   if (strict) parts.push('strict');
   if (holdBackMs > 0) parts.push(`holding back ${holdBackMs} ms`);
-  if (held) parts.push('HELD: silent until a new private key is set');
+  if (enrolment?.waitsFor) parts.push('SILENT until it is enrolled');
+  else if (held) parts.push('HELD: silent until a new private key is set');
   return parts.join(', ');
 }
 

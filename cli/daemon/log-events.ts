@@ -4,6 +4,8 @@
 
 import type { CrngEvent } from '../../crng/index.js';
 import { type DeviceEvent, type ForkPolicy, describePeerCloned } from '../../sessions/index.js';
+import { formatPrefix } from '../../tunnel/config/config.js';
+import type { CloneEvent } from '../../tunnel/daemon/clone/clone.js';
 import type { ThreadDeviceEvent } from '../../tunnel/daemon/device-thread.js';
 import type { TunnelError } from '../../tunnel/errors.js';
 import { encodeKey } from '../../tunnel/keys.js';
@@ -94,6 +96,48 @@ export function logDeviceEvent(logger: Logger, event: DeviceEvent | ThreadDevice
       break;
     case 'keysErased':
       logger.debug(fields, `${peer} - Erased all keys, since there was no handshake for nine minutes`);
+      break;
+  }
+}
+
+export function logCloneEvent(logger: Logger, event: CloneEvent): void {
+  const { type } = event;
+  switch (type) {
+    case 'enrolled': {
+      const { publicKey, addresses, parent, epoch } = event.enrolled;
+      const key = encodeKey(publicKey);
+      const at = addresses.map(formatPrefix);
+      const from = parent && encodeKey(parent);
+      logger.info(
+        {
+          event: type,
+          publicKey: key,
+          addresses: at,
+          epoch,
+          isNew: event.isNew,
+          ...(from && { parent: from }),
+        },
+        `${event.isNew ? 'Enrolled' : 'Goes on'} as ${key} at ${at.join(', ')}${from ? `, cloned from ${from}` : ''} (epoch ${epoch})`,
+      );
+      break;
+    }
+    case 'identityRefused':
+      logger.warn(
+        { event: type, path: event.path, reason: event.reason },
+        `The identity in ${event.path} is not taken: ${event.reason}; a new one is drawn`,
+      );
+      break;
+    case 'identityNotKept':
+      logger.warn(
+        { event: type, path: event.path, reason: event.reason },
+        `The identity is not kept in ${event.path}: ${event.reason}; the next start enrols anew`,
+      );
+      break;
+    case 'enrollerFailed':
+      logger.error(
+        { event: type, program: event.program, reason: event.reason, againInMs: event.againInMs },
+        `Silent, as ${event.program} ${event.reason}; it is asked again in ${(event.againInMs / 1_000).toFixed(1)} s`,
+      );
       break;
   }
 }

@@ -4,11 +4,14 @@
 
 import { closeSync } from 'node:fs';
 import { wipe } from '../../native/bytes.js';
+import { copySecret } from '../../native/secret-bytes.js';
 import { keystreamOf } from '../../protocol/keystream.js';
 import { suiteNamed } from '../../protocol/suites/fastest.js';
 import { ConfiguredEndpoints } from '../../tunnel/config/configured-endpoints.js';
 import { systemClock } from '../../tunnel/clock.js';
 import { sourcesOf } from '../../tunnel/config/daemon-config.js';
+import { hookEnrolment } from '../../tunnel/daemon/clone/hook-enrolment.js';
+import { Clone } from '../../tunnel/daemon/clone/clone.js';
 import { DeviceThread } from '../../tunnel/daemon/device-thread.js';
 import { openCrng } from '../../tunnel/loop/open-crng.js';
 import { resolveEndpoints } from '../../tunnel/config/resolve.js';
@@ -23,6 +26,7 @@ import { openGateway } from './gateway.js';
 import type { Handover, OpenedDevices } from './handover.js';
 import { createLogger, type Logger } from './log.js';
 import {
+  logCloneEvent,
   logCrngEvent,
   logDeviceEvent,
   logLinkEvent,
@@ -94,7 +98,10 @@ async function start(
   const silence = new SilenceLog(logger);
   const troubles = new TransportErrorLog(logger, systemClock.now);
   const { memory, kmsg, kmsgOfThread } = devices;
-  const selection = { ...sourcesOf(settings), opened: { memory, kmsg } };
+  const later: { endpoints?: ConfiguredEndpoints; clone?: Clone } = {};
+  const method = enrolment?.role === 'clone' ? enrolment.method.kind : undefined;
+  const enrol = method && hookEnrolment(method, () => later.clone, resolveEndpoints);
+  const selection = { ...sourcesOf(settings, enrol), opened: { memory, kmsg } };
   const vmgenid = await openVmGenId({
     ...selection,
     // By the device's thread.
@@ -103,9 +110,10 @@ async function start(
   });
   closers.push(() => vmgenid.close());
   requireAll(vmgenid.sources);
+  const suite = await suiteNamed(settings.device.suite ?? 'fastest');
   const opened = await openCrng({
     vmgenid,
-    keystream: keystreamOf(await suiteNamed(settings.device.suite ?? 'fastest')),
+    keystream: keystreamOf(suite),
     onEvent: event => logCrngEvent(logger, event),
   });
   closers.push(() => opened.close());
@@ -115,9 +123,21 @@ async function start(
 
   const gateway = enrolment?.role === 'gateway' ? await openGateway(enrolment, secrets, logger) : undefined;
   if (gateway) closers.push(() => gateway.close());
+  if (enrolment?.role === 'clone') {
+    later.clone = new Clone({
+      settings: enrolment,
+      secret: secrets.map(copySecret)[0],
+      vmgenid,
+      suite,
+      interfaceName: () => thread.name,
+      randomness: opened.crng,
+      resolve: resolveEndpoints,
+      after,
+      onEvent: event => logCloneEvent(logger, event),
+    });
+    closers.push(() => later.clone?.close());
+  }
   wipe(...secrets);
-
-  const later: { endpoints?: ConfiguredEndpoints } = {};
   const tunFd = descriptor(io, 'WG_TUN_FD');
   const thread = await DeviceThread.start({
     tun: tunFd === undefined ? { name: requestedName } : { fd: tunFd },
@@ -129,6 +149,7 @@ async function start(
     settings: settings.device,
     listenWebSocket: settings.listenWebSocket,
     gateway: gateway?.admission,
+    clone: later.clone,
     onDeviceEvent: event => {
       logDeviceEvent(logger, event);
       silence.hear(event);
@@ -143,10 +164,7 @@ async function start(
     peers,
     resolve: resolveEndpoints,
     now: systemClock.now,
-    after: (ms, callback) => {
-      const timer = setTimeout(callback, ms);
-      return () => clearTimeout(timer);
-    },
+    after,
     onTrouble: error => troubles.log(error),
   });
   later.endpoints = endpoints;
@@ -182,6 +200,11 @@ async function start(
     `wireonce ${packageVersion()} serves ${thread.name}; protection against forks: ${describeProtection(protection, sources)}`,
   );
   return thread;
+}
+
+function after(ms: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, ms);
+  return () => clearTimeout(timer);
 }
 
 /** The page is mapped by now, in both threads; the log is theirs, if it is a source. */

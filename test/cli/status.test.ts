@@ -133,6 +133,39 @@ details of wg0:
 `);
 });
 
+test('of a clone, its addresses, since when it has them and of what it is a copy; or what it waits for', async () => {
+  const enrolment = {
+    method: 'derived',
+    stage: 'enrolled',
+    addresses: ['fd5e:7c1a:9b2d::7/64'],
+    since: NOW - 61_000,
+    parent: keyText(4),
+    waitsFor: null,
+  } as const;
+  await serve('wg0', deviceStatus({ forkPolicy: 'enrol', enrolment }));
+  const { out } = await show({ interface: 'wg0' });
+  expect(out).toMatch(/^ {2}addresses: +fd5e:7c1a:9b2d::7\/64$/m);
+  expect(out).toMatch(/^ {2}enrolled: +1 minute, 1 second ago$/m);
+  expect(out).toMatch(new RegExp(`^ {2}cloned from: +${keyText(4).replaceAll('+', '\\\\+')}$`, 'm'));
+  const waiting = {
+    ...enrolment,
+    stage: 'asking',
+    addresses: [],
+    since: null,
+    parent: null,
+    waitsFor: 'it',
+  } as const;
+  await serve('wg1', deviceStatus({ interface: 'wg1', forkPolicy: 'enrol', held: true, enrolment: waiting }));
+  const later = await show({ interface: 'wg1' });
+  expect(later.out).toMatch(/^ {2}fork policy: +enrol, SILENT until it is enrolled$/m);
+  expect(later.out).toMatch(/^ {2}enrolled: +not yet$/m);
+  await serve(
+    'wg2',
+    deviceStatus({ interface: 'wg2', enrolment: { ...waiting, stage: 'operator', waitsFor: null } }),
+  );
+  expect((await show({ interface: 'wg2' })).out).toMatch(/^ {2}enrolled: +no: its key was set by wg$/m);
+});
+
 test('all interfaces in order when none is named; JSON is a line for each', async () => {
   await serve('wg1', deviceStatus({ interface: 'wg1' }));
   await serve('wg0', deviceStatus({ held: true, publicKey: null, nonceHeadroom: '17' }));

@@ -5,7 +5,15 @@
 
 import { equalBytes, isZero } from '../../native/bytes.js';
 import { formatHostPort } from '../../native/host-port.js';
-import { type Dialect, type Section, fields, finishPeers, readSections } from './config-file.js';
+import {
+  type Dialect,
+  type Fail,
+  type Field,
+  type Section,
+  fields,
+  finishPeers,
+  readSections,
+} from './config-file.js';
 import {
   BadValue,
   type ConfigEndpoint,
@@ -68,6 +76,13 @@ export interface PeerConfig {
   readonly persistentKeepalive?: number;
 }
 
+/** What a clone is told beside its key. */
+export interface IdentityConfig {
+  /** At least one. */
+  readonly addresses: readonly IpPrefix[];
+  readonly peers: readonly PeerConfig[];
+}
+
 /** A wg-quick file. */
 export interface TunnelConfig {
   readonly interface: InterfaceConfig;
@@ -80,13 +95,15 @@ type Draft<T, Required extends keyof T> = Partial<Pick<Mutable<T>, Required>> & 
 type InterfaceDraft = Draft<InterfaceConfig, 'privateKey'>;
 type PeerDraft = Draft<PeerConfig, 'publicKey'>;
 
+const ADDRESS: Field<InterfaceDraft> = ofWgQuick('Address', (value, draft) => {
+  for (const word of words(value)) addAddress(draft.addresses, readOwnAddress(word));
+});
+
 const INTERFACE_FIELDS = fields<InterfaceDraft>(
   { name: 'PrivateKey', read: (value, draft) => (draft.privateKey = readPrivateKey(value)) },
   { name: 'ListenPort', read: (value, draft) => (draft.listenPort = readPort(value, 0)) },
   { name: 'FwMark', read: (value, draft) => (draft.fwMark = readMark(value)) },
-  ofWgQuick('Address', (value, draft) => {
-    for (const word of words(value)) addAddress(draft.addresses, readOwnAddress(word));
-  }),
+  ADDRESS,
   ofWgQuick('DNS', (value, draft) => draft.dns.push(...words(value))),
   {
     ...ofWgQuick('MTU', (value, draft) => {
@@ -138,16 +155,30 @@ export function parseConfig(text: string, file?: string): TunnelConfig {
   if (!own) return fail(1, undefined, 'there is no [Interface] section');
   const { privateKey, ...rest } = own.draft;
   if (!privateKey) return fail(own.line, 'PrivateKey', 'is missing from this [Interface]');
-  const finished = finishPeers(peers, fail);
-  const owners = lastOwners(peers);
-  return {
-    interface: { privateKey, ...rest },
-    peers: finished.map(({ allowedIps, presharedKey, ...peer }) => ({
-      ...peer,
-      allowedIps: allowedIps.filter(range => owners.get(textOf(range)) === textOf(peer)),
-      ...(presharedKey && !isZero(presharedKey) && { presharedKey }),
-    })),
-  };
+  return { interface: { privateKey, ...rest }, peers: peersOf(peers, fail) };
+}
+
+const IDENTITY_DIALECT: Dialect<InterfaceDraft, PeerDraft> = {
+  ...DIALECT,
+  interface: fields(ADDRESS),
+  elsewhere: new Map([...INTERFACE_FIELDS.keys()].map(name => [name, 'is not for others to say'])),
+};
+
+/** Reads [Interface] with `Address` alone, and [Peer]s. Throws as `parseConfig`. */
+export function parseIdentityConfig(text: string, file?: string): IdentityConfig {
+  const { own, peers, fail } = readSections(text, file, IDENTITY_DIALECT);
+  const { addresses = [] } = own?.draft ?? {};
+  if (addresses.length === 0) return fail(own?.line ?? 1, 'Address', 'is missing from [Interface]');
+  return { addresses, peers: peersOf(peers, fail) };
+}
+
+function peersOf(sections: readonly Section<PeerDraft>[], fail: Fail): PeerConfig[] {
+  const owners = lastOwners(sections);
+  return finishPeers(sections, fail).map(({ allowedIps, presharedKey, ...peer }) => ({
+    ...peer,
+    allowedIps: allowedIps.filter(range => owners.get(textOf(range)) === textOf(peer)),
+    ...(presharedKey && !isZero(presharedKey) && { presharedKey }),
+  }));
 }
 
 /**

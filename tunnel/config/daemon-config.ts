@@ -7,6 +7,7 @@ import { isLoopback, parseAddressPort } from '../../native/host-port.js';
 import { SUITE_NAMES } from '../../protocol/suites/names.js';
 import type { DeviceSettings } from '../../sessions/settings.js';
 import type { FileSourceOptions, SourceSelection } from '../../vmgenid/index.js';
+import type { HookEnrolment } from '../../vmgenid/sources/hook.js';
 import { type Dialect, type Field, type Place, fields, finishPeers, readSections } from './config-file.js';
 import {
   BadValue,
@@ -169,15 +170,15 @@ const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
   ]),
 };
 
-/** What to look for forks by. */
-export function sourcesOf(settings: DaemonSettings): SourceSelection {
+/** What to look for forks by. `enrol`: for the hook of a clone. */
+export function sourcesOf(settings: DaemonSettings, enrol?: HookEnrolment): SourceSelection {
   const { acpi, vmclock, kmsg, hook, hookToken: token, generationFile: path } = settings;
   const { generationFileTiming: timing, generationFileFormat: format } = settings;
   return {
     acpi,
     vmclock,
     kmsg,
-    hook: hook === undefined ? undefined : { listen: hook, token },
+    hook: hook === undefined ? undefined : { listen: hook, token, enrol },
     file: path === undefined ? undefined : { path, timing, format },
   };
 }

@@ -10,10 +10,12 @@ import { copySecret, secretBytes } from '../../native/secret-bytes.js';
 import type { GatewayAdmission } from '../../gateway/admission.js';
 import { isSilencedByFork } from '../../sessions/events.js';
 import type { VmGenId } from '../../vmgenid/index.js';
+import { NO_EPOCH } from '../../vmgenid/generation.js';
 import type { SourceSelection } from '../../vmgenid/detect.js';
 import { KMSG_PATH } from '../../vmgenid/sources/kmsg.js';
 import { systemClock } from '../clock.js';
 import type { ThreadSettings } from '../config/daemon-config.js';
+import type { Clone } from './clone/clone.js';
 import { RingReader, RingWriter, ringMemory } from './device-thread/datagram-ring.js';
 import {
   type Answers,
@@ -24,7 +26,9 @@ import {
   type ToWorker,
   type WorkerSettings,
   fromFailure,
+  identityBuffersOf,
   keyBuffersOf,
+  orderBuffersOf,
   unpackState,
 } from './device-thread/messages.js';
 import type { AdmissionQuestion, AdmissionVerdict } from './device-thread/remote-admission.js';
@@ -33,11 +37,12 @@ import { EventTally, type GatewayParts, composeStatus } from './device-thread/st
 import { TunnelError } from '../errors.js';
 import { readPrivileges } from '../linux/capabilities.js';
 import type { LoopReport } from '../linux/device-loop.js';
+import type { KeptIdentity, ToldIdentity } from '../linux/enrolment.js';
 import { requireLibc } from '../linux/libc.js';
 import type { LinkEvent } from '../linux/net/link-monitor.js';
 import { EventFd } from '../linux/wait/poller.js';
 import type { DeviceStatus } from './status.js';
-import type { UapiBackend, UapiChanges, UapiState } from './uapi/types.js';
+import type { UapiBackend, UapiChanges, UapiPeerChange, UapiState } from './uapi/types.js';
 import type { WebSocketDialerOptions, WebSocketListenerOptions } from '../websocket/index.js';
 
 export type { ThreadDeviceEvent } from './device-thread/messages.js';
@@ -63,6 +68,8 @@ export interface DeviceThreadOptions {
   readonly gateway?: GatewayAdmission | undefined;
   /** Take WebSocket connections here. */
   readonly listenWebSocket?: WebSocketListenerOptions | undefined;
+  /** This machine is a clone, by `ForkPolicy = enrol`. */
+  readonly clone?: Clone | undefined;
   readonly dialer?: Omit<WebSocketDialerOptions, 'randomness'> | undefined;
   readonly onDeviceEvent?: ((event: ThreadDeviceEvent) => void) | undefined;
   readonly onLinkEvent?: ((event: LinkEvent) => void) | undefined;
@@ -105,7 +112,7 @@ export class DeviceThread implements UapiBackend {
   #lastId = 0;
   /** Requests to set something that are not answered yet. */
   #sets = 0;
-  /** The epoch in which the private key was set: by policy `hold` it is that of this machine in no other. */
+  /** The epoch in which the private key was set: by policies `hold` and `enrol` it is that of this machine in no other. */
   #identityEpoch: number;
   #isWaking = false;
   #name = '';
@@ -115,7 +122,7 @@ export class DeviceThread implements UapiBackend {
   private constructor(options: DeviceThreadOptions) {
     const { vmgenid, tun, settings = {} } = options;
     this.#options = options;
-    this.#identityEpoch = vmgenid.epoch;
+    this.#identityEpoch = settings.forkPolicy === 'enrol' ? NO_EPOCH : vmgenid.epoch;
     const libc = requireLibc();
     this.#wake = EventFd.create(libc);
     this.#settings = {
@@ -190,9 +197,7 @@ export class DeviceThread implements UapiBackend {
   }
 
   async set(changes: UapiChanges): Promise<void> {
-    for (const { endpoint } of changes.peers) {
-      if (endpoint && 'url' in endpoint) this.#relays.dial(endpoint.url);
-    }
+    this.#dial(changes.peers);
     const { vmgenid } = this.#options;
     const epoch = vmgenid.check();
     this.#sets++;
@@ -209,6 +214,24 @@ export class DeviceThread implements UapiBackend {
     }
   }
 
+  async tellIdentity(publicKey: Uint8Array, told: ToldIdentity): Promise<boolean> {
+    this.#dial(told.peers);
+    const { numbers } = this.#relays;
+    const question = { kind: 'tellIdentity', publicKey, told, numbers } as const;
+    return (await this.#ask(question, identityBuffersOf({ told }))) as boolean;
+  }
+
+  async setIdentity(identity: KeptIdentity, epoch: number): Promise<boolean> {
+    this.#dial(identity.told?.peers ?? []);
+    const { numbers } = this.#relays;
+    const question = { kind: 'setIdentity', identity, epoch, numbers } as const;
+    return (await this.#ask(question, identityBuffersOf(identity))) as boolean;
+  }
+
+  #dial(peers: readonly UapiPeerChange[]): void {
+    for (const { endpoint } of peers) if (endpoint && 'url' in endpoint) this.#relays.dial(endpoint.url);
+  }
+
   /** What `get` has no words for. */
   async status(): Promise<DeviceStatus> {
     const report = (await this.#ask({ kind: 'report' })) as LoopReport;
@@ -223,6 +246,7 @@ export class DeviceThread implements UapiBackend {
       webSockets: this.#relays.localAddresses,
       relayCounters: this.#relays.counters,
       gateway: await this.#gatewayStatus(),
+      enrolment: (report.enrolment && this.#options.clone?.status(report.enrolment)) ?? null,
     });
   }
 
@@ -272,6 +296,12 @@ export class DeviceThread implements UapiBackend {
     vmgenid.poll();
     // A thread that was born after a fork knows of nothing that parts it.
     this.#tellOfFork();
+    const { clone } = this.#options;
+    if (!clone) return;
+    const order = clone.order();
+    this.#dial(order.identity?.told?.peers ?? []);
+    await this.#ask({ kind: 'enrol', order }, orderBuffersOf(order));
+    clone.attach(this);
   }
 
   // The device's generator may be waiting for this. The epoch is read first: what is drawn may be of a later one then, and
@@ -301,11 +331,15 @@ export class DeviceThread implements UapiBackend {
   }
 
   #hear(message: Exclude<FromWorker, { ended: unknown }>): void {
-    const { onDeviceEvent, onLinkEvent, onTrouble, vmgenid } = this.#options;
+    const { clone, onDeviceEvent, onLinkEvent, onTrouble, vmgenid } = this.#options;
     if ('deviceEvent' in message) {
       this.#tally.count(message.deviceEvent, systemClock.wallClock);
       this.#options.gateway?.hear(message.deviceEvent);
+      clone?.hear(message.deviceEvent);
       onDeviceEvent?.(message.deviceEvent);
+    } else if ('enrolled' in message) {
+      this.#identityEpoch = message.enrolled.epoch;
+      clone?.enrolled(message.enrolled);
     } else if ('linkEvent' in message) {
       if (message.linkEvent.type === 'renamed') this.#name = message.linkEvent.name;
       onLinkEvent?.(message.linkEvent);

@@ -8,7 +8,7 @@ import { Counter, Gauge, Registry } from 'prom-client';
 import { isOwnHost } from '../../vmgenid/own-host.js';
 import { TunnelError } from '../errors.js';
 import { parseMetricsAddress } from './metrics-address.js';
-import type { DeviceStatus } from './status.js';
+import { type DeviceStatus, ENROLMENT_STAGES } from './status.js';
 
 export interface MetricsOptions {
   /** `9586` (on 127.0.0.1), `192.0.2.1:9586` or `[::1]:9586`; port 0 takes any free one. */
@@ -219,6 +219,7 @@ function describeDevice(metrics: Metrics, status: DeviceStatus): void {
     status.clockBehindMs / MS_PER_S,
   );
   metrics.gauge('held', 'Whether the device is silent until a new private key is set', Number(status.held));
+  describeEnrolment(metrics, status);
   metrics.gauge('mtu_bytes', 'The largest inner packet', status.mtu);
   metrics.gauge('peers', 'Peers configured', status.peers.length);
 }
@@ -241,6 +242,20 @@ function describeGateway(metrics: Metrics, { gateway }: DeviceStatus): void {
     gateway.expired,
   );
   metrics.counter('gateway_refused_total', 'Not admitted, by reason', byReason(gateway.refused));
+}
+
+function describeEnrolment(metrics: Metrics, { enrolment }: DeviceStatus): void {
+  if (!enrolment) return;
+  metrics.gauge(
+    'enrolment_stage',
+    'How far a clone has come: 1 for the stage that it is in',
+    ENROLMENT_STAGES.map(stage => [{ stage }, Number(stage === enrolment.stage)]),
+  );
+  metrics.gauge(
+    'enrolled_timestamp_seconds',
+    'Since when a clone has its identity',
+    enrolment.since === null ? [] : enrolment.since / MS_PER_S,
+  );
 }
 
 function describePeers(metrics: Metrics, { peers }: DeviceStatus): void {

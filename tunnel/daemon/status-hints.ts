@@ -14,8 +14,10 @@ const MEASURED_DELAY_MS = 207;
 /** The sentences for `hints`, from everything else. */
 export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
   const hints: string[] = [];
-  if (status.publicKey === null) hints.push('no private key is set: the device is silent');
-  if (status.held) {
+  if (status.enrolment?.waitsFor)
+    hints.push(`silent until it is enrolled: it waits for ${status.enrolment.waitsFor}`);
+  else if (status.publicKey === null) hints.push('no private key is set: the device is silent');
+  if (status.held && !status.enrolment) {
     hints.push('held after a fork: set a new private key, and give its public key to the peers');
   }
   if (status.linkState === 'down') {

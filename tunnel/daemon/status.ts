@@ -33,6 +33,26 @@ export interface PeerStatus {
 
 export const MAX_MOVES = 8;
 
+/** How far a clone is. `operator`: its private key is one that `wg` has set. `asking`: it waits to be told the rest. */
+export const ENROLMENT_STAGES = ['operator', 'drawing', 'asking', 'addressing', 'enrolled'] as const;
+export type EnrolmentStage = (typeof ENROLMENT_STAGES)[number];
+
+/** How a clone stands with its identity. */
+export interface EnrolmentStatus {
+  /** How it comes to what is not its key. */
+  readonly method: 'derived' | 'exec' | 'hook';
+  /** `enrolled`: the public key of the device is one that it has drawn, and that peers take. */
+  readonly stage: EnrolmentStage;
+  /** As `fd5e:7c1a:9b2d::7/64`; none until it is enrolled. */
+  readonly addresses: readonly string[];
+  /** Wall-clock milliseconds; null until it is enrolled. */
+  readonly since: number | null;
+  /** The public key of the machine that it was cloned from, in base64, where that is known. */
+  readonly parent: string | null;
+  /** In words. */
+  readonly waitsFor: string | null;
+}
+
 export interface TripwireStatus {
   /** The peer that was cloned, in base64. */
   readonly peer: string;
@@ -132,6 +152,8 @@ export interface DeviceStatus {
   readonly held: boolean;
   /** Null where peers are admitted by configuration alone. */
   readonly gateway: GatewayStatus | null;
+  /** Of a clone, by policy `enrol`; else null. */
+  readonly enrolment: EnrolmentStatus | null;
   readonly peers: readonly PeerStatus[];
   /** What the operator should look at, one sentence each. */
   readonly hints: readonly string[];
@@ -232,6 +254,16 @@ const CHECKS: Checks<DeviceStatus> = {
       expired: isNumber,
       refused: counts,
     } satisfies Checks<GatewayStatus>),
+  ),
+  enrolment: orNull(
+    shape({
+      method: isString,
+      stage: isString,
+      addresses: each(isString),
+      since: orNull(isNumber),
+      parent: orNull(isString),
+      waitsFor: orNull(isString),
+    } satisfies Checks<EnrolmentStatus>),
   ),
   peers: each(
     shape({

@@ -20,7 +20,16 @@ import type { RelayEndpoint } from '../daemon/relay-endpoint.js';
 import type { PeerStatus } from '../daemon/status.js';
 import type { UapiChanges, UapiState } from '../daemon/uapi/types.js';
 import { Alarm } from './wait/alarm.js';
+import {
+  Enrolment,
+  type EnrolmentOrder,
+  type EnrolmentReport,
+  type Enrolled,
+  type KeptIdentity,
+  type ToldIdentity,
+} from './enrolment.js';
 import { DeviceConfiguration } from './device-configuration.js';
+import { InterfaceAddresses } from './net/addresses.js';
 import { DatagramPool } from './net/datagram-pool.js';
 import { InitiationFilter } from './net/initiation-filter.js';
 import type { KernelLog } from './kernel-log.js';
@@ -69,6 +78,8 @@ export interface DeviceLoopOptions {
   readonly onRelay: (datagram: Uint8Array, to: RelayEndpoint) => boolean;
   /** A message of a connection that came in was authenticated, the first one. See `RelayEndpoint`. */
   readonly onProven: (number: number) => void;
+  /** A clone speaks under an identity: see `enrol`. The private key in it, if there is one, is whoever hears it's to erase. */
+  readonly onEnrolled?: (enrolled: Enrolled) => void;
 }
 
 /** What the loop itself lost or counted. */
@@ -104,6 +115,7 @@ export interface LoopReport {
   readonly peers: readonly PeerReport[];
   readonly udp: Readonly<LinuxUdpCounters> | undefined;
   readonly lastUdpError: string | undefined;
+  readonly enrolment: EnrolmentReport | undefined;
   readonly loop: Readonly<LoopCounters>;
 }
 
@@ -146,6 +158,7 @@ export class DeviceLoop {
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
   #initiationFilter: InitiationFilter | undefined;
+  #enrolment: Enrolment | undefined;
   #lookAt = Number.POSITIVE_INFINITY;
   #isLinkInDoubt = false;
   #ended = false;
@@ -186,7 +199,10 @@ export class DeviceLoop {
           onNoSocket: () => this.#noSocket++,
         }),
       },
-      onEvent: options.onDeviceEvent,
+      onEvent: event => {
+        options.onDeviceEvent(event);
+        this.#enrolment?.hear(event);
+      },
     });
     // Not by the device's event, which comes last of a turn: a draw of randomness may show the fork in the middle of one.
     this.#unregister = guard.register('sessions', () => this.#forked(), { name: 'device loop' });
@@ -314,8 +330,13 @@ export class DeviceLoop {
    * `ERR_SYSTEM_CALL`) with the system's number.
    */
   set(changes: UapiChanges, numbers: ReadonlyMap<string, number> = new Map()): void {
-    for (const [url, number] of numbers) this.#configuration.relays.number(url, number);
-    this.#corked(() => this.#configuration.apply(changes));
+    this.#number(numbers);
+    const enrolment = this.#enrolment;
+    const allowed = enrolment ? enrolment.filter(changes) : changes;
+    this.#corked(() => {
+      this.#configuration.apply(allowed);
+      enrolment?.changed(allowed);
+    });
     this.#pollSocket();
     this.#scheduleLook();
     this.#flush();
@@ -324,6 +345,48 @@ export class DeviceLoop {
   /** Takes a peer away that was admitted, unless an operator has configured it since. */
   evict(publicKey: Uint8Array): void {
     if (this.device.peer(publicKey)?.origin !== 'configured') this.device.removePeer(publicKey);
+  }
+
+  /** Has this device enrol now, unless it has its identity, and after each fork. Call once, before anything is set. */
+  enrol(order: EnrolmentOrder): void {
+    const { suite, clock, guard, onTrouble, onEnrolled = () => {} } = this.#options;
+    const enrolment = (this.#enrolment = new Enrolment(order, {
+      device: this.device,
+      suite,
+      addresses: new InterfaceAddresses(this.#monitor.requests, () => this.#monitor.index),
+      apply: changes => this.#configuration.apply(changes),
+      wallClock: () => clock.wallClock(),
+      onEnrolled,
+      onTrouble: error => {
+        onTrouble(error as TunnelError);
+        this.#scheduleLook();
+      },
+    }));
+    if (guard.check() !== order.epoch) order.identity?.privateKey.fill(0);
+    enrolment.start(guard.check() === order.epoch ? order : { ...order, identity: undefined });
+    this.#flush();
+  }
+
+  /** What was asked for the key that this clone has drawn. False: it has drawn another since. */
+  tellIdentity(publicKey: Uint8Array, told: ToldIdentity, numbers: ReadonlyMap<string, number>): boolean {
+    this.#number(numbers);
+    const isTaken = this.#enrolment?.tell(publicKey, told) ?? false;
+    this.#flush();
+    return isTaken;
+  }
+
+  /** An identity from outside, for this epoch. False: it is over. */
+  setIdentity(identity: KeptIdentity, epoch: number, numbers: ReadonlyMap<string, number>): boolean {
+    this.#number(numbers);
+    const isOfNow = this.#enrolment !== undefined && this.#options.guard.check() === epoch;
+    if (isOfNow) this.#enrolment?.become(identity, epoch);
+    else identity.privateKey.fill(0);
+    this.#flush();
+    return isOfNow;
+  }
+
+  #number(numbers: ReadonlyMap<string, number>): void {
+    for (const [url, number] of numbers) this.#configuration.relays.number(url, number);
   }
 
   /** URLs of the peers that are reached by a relay. */
@@ -359,6 +422,7 @@ export class DeviceLoop {
       peers: this.#configuration.peers().map(peerStatus),
       udp: socket && { ...socket.counters },
       lastUdpError: socket?.lastError,
+      enrolment: this.#enrolment?.report,
       loop: this.counters,
     };
   }
@@ -369,6 +433,7 @@ export class DeviceLoop {
     this.#closed = true;
     this.#ended = true;
     this.#unregister();
+    this.#enrolment?.close();
     this.device.close();
     this.#configuration.down();
     this.#monitor.close();
@@ -546,6 +611,7 @@ export class DeviceLoop {
       this.#isLinkInDoubt ||
       !this.#monitor.isTold ||
       !this.#sleep.isTold ||
+      this.#enrolment?.isStuck === true ||
       this.#lacksSocket()
     );
   }
@@ -566,6 +632,7 @@ export class DeviceLoop {
       this.#monitor.look(event => this.#linkChanged(event));
     }
     if (!this.#sleep.isTold && this.#sleep.slept()) this.device.wipe();
+    this.#enrolment?.retry();
     if (this.#lacksSocket()) this.#linkUp();
     this.#scheduleLook();
   }
@@ -578,6 +645,7 @@ export class DeviceLoop {
     this.#options.onLinkEvent(event);
     switch (event.type) {
       case 'up':
+        this.#enrolment?.linkUp();
         this.#linkUp();
         break;
       case 'down':

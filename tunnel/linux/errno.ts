@@ -12,6 +12,7 @@ export const ENXIO = 6;
 export const EBADF = 9;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
+export const EACCES = 13;
 export const EFAULT = 14;
 export const EEXIST = 17;
 export const ENODEV = 19;

@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { createLogger, type LogStream } from '../../../cli/daemon/log.js';
 import {
+  logCloneEvent,
   logCrngEvent,
   logDeviceEvent,
   logLinkEvent,
@@ -13,6 +14,7 @@ import {
 } from '../../../cli/daemon/log-events.js';
 import type { CrngEvent } from '../../../crng/index.js';
 import type { DeviceEvent } from '../../../sessions/index.js';
+import type { CloneEvent } from '../../../tunnel/daemon/clone/clone.js';
 import { UdpEndpoint } from '../../../tunnel/endpoint.js';
 import { TunnelError } from '../../../tunnel/errors.js';
 import type { LinkEvent } from '../../../tunnel/linux/net/link-monitor.js';
@@ -177,6 +179,46 @@ describe('every event has a sentence, a level and its fields', () => {
   ])('%j', (event, level, sentence) => {
     const { logger, entries } = recorder();
     logVmGenIdEvent(logger, event);
+    expect(entries()).toEqual([expect.objectContaining({ level, event: event.type })]);
+    expect(entries()[0]['msg']).toMatch(sentence);
+  });
+
+  const identity = {
+    publicKey: PEER,
+    parent: new Uint8Array(32).fill(8),
+    since: 5,
+    addresses: [{ ip: Uint8Array.of(10, 0, 0, 7), prefix: 24 }],
+    epoch: 2,
+  };
+  test.each<[CloneEvent, string, RegExp]>([
+    [
+      { type: 'enrolled', enrolled: identity, isNew: true },
+      'info',
+      /^Enrolled as BwcH.* at 10\.0\.0\.7\/24, cloned from CAgI.* \(epoch 2\)$/,
+    ],
+    [
+      { type: 'enrolled', enrolled: { ...identity, parent: undefined }, isNew: false },
+      'info',
+      /^Goes on as BwcH.* at 10\.0\.0\.7\/24 \(epoch 2\)$/,
+    ],
+    [
+      { type: 'identityRefused', path: '/i', reason: 'it is damaged' },
+      'warn',
+      /in \/i is not taken: it is damaged; a new one/,
+    ],
+    [
+      { type: 'identityNotKept', path: '/i', reason: 'EROFS' },
+      'warn',
+      /not kept in \/i: EROFS; the next start enrols anew/,
+    ],
+    [
+      { type: 'enrollerFailed', program: '/e', reason: 'ended with status 1', againInMs: 1_500 },
+      'error',
+      /^Silent, as \/e ended with status 1; it is asked again in 1\.5 s$/,
+    ],
+  ])('%j', (event, level, sentence) => {
+    const { logger, entries } = recorder();
+    logCloneEvent(logger, event);
     expect(entries()).toEqual([expect.objectContaining({ level, event: event.type })]);
     expect(entries()[0]['msg']).toMatch(sentence);
   });

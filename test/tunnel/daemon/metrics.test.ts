@@ -60,6 +60,14 @@ describe('formatMetrics', () => {
       expired: 10,
       refused: { revoked: 11, notEnrolled: 0, addressTaken: 0, full: 0, storeFailed: 12 },
     },
+    enrolment: {
+      method: 'derived',
+      stage: 'enrolled',
+      addresses: [],
+      since: 1_700_000_001_500,
+      parent: null,
+      waitsFor: null,
+    },
     peers: [
       peerStatus({ rxBytes: 2 ** 45, txBytes: 92, lastHandshakeAt: 1_700_000_000_000, hasSession: true }),
     ],
@@ -84,6 +92,9 @@ describe('formatMetrics', () => {
     `wireonce_tripwire_last_timestamp_seconds{peer="${keyText(9)}",interface="wg0"} 1700000000.5`,
     'wireonce_peers_cloned_total{interface="wg0"} 2',
     'wireonce_held{interface="wg0"} 1',
+    'wireonce_enrolment_stage{stage="enrolled",interface="wg0"} 1',
+    'wireonce_enrolment_stage{stage="asking",interface="wg0"} 0',
+    'wireonce_enrolled_timestamp_seconds{interface="wg0"} 1700000001.5',
     `wireonce_peer_received_bytes_total{peer="${keyText(2)}",interface="wg0"} 35184372088832`,
     `wireonce_peer_sent_bytes_total{peer="${keyText(2)}",interface="wg0"} 92`,
     `wireonce_peer_session{peer="${keyText(2)}",interface="wg0"} 1`,
@@ -107,7 +118,7 @@ describe('formatMetrics', () => {
 
   test('leaves out what there is none of', async () => {
     const text = await formatMetrics(deviceStatus({ sources: [] }));
-    for (const name of ['nonce_headroom', 'tripwire', 'peer_', 'source_readable']) {
+    for (const name of ['nonce_headroom', 'tripwire', 'peer_', 'source_readable', 'enrol']) {
       expect(text).not.toContain(`wireonce_${name}`);
     }
   });

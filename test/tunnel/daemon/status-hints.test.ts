@@ -42,6 +42,21 @@ describe('hintsFor', () => {
     expect(hints({ sources: [broken] })).toContain('file:/x does not work: gone');
   });
 
+  test('of a clone, what it waits for; and not that it wants a key', () => {
+    const enrolment = { method: 'exec', stage: 'asking', addresses: [], since: null, parent: null } as const;
+    const waiting = {
+      held: true,
+      publicKey: null,
+      enrolment: { ...enrolment, waitsFor: '/e, which took too long' },
+    };
+    expect(hintsFor(deviceStatus(waiting))).toEqual([
+      'silent until it is enrolled: it waits for /e, which took too long',
+    ]);
+    expect(
+      hintsFor(deviceStatus({ enrolment: { ...enrolment, stage: 'enrolled', waitsFor: null } })),
+    ).toEqual([]);
+  });
+
   test('suspects the clock when calls after a fork stay without an answer', () => {
     const handshakes = { completed: 5, initiatedSinceFork: 3, completedSinceFork: 0 };
     expect(hints({ forks: 1, handshakes })).toContain('clock');

@@ -63,6 +63,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     waitingForFreshness: 0,
     held: false,
     gateway: null,
+    enrolment: null,
     peers: [],
     hints: [],
     ...change,

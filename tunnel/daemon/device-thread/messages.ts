@@ -12,6 +12,7 @@ import { TunnelError } from '../../errors.js';
 import type { LinkEvent } from '../../linux/net/link-monitor.js';
 import type { LoopReport } from '../../linux/device-loop.js';
 import type { AdmissionQuestion, AdmissionVerdict } from './remote-admission.js';
+import type { Enrolled, EnrolmentOrder, KeptIdentity, ToldIdentity } from '../../linux/enrolment.js';
 import type { UapiAllowedIp, UapiChanges, UapiPeerState, UapiState } from '../uapi/types.js';
 import { UapiError } from '../uapi/types.js';
 
@@ -51,6 +52,21 @@ export type Question =
   | { readonly kind: 'admit'; readonly number: number; readonly verdict: AdmissionVerdict }
   /** Take a peer away that was admitted, unless an operator has configured it since. */
   | { readonly kind: 'evict'; readonly publicKey: Uint8Array }
+  /** The device is that of a clone. */
+  | { readonly kind: 'enrol'; readonly order: EnrolmentOrder }
+  /** What was asked for the key that it has drawn. */
+  | {
+      readonly kind: 'tellIdentity';
+      readonly publicKey: Uint8Array;
+      readonly told: ToldIdentity;
+      readonly numbers: ReadonlyMap<string, number>;
+    }
+  | {
+      readonly kind: 'setIdentity';
+      readonly identity: KeptIdentity;
+      readonly epoch: number;
+      readonly numbers: ReadonlyMap<string, number>;
+    }
   | { readonly kind: 'close' };
 
 export interface ToWorker {
@@ -66,6 +82,10 @@ export interface Answers {
   look: undefined;
   admit: undefined;
   evict: undefined;
+  enrol: undefined;
+  /** False: it was for another key, or another epoch. */
+  tellIdentity: boolean;
+  setIdentity: boolean;
   close: undefined;
 }
 
@@ -96,6 +116,8 @@ export type FromWorker =
   | { readonly linkEvent: LinkEvent }
   /** Who is this? Answered by `admit`. */
   | { readonly admission: AdmissionQuestion }
+  /** A clone speaks under an identity. */
+  | { readonly enrolled: Enrolled }
   /** There are datagrams to go out. */
   | { readonly departing: true }
   /** There is room for datagrams that come in. */
@@ -162,7 +184,23 @@ export function buffersOfState({ privateKey, peers }: PackedState): ArrayBuffer[
 
 /** Every buffer with a key in changes, to be moved with them. */
 export function keyBuffersOf({ privateKey, peers }: UapiChanges): ArrayBuffer[] {
-  const keys = [privateKey, ...peers.map(({ presharedKey }) => presharedKey)];
+  return buffersOf([privateKey, ...peers.map(({ presharedKey }) => presharedKey)]);
+}
+
+/** Every buffer with a secret in an identity, or in what is told of one. */
+export function identityBuffersOf({
+  privateKey,
+  told,
+}: Pick<Enrolled, 'privateKey' | 'told'>): ArrayBuffer[] {
+  return buffersOf([privateKey, ...(told?.peers ?? []).map(({ presharedKey }) => presharedKey)]);
+}
+
+/** Every buffer with a secret in an order, to be moved with it. */
+export function orderBuffersOf({ derive, identity }: EnrolmentOrder): ArrayBuffer[] {
+  return [...buffersOf([derive?.secret]), ...(identity ? identityBuffersOf(identity) : [])];
+}
+
+function buffersOf(keys: readonly (Uint8Array | undefined)[]): ArrayBuffer[] {
   return [...new Set(keys.filter(key => key !== undefined).map(key => key.buffer as ArrayBuffer))];
 }
 

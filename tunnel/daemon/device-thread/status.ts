@@ -9,6 +9,7 @@ import type { LoopReport, PeerReport } from '../../linux/device-loop.js';
 import type { GatewayStats } from '../../../gateway/admission.js';
 import {
   type DeviceStatus,
+  type EnrolmentStatus,
   type GatewayStatus,
   MAX_MOVES,
   type PeerStatus,
@@ -89,6 +90,8 @@ export interface StatusParts {
   readonly webSockets: readonly string[];
   readonly gateway: GatewayParts | undefined;
   readonly relayCounters: readonly Readonly<TransportCounters>[];
+  /** Of a clone. */
+  readonly enrolment: EnrolmentStatus | null;
 }
 
 export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: StatusParts): DeviceStatus {
@@ -140,6 +143,7 @@ export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: Sta
     waitingForFreshness: device.waitingForFreshness,
     held: device.held,
     gateway: gateway ? gatewayStatus(gateway, device) : null,
+    enrolment: parts.enrolment,
     peers: tally.complete(report.peers, parts.wallClock),
   };
   return { ...status, hints: hintsFor(status) };

@@ -26,6 +26,7 @@ import {
   type ToWorker,
   type WorkerSettings,
   buffersOfState,
+  identityBuffersOf,
   packState,
   toFailure,
   toThreadEvent,
@@ -95,6 +96,7 @@ class DeviceWorker {
         arrivals: new RingReader(given.arrivals, () => this.#tell({ roomForArrivals: true })),
         onRelay: (datagram, { number }) => departures.push(datagram, number),
         onProven: number => this.#tell({ proven: number }),
+        onEnrolled: enrolled => this.#tell({ enrolled }, identityBuffersOf(enrolled)),
       });
       this.#closers.push(() => this.#loop.close());
     } catch (error) {
@@ -170,6 +172,13 @@ class DeviceWorker {
       case 'evict':
         this.#loop.evict(question.publicKey);
         return undefined;
+      case 'enrol':
+        this.#loop.enrol(question.order);
+        return undefined;
+      case 'tellIdentity':
+        return this.#loop.tellIdentity(question.publicKey, question.told, question.numbers);
+      case 'setIdentity':
+        return this.#loop.setIdentity(question.identity, question.epoch, question.numbers);
       case 'close':
         this.#closing = true;
         return undefined;

@@ -22,6 +22,8 @@ export interface MachineOptions {
   /** For the daemon, in the foreground. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** It comes to a key by itself: it is given none. */
+  readonly enrols?: boolean;
   /** Another build of ours than `PROGRAM`. */
   readonly program?: string;
 }
@@ -108,7 +110,8 @@ export class Machine {
       // Not by `wg`, which removes a dead socket.
       return existsSync(socket) && new UapiClient(socket).get().catch(() => undefined);
     });
-    await this.wg('set', name, 'private-key', this.file('private', this.privateKey));
+    if (!this.#options.enrols)
+      await this.wg('set', name, 'private-key', this.file('private', this.privateKey));
   }
 
   /** What the daemon has said. */

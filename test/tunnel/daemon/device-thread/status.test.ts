@@ -50,6 +50,7 @@ const report: LoopReport = {
     runsRefused: 0,
   },
   lastUdpError: undefined,
+  enrolment: undefined,
   loop: {
     packetsIn: 0,
     packetsOut: 0,
@@ -72,6 +73,7 @@ const parts = {
   privileges: null,
   webSockets: [],
   gateway: undefined,
+  enrolment: null,
 };
 
 describe('the status of a device thread', () => {
