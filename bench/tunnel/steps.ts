@@ -86,7 +86,7 @@ function flood(sources: number): Step {
   return {
     id,
     run: (pair, { pings, seconds }, undo) =>
-      underFlood(pair, sources, undo, async () => {
+      underFlood(pair, { sources }, undo, async () => {
         const { timesMs, sent } = await pingSteadily(pair.topology, Math.ceil(pings / 10));
         const { bitsPerSecond } = await iperf(pair.topology, undo, { seconds });
         const sorted = timesMs.toSorted((a, b) => a - b);

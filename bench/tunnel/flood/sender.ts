@@ -1,13 +1,10 @@
-// The program that floods: valid-looking initiations at a steady rate, from one address or from many.
-// Promises: each has a true mac1 and nothing true behind it, as anybody can make who knows a public key. When it is told to
-// end it prints what it sent; that is less than was asked for only where the machine had no time for it.
-// Read on: flood.ts (who starts it); protocol/cookie.ts.
+// The program that floods: initiations at a steady rate, from one address or from many.
+// Promises: when it is told to end it prints what it sent; that is less than was asked for only where the machine had no
+// time for it.
+// Read on: flood.ts (who starts it); initiations.ts (what is sent).
 
-import { randomFillSync } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { HANDSHAKE_INITIATION, INITIATION_BYTES } from '../../../protocol/constants.js';
-import { mac1Key, writeMac1 } from '../../../protocol/cookie.js';
-import { MAC_BYTES } from '../../../protocol/suite.js';
+import { INITIATION_BYTES } from '../../../protocol/constants.js';
 import { fastestSuite } from '../../../protocol/suites/fastest.js';
 import { parseIp } from '../../../tunnel/ip.js';
 import { DatagramPool } from '../../../tunnel/linux/net/datagram-pool.js';
@@ -16,8 +13,8 @@ import { SendBatch } from '../../../tunnel/linux/net/send-batch.js';
 import { LinuxUdpSocket } from '../../../tunnel/linux/net/udp.js';
 import { LinuxUdpEndpoint, V4_INTERFACE, V4_LOCAL } from '../../../tunnel/linux/net/udp-endpoint.js';
 import { outerAddress } from '../../peers/addresses.js';
+import { type Flood, makeInitiations } from './initiations.js';
 
-const MESSAGES = 4_096;
 const BATCH = 64;
 const TICK_MS = 1;
 /** What a tick that came late makes up for at most. */
@@ -31,6 +28,8 @@ const { values } = parseArgs({
     interface: { type: 'string', default: '' },
     sources: { type: 'string', default: '1' },
     rate: { type: 'string', default: '' },
+    kind: { type: 'string', default: '' },
+    messages: { type: 'string', default: '' },
   },
 });
 
@@ -40,7 +39,12 @@ const socket = LinuxUdpSocket.open(libc, { ipv6: false });
 const out = new SendBatch(libc, pool, BATCH);
 // From one address they would be joined, and cost the receiver less than those of an attacker.
 out.segmentLimit = 0;
-const messages = await makeMessages();
+const messages = makeInitiations(
+  values.kind as Flood,
+  await fastestSuite(),
+  new Uint8Array(Buffer.from(values.key, 'base64')),
+  Number(values.messages),
+);
 const ways = Array.from({ length: Number(values.sources) }, (_, i) => wayFrom(outerAddress(i + 1)));
 const perMs = Number(values.rate) / 1e3;
 
@@ -65,7 +69,7 @@ function tick(): void {
     if (out.full) flush();
     const slot = pool.take(INITIATION_BYTES);
     if (!slot) throw new Error('the pool is empty');
-    slot.bytes.set(messages[next % MESSAGES]);
+    slot.bytes.set(messages[next % messages.length]);
     out.push(slot, ways[next % ways.length], true);
     next++;
   }
@@ -78,18 +82,6 @@ function flush(): void {
     if (result >= 0) sent += result;
     else lost += out.drop();
   }
-}
-
-async function makeMessages(): Promise<Uint8Array[]> {
-  const suite = await fastestSuite();
-  const key = mac1Key(suite, new Uint8Array(Buffer.from(values.key, 'base64')));
-  return Array.from({ length: MESSAGES }, () => {
-    const message = randomFillSync(new Uint8Array(INITIATION_BYTES));
-    message.set([HANDSHAKE_INITIATION, 0, 0, 0]);
-    message.fill(0, INITIATION_BYTES - MAC_BYTES);
-    writeMac1(suite, key, message);
-    return message;
-  });
 }
 
 function wayFrom(own: Uint8Array): LinuxUdpEndpoint {
