@@ -133,6 +133,29 @@ details of wg0:
 `);
 });
 
+test('of a gateway it says who is admitted, and why others are not', async () => {
+  const gateway = {
+    known: 1_000,
+    present: 12,
+    provisional: 3,
+    awaited: 2,
+    lookups: 40,
+    admitted: 15,
+    unproven: 4,
+    evicted: 5,
+    expired: 6,
+    refused: { revoked: 7, notEnrolled: 0, addressTaken: 0, full: 8, storeFailed: 0 },
+  };
+  await serve('wg0', deviceStatus({ gateway }));
+  await serve('wg1', deviceStatus({ gateway: { ...gateway, known: null } }));
+  const { out } = await show({ interface: 'wg0' });
+  expect(out).toMatch(/admitted peers: +12 in memory, 1000 in the store\n/);
+  expect(out).toMatch(/being admitted: +3 not proven yet, 2 being looked up\n/);
+  expect(out).toMatch(/admissions: +15 proven, 4 not proven, 5 put out of memory, 6 expired\n/);
+  expect(out).toMatch(/refused: +7 revoked, 8 full\n/);
+  expect((await show({ interface: 'wg1' })).out).toMatch(/12 in memory, of the store nothing is known\n/);
+});
+
 test('of a clone, its addresses, since when it has them and of what it is a copy; or what it waits for', async () => {
   const enrolment = {
     method: 'derived',

@@ -26,7 +26,9 @@ import { UdpTransport } from './udp.js';
 import { WebSocketDialer, WebSocketListener } from '../websocket/index.js';
 
 /** What a tunnel is made of: a configuration, and who hears of it. */
-export interface CreateTunnelOptions extends DeviceSettings, Pick<DeviceOptions, 'onEvent' | 'mtu'> {
+export interface CreateTunnelOptions
+  extends DeviceSettings,
+    Pick<DeviceOptions, 'admission' | 'onEvent' | 'mtu'> {
   /** What is for an interface (`dns`, `table`, `fwMark`, `saveConfig`, the commands) changes nothing here. */
   readonly config: TunnelConfig;
   /** Called for each packet that comes out of the tunnel. */

@@ -16,6 +16,20 @@ describe('hintsFor', () => {
     expect(hints({ privileges: null })).not.toContain('no_new_privs');
   });
 
+  test('a gateway that is full, or whose store fails, is said to be so', () => {
+    const refused = { revoked: 1, notEnrolled: 1, addressTaken: 1, full: 0, storeFailed: 0 };
+    const counts = { present: 1, provisional: 1, awaited: 1, lookups: 1, admitted: 1, unproven: 1 };
+    const gateway = (change: Partial<typeof refused>, known: number | null = 1) =>
+      hints({
+        gateway: { ...counts, evicted: 1, expired: 1, known, refused: { ...refused, ...change } },
+      });
+    expect(gateway({})).toBe('');
+    expect(gateway({}, null)).toBe('');
+    expect(gateway({ full: 1 })).toContain('MaxPeers');
+    expect(gateway({ storeFailed: 2 })).toContain('has failed 2 times');
+    expect(gateway({ storeFailed: 2 }, null)).toContain('gives no answer');
+  });
+
   test('has nothing to say of a device at rest with an immediate source', () => {
     expect(hints({})).toBe('');
   });
