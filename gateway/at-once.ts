@@ -1,20 +1,17 @@
 // Many changes of a store at once, so that they share a wait for the disk, and not all, so that memory is bounded.
 
-/** Does `work` for each, up to `limit` at a time. Rejects when one has failed, with those before it done. */
+/** Does `work` for each, `limit` at a time, begun in one turn. Rejects when one has failed, with all before it done. */
 export async function manyAtOnce<T>(
   items: AsyncIterable<T>,
   limit: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  let under: Promise<void>[] = [];
+  let batch: T[] = [];
   for await (const item of items) {
-    const done = work(item);
-    // Its failure is looked at with the others'.
-    done.catch(() => undefined);
-    under.push(done);
-    if (under.length < limit) continue;
-    await Promise.all(under);
-    under = [];
+    batch.push(item);
+    if (batch.length < limit) continue;
+    await Promise.all(batch.map(work));
+    batch = [];
   }
-  await Promise.all(under);
+  await Promise.all(batch.map(work));
 }

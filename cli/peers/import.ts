@@ -20,8 +20,8 @@ import { type PlaceOptions, peerProblem, tellDaemon, withStore } from './place.j
 
 /** With all that a record may hold. */
 const MAX_LINE_BYTES = 256 * 1024;
-/** So many lines share a wait for the disk: what they hold, some 50 MB, is all that grows. */
-const AT_ONCE = 50_000;
+/** So many lines share a wait for the disk: the daemon, which may want to write too, waits no longer than for these. */
+const AT_ONCE = 5_000;
 /** Of more bad lines only the number is said. */
 const SHOWN = 10;
 /** Columns that are numbers. */

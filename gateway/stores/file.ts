@@ -60,6 +60,8 @@ export class FilePeerStore implements PeerStore {
     try {
       const tables = new Tables(sqlite);
       await requireIntact(sqlite, tables);
+      // What one that was killed left in the log.
+      sqlite.carryOver();
       return new FilePeerStore(path, sqlite, tables);
     } catch (error) {
       sqlite.close();
@@ -127,6 +129,7 @@ export class FilePeerStore implements PeerStore {
         for (const job of jobs) answers.push(this.#apply(job, totals));
         if (!sameTotals(before, totals)) this.#tables.setTotals(totals);
       });
+      this.#sqlite.carryOver();
     } catch (error) {
       for (const { reject } of jobs) reject(error);
       return;

@@ -31,14 +31,10 @@ const BUSY_MS = 5_000;
 /** Of the file. It is all that memory holds of it. */
 const CACHE_KIB = 8_192;
 
-/*
- * A rollback journal, not a write-ahead log: what is damaged at the end of a log counts as never written, so damage there
- * would take back what was promised, and nobody would notice. Here what was committed is in the file, whose totals tell.
- */
 const SETTINGS = [
   `busy_timeout = ${BUSY_MS}`,
-  'journal_mode = TRUNCATE',
   'synchronous = FULL',
+  'wal_autocheckpoint = 0',
   `cache_size = -${CACHE_KIB}`,
   'mmap_size = 0',
   'cell_size_check = ON',
@@ -121,12 +117,46 @@ export class Sqlite {
       work();
       this.exec('COMMIT');
     } catch (error) {
-      try {
-        this.exec('ROLLBACK');
-      } catch {
-        // SQLite has done so by itself.
-      }
+      this.#rollBack();
       throw error;
+    }
+  }
+
+  /** What `work` reads is of one moment, whoever writes meanwhile. */
+  async snapshot(work: () => Promise<void>): Promise<void> {
+    this.exec('BEGIN');
+    try {
+      await work();
+    } finally {
+      this.#rollBack();
+    }
+  }
+
+  #rollBack(): void {
+    try {
+      this.exec('ROLLBACK');
+    } catch {
+      // SQLite has done so by itself.
+    }
+  }
+
+  /*
+   * With a log, who reads never waits for who writes. But what is damaged at the end of a log counts as never written: damage
+   * there would take back what was promised, and nobody would notice. So each commit is carried into the file, whose totals
+   * tell, before it is answered for. Only where another process reads at that moment it has to stay in the log for a while.
+   */
+
+  /** From now on with a write-ahead log. */
+  useLog(): void {
+    this.prepare('PRAGMA journal_mode = WAL').all();
+  }
+
+  /** Carries what is in the log into the file, and waits for nobody. What cannot be carried stays there, and is kept too. */
+  carryOver(): void {
+    try {
+      this.exec('PRAGMA wal_checkpoint(PASSIVE)');
+    } catch {
+      // It is tried again with the next commit.
     }
   }
 

@@ -85,13 +85,13 @@ export class Tables {
   readonly ranges: Table;
   readonly #totals: Table;
   readonly #sqlite: Sqlite;
-  readonly #dataVersion: Statement;
 
   /** Makes them where there are none. Throws `ERR_STORE_DAMAGED` where they are others. */
   constructor(sqlite: Sqlite) {
     const schema = sqlite.prepare('SELECT sql FROM sqlite_schema ORDER BY rowid');
     const texts = () => schema.all().map(row => (row as { sql: unknown }).sql);
     if (texts().length === 0) {
+      // Without a log: so the file is none of ours, or all of it is.
       sqlite.transaction(() => {
         // Of two that come to make them, the second finds them made.
         if (texts().length > 0) return;
@@ -102,11 +102,11 @@ export class Tables {
       });
     }
     if (texts().join() !== NAMES.map(schemaOf).join()) throw sqlite.damaged('its tables are others');
+    sqlite.useLog();
     this.#sqlite = sqlite;
     this.peers = new Table(sqlite, 'peers');
     this.ranges = new Table(sqlite, 'ranges');
     this.#totals = new Table(sqlite, 'totals');
-    this.#dataVersion = sqlite.prepare('PRAGMA data_version');
   }
 
   /** Throws `ERR_STORE_DAMAGED`. */
@@ -119,10 +119,5 @@ export class Tables {
 
   setTotals(totals: Totals): void {
     this.#totals.put(TOTALS_KEY, encodeTotals(totals));
-  }
-
-  /** Another number when another process has written. */
-  version(): number {
-    return (this.#dataVersion.get() as { data_version: number }).data_version;
   }
 }
