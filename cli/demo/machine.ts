@@ -82,12 +82,23 @@ export class Machine {
    * hypervisor does. Only what is told of it here differs from this machine.
    */
   restore(vmGenId: Uint8Array, own: Pick<MachineOptions, 'onDatagram' | 'onEvent' | 'onPacket'>): Machine {
+    const clone = this.copy(own);
+    clone.wake(vmGenId);
+    return clone;
+  }
+
+  /** The same, before it runs: it hears nothing until it wakes. */
+  copy(own: Pick<MachineOptions, 'onDatagram' | 'onEvent' | 'onPacket'>): Machine {
     const clone = new Machine({ ...this.#options, ...own });
     clone.#replaying = true;
     for (const recorded of this.#history) clone.#play(recorded);
     clone.#replaying = false;
-    clone.#hypervisor.fork(vmGenId);
     return clone;
+  }
+
+  /** The first instruction after the restore. */
+  wake(vmGenId: Uint8Array): void {
+    this.#hypervisor.fork(vmGenId);
   }
 
   #play(recorded: Recorded): void {
