@@ -34,6 +34,10 @@ const prefix = bytesOf(orders.prefix).subarray(0, 8);
 const gateway = bytesOf(orders.gateway);
 const endpoint = UdpEndpoint.of(orders.endpoint.host, orders.endpoint.port);
 
+let onEcho = () => {};
+let lookAt = 0;
+let isTemplateWarm = false;
+
 const parentPrivate = randomBytes(32);
 const parentKey = publicKeyOf(suite, parentPrivate);
 
@@ -57,7 +61,9 @@ class Clone {
       },
       onEvent: (device, event) => this.#hear(device, event),
       onPacket: packet => {
-        if (this.echoedAt === 0 && isEcho(packet)) this.echoedAt = performance.now();
+        if (this.echoedAt > 0 || !isEcho(packet)) return;
+        this.echoedAt = performance.now();
+        onEcho();
       },
     });
     plug(nic, this.machine);
@@ -99,10 +105,11 @@ const template = new Machine({
   },
   onDatagram: (datagram, to) => parentNic.send(datagram, to),
   onPacket: packet => {
-    if (isEcho(packet)) isTemplateWarm = true;
+    if (!isEcho(packet)) return;
+    isTemplateWarm = true;
+    onEcho();
   },
 });
-let isTemplateWarm = false;
 plug(parentNic, template);
 template.hear(device => device.sendPacket(echoFrom(deriveAddress(prefix, parentKey))));
 await until([], () => isTemplateWarm);
@@ -150,12 +157,17 @@ async function oneByOne(clones: readonly Clone[]): Promise<void> {
   }
 }
 
-/** Waits for datagrams, and has clones do what is due from time to time. */
+/** Sleeps until an echo has come or clones have something due: whoever spins takes a core that the gateway needs. */
 async function until(clones: readonly Clone[], isSo: () => boolean): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS;
-  let lookAt = performance.now() + LOOK_MS;
   while (!isSo() && performance.now() < deadline) {
-    await setImmediate();
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, LOOK_MS);
+      onEcho = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
     if (performance.now() < lookAt) continue;
     lookAt = performance.now() + LOOK_MS;
     for (const { machine, echoedAt } of clones) {
