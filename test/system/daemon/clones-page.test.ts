@@ -27,7 +27,9 @@ async function identity(shell: Shell): Promise<Enrolled> {
   const links = JSON.parse(await shell.run('ip -j -6 addr show dev wg0 scope global')) as [
     { addr_info: { local?: string }[] },
   ];
-  return { publicKey, addresses: links[0].addr_info.map(({ local = '' }) => local) };
+  // What was left out stands there empty.
+  const addresses = links[0].addr_info.flatMap(({ local }) => local ?? []);
+  return { publicKey, addresses };
 }
 
 const pings = (shell: Shell) =>
