@@ -20,6 +20,9 @@ const WATCHED = [
   'tunnel/daemon/device-thread.ts',
   'tunnel/daemon/device-thread/messages.ts',
   'tunnel/keys.ts',
+  'tunnel/config/enrolment-secret.ts',
+  'tunnel/daemon/clone',
+  'tunnel/linux/enrolment.ts',
   'tunnel/linux/device-configuration.ts',
   'cli/keys.ts',
   'vmgenid/sources/hook-call.ts',
@@ -138,6 +141,14 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   'sessions/allowed-ips.ts': ['const bytes = new Uint8Array(V6_BYTES);'],
   'tunnel/daemon/uapi/values.ts': ['const ip = new Uint8Array(4);'],
   'tunnel/daemon/device-thread/messages.ts': ['const packed = new Uint8Array(bytes);'],
+  // Public keys, and none at all.
+  'tunnel/linux/enrolment.ts': [
+    'const NO_KEY = new Uint8Array(32);',
+    'this.#publicKey = device.publicKey && new Uint8Array(device.publicKey);',
+  ],
+  'tunnel/daemon/clone/identity-file.ts': ["const MAGIC = Buffer.from('wireonce id 1\\n\\0\\0');"],
+  // What an enroller prints comes as text (SECURITY.md).
+  'tunnel/daemon/clone/enroller.ts': ["const text = Buffer.concat(printed).toString('utf8');"],
   // What is said without keys.
   'tunnel/daemon/uapi/format.ts': [
     'return Buffer.from(secretBytes(PIECE_BYTES).buffer);',

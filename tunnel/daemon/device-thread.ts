@@ -205,7 +205,10 @@ export class DeviceThread implements UapiBackend {
       const question = { kind: 'set', changes, numbers: this.#relays.numbers } as const;
       const { urls, held } = (await this.#ask(question, keyBuffersOf(changes))) as Answers['set'];
       // A fork meanwhile is not what the device has answered of.
-      if (!held && vmgenid.check() === epoch) this.#identityEpoch = epoch;
+      if (!held && vmgenid.check() === epoch) {
+        this.#identityEpoch = epoch;
+        this.#options.clone?.stopAsking();
+      }
       this.#tellOfRemoved(changes);
       // Another request may have dialled what only that one will use.
       if (this.#sets === 1) this.#relays.keep(urls);
@@ -337,10 +340,11 @@ export class DeviceThread implements UapiBackend {
       this.#options.gateway?.hear(message.deviceEvent);
       clone?.hear(message.deviceEvent);
       onDeviceEvent?.(message.deviceEvent);
-    } else if ('enrolled' in message) {
-      this.#identityEpoch = message.enrolled.epoch;
-      clone?.enrolled(message.enrolled);
-    } else if ('linkEvent' in message) {
+    } else if ('speaking' in message) {
+      // Before what it says comes by the ring.
+      this.#identityEpoch = message.speaking;
+    } else if ('enrolled' in message) clone?.enrolled(message.enrolled);
+    else if ('linkEvent' in message) {
       if (message.linkEvent.type === 'renamed') this.#name = message.linkEvent.name;
       onLinkEvent?.(message.linkEvent);
     } else if ('departing' in message) this.#relays.depart();

@@ -80,6 +80,8 @@ export interface DeviceLoopOptions {
   readonly onProven: (number: number) => void;
   /** A clone speaks under an identity: see `enrol`. The private key in it, if there is one, is whoever hears it's to erase. */
   readonly onEnrolled?: (enrolled: Enrolled) => void;
+  /** It is about to: what waits elsewhere for a key of this epoch need not wait any more. */
+  readonly onSpeaking?: (epoch: number) => void;
 }
 
 /** What the loop itself lost or counted. */
@@ -349,13 +351,14 @@ export class DeviceLoop {
 
   /** Has this device enrol now, unless it has its identity, and after each fork. Call once, before anything is set. */
   enrol(order: EnrolmentOrder): void {
-    const { suite, clock, guard, onTrouble, onEnrolled = () => {} } = this.#options;
+    const { suite, clock, guard, onTrouble, onSpeaking = () => {}, onEnrolled = () => {} } = this.#options;
     const enrolment = (this.#enrolment = new Enrolment(order, {
       device: this.device,
       suite,
       addresses: new InterfaceAddresses(this.#monitor.requests, () => this.#monitor.index),
       apply: changes => this.#configuration.apply(changes),
       wallClock: () => clock.wallClock(),
+      onSpeaking,
       onEnrolled,
       onTrouble: error => {
         onTrouble(error as TunnelError);

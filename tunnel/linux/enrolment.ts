@@ -80,6 +80,8 @@ export interface EnrolmentOptions {
   readonly apply: (changes: UapiChanges) => void;
   /** Wall-clock milliseconds. */
   readonly wallClock: () => number;
+  /** Called before the device speaks in this epoch, which it is about to do. */
+  readonly onSpeaking: (epoch: number) => void;
   readonly onEnrolled: (enrolled: Enrolled) => void;
   /** An address cannot be set. It is tried again; told once for each reason. */
   readonly onTrouble: (error: Error) => void;
@@ -119,7 +121,7 @@ export class Enrolment {
     }
     const { privateKey, parent, since, told } = identity;
     this.#kept = privateKey;
-    this.#parent = parent;
+    this.#parent = parent ?? this.#parent;
     this.#since = since;
     this.#told = told;
     this.#take(publicKeyOf(this.#options.suite, privateKey), epoch);
@@ -262,13 +264,14 @@ export class Enrolment {
   }
 
   #speak(): void {
-    const { device, wallClock, onEnrolled } = this.#options;
+    const { device, wallClock, onEnrolled, onSpeaking } = this.#options;
     const publicKey = this.#publicKey as Uint8Array;
     const isKept = this.#since !== undefined;
     if (!this.#applyTold(() => true)) return;
     for (const peer of device.peers()) this.#give(peer.publicKey);
     const kept = this.#kept;
     this.#kept = undefined;
+    onSpeaking(this.#epoch);
     if (kept) device.setPrivateKey(kept);
     kept?.fill(0);
     const isDone = kept !== undefined || device.completeEnrolment(publicKey);

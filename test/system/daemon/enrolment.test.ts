@@ -16,6 +16,7 @@ afterEach(closeMachines);
 
 const PREFIX = 'fd5e:7c1a:9b2d::';
 const GATEWAY = `${PREFIX}1`;
+const WEBSOCKET_PORT = 8_443;
 
 interface World {
   readonly a: Machine;
@@ -25,10 +26,13 @@ interface World {
   fork(): void;
 }
 
-/** A, that enrols by `[Enrolment]` as given, or does not; and B, its gateway. `policy`: for controls. */
+/**
+ * A, that enrols by `[Enrolment]` as given, or does not; and B, its gateway. `policy`: for controls. `admits`: B has the
+ * secret, and is told of nobody.
+ */
 async function world(
   section: (home: string) => string,
-  { policy = 'enrol', ownKey = false, hook = '' } = {},
+  { policy = 'enrol', ownKey = false, hook = '', admits = false, by = 'udp' } = {},
 ): Promise<World> {
   const home = folder();
   const file = (name: string, text: string | Uint8Array, mode = 0o600) => {
@@ -42,9 +46,24 @@ async function world(
   const source = hook || `GenerationFile = ${home}/generation\nGenerationFileTiming = immediate`;
   const enrolment =
     policy === 'enrol' ? `[Enrolment]\nIdentityFile = ${home}/identity\n${section(home)}` : '';
-  file('conf', `[Interface]\nForkPolicy = ${policy}\n${source}\n${enrolment}`);
-  const { a, b } = await startPair({ a: { flags: ['--config', join(home, 'conf')], enrols: !ownKey } });
+  const conf = `[Interface]\nForkPolicy = ${policy}\n${source}\n${enrolment}\n`;
+  file('conf', conf);
+  const store = ['--enrolment-store', join(home, 'peers'), '--enrolment-max-peers', '10'];
+  const shared = ['--enrolment-secret-file', join(home, 'secret'), '--enrolment-prefix', `${PREFIX}/64`];
+  const { a, b, outer } = await startPair({
+    a: { flags: ['--config', join(home, 'conf')], enrols: !ownKey },
+    b: { flags: [...(admits ? [...shared, ...store] : []), '--listen-websocket', `${WEBSOCKET_PORT}`] },
+  });
   await b.ip('address', 'add', `${GATEWAY}/64`, 'dev', b.name, 'nodad');
+  if (by === 'websocket') {
+    file(
+      'conf',
+      `${conf}[Peer]\nPublicKey = ${b.publicKey}\nEndpoint = ws://${outer.b}:${WEBSOCKET_PORT}/\n`,
+    );
+    await a.end('SIGTERM');
+    await a.launch();
+    await a.up();
+  }
   await a.wg('set', a.name, 'peer', b.publicKey, 'allowed-ips', `${PREFIX}/64`);
   return { a, b, home, fork };
 }
@@ -167,6 +186,26 @@ describe('derived from a secret', () => {
     expect(copies(parent)).toEqual(times === 0 ? [] : ['raw']);
     // The one that is in use lies in the slab alone.
     expect(copies(await privateKey())).toEqual(['raw']);
+  });
+});
+
+describe.each(['udp', 'websocket'])('at a gateway that has the secret, by %s', by => {
+  test('a clone of a clone is a peer with its first call, and nothing more comes of its parent', async () => {
+    const { a, b, fork } = await world(derived, { admits: true, by });
+    let parent = await enrolled(a, 1);
+    await reaches(a);
+    for (const epoch of [2, 3]) {
+      const before = await b.show('transfer', parent.publicKey);
+      fork();
+      const clone = await enrolled(a, epoch);
+      await reaches(a);
+      expect(await b.show('allowed-ips', clone.publicKey)).toBe(clone.addresses[0].replace('/64', '/128'));
+      expect(await b.show('transfer', parent.publicKey)).toBe(before);
+      // Nothing of what it says is lost on its way out, as that of somebody who may not speak yet.
+      expect((await a.status()).transportDrops.held).toBe(0);
+      parent = clone;
+    }
+    expect((await b.status()).gateway).toMatchObject({ known: 3, present: 3, admitted: 3 });
   });
 });
 

@@ -131,6 +131,23 @@ describe('a clone', () => {
     clone.close();
   });
 
+  it('is about to speak, in that epoch, before the first datagram is handed to whoever waits for that', () => {
+    const network = new LoopNetwork(nobleSuite);
+    const said: unknown[] = [];
+    const [machine] = network.addMachines(3, {
+      loop: {
+        settings: { forkPolicy: 'enrol' },
+        onSpeaking: epoch => said.push(epoch),
+        // Peer 2 is reached by a relay.
+        onRelay: () => said.push('datagram') > 0,
+      },
+    });
+    machine.run(each => each.loop.enrol(order()));
+    machine.run(each => each.turn());
+    expect(said).toEqual([1, 'datagram']);
+    closeAll(network);
+  });
+
   it('says nothing while its address cannot be set, and enrols when it can', () => {
     const made = world();
     const clone = fork(made, ({ kernel }) =>

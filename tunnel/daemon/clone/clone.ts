@@ -106,16 +106,16 @@ export class Clone {
 
   /** Call with every event of the device. */
   hear(event: ThreadDeviceEvent): void {
-    if (event.type === 'vmFork') this.#stopAsking();
+    if (event.type === 'vmFork') this.stopAsking();
     if (event.type !== 'identityDrawn' || this.#options.settings.method.kind === 'derived') return;
-    this.#stopAsking();
+    this.stopAsking();
     this.#asked = { publicKey: event.publicKey, epoch: event.epoch, over: new AbortController() };
     this.#ask();
   }
 
   /** Call when the device speaks under an identity. */
   enrolled(enrolled: Enrolled): void {
-    this.#stopAsking();
+    this.stopAsking();
     this.#keep(enrolled);
     this.#enrolled = enrolled;
     this.#options.onEvent({ type: 'enrolled', enrolled, isNew: enrolled.privateKey !== undefined });
@@ -138,8 +138,15 @@ export class Clone {
 
   /** An identity from outside, key and all. False: it came for an epoch that is over. */
   async become(epoch: number, privateKey: Uint8Array, told: ToldIdentity): Promise<boolean> {
-    const identity = { privateKey, told, parent: this.#enrolled?.publicKey, since: undefined };
+    const identity = { privateKey, told, parent: undefined, since: undefined };
     return (await this.#device?.setIdentity(identity, epoch)) ?? false;
+  }
+
+  /** Call when the device speaks: nobody else need be asked. */
+  stopAsking(): void {
+    this.#asked?.over.abort();
+    this.#asked = undefined;
+    this.#failure = undefined;
   }
 
   status({ stage, addresses, since, parent, trouble }: EnrolmentReport): EnrolmentStatus {
@@ -154,7 +161,7 @@ export class Clone {
   }
 
   close(): void {
-    this.#stopAsking();
+    this.stopAsking();
     this.#dropBrought();
   }
 
@@ -256,12 +263,6 @@ export class Clone {
       const cancel = this.#options.after(ms, end);
       signal.addEventListener('abort', end);
     });
-  }
-
-  #stopAsking(): void {
-    this.#asked?.over.abort();
-    this.#asked = undefined;
-    this.#failure = undefined;
   }
 
   #dropBrought(): void {

@@ -116,7 +116,9 @@ export type FromWorker =
   | { readonly linkEvent: LinkEvent }
   /** Who is this? Answered by `admit`. */
   | { readonly admission: AdmissionQuestion }
-  /** A clone speaks under an identity. */
+  /** A clone is about to speak in this epoch. */
+  | { readonly speaking: number }
+  /** It speaks under an identity. */
   | { readonly enrolled: Enrolled }
   /** There are datagrams to go out. */
   | { readonly departing: true }

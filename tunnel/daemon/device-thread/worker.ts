@@ -96,6 +96,7 @@ class DeviceWorker {
         arrivals: new RingReader(given.arrivals, () => this.#tell({ roomForArrivals: true })),
         onRelay: (datagram, { number }) => departures.push(datagram, number),
         onProven: number => this.#tell({ proven: number }),
+        onSpeaking: epoch => this.#tell({ speaking: epoch }),
         onEnrolled: enrolled => this.#tell({ enrolled }, identityBuffersOf(enrolled)),
       });
       this.#closers.push(() => this.#loop.close());
