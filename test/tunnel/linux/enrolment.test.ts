@@ -142,6 +142,8 @@ describe('a clone', () => {
         onRelay: () => said.push('datagram') > 0,
       },
     });
+    // Under the key that `wg` has set.
+    said.length = 0;
     machine.run(each => each.loop.enrol(order()));
     machine.run(each => each.turn());
     expect(said).toEqual([1, 'datagram']);
