@@ -181,9 +181,8 @@ export class GatewayAdmission {
     if (expireAfterMs === Number.POSITIVE_INFINITY || !this.#store) return;
     const { length } = await expirePeers(this.#store, {
       before: wallClock() - expireAfterMs,
-      // What an operator added stays, and who is here is seen.
-      spare: ({ enrolledUnder, publicKey }) =>
-        enrolledUnder === undefined || this.#loaded.has(bytesToHex(publicKey)),
+      // Who is here is seen.
+      spare: ({ publicKey }) => this.#loaded.has(bytesToHex(publicKey)),
     });
     this.#expired += length;
     if (length > 0) onEvent?.({ type: 'expired', peers: length });

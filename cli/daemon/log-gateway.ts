@@ -10,7 +10,7 @@ import { peerName } from './log-events.js';
 import { Seldom } from './seldom.js';
 
 const WHY: Readonly<Record<Refusal, string>> = {
-  revoked: 'it is revoked: wireonce peers add would let it in again',
+  revoked: 'it is revoked; wireonce peers remove --forget would let it enrol again',
   notEnrolled: 'the store does not know it, and there is no enrolment secret for it',
   addressTaken: "its inner address is another peer's",
   full: 'there are as many peers as MaxPeers allows',

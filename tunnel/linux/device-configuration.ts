@@ -80,6 +80,7 @@ export class DeviceConfiguration {
     if (changes.privateKey) device.setPrivateKey(changes.privateKey);
     if (changes.replacePeers) for (const { publicKey } of device.peers()) device.removePeer(publicKey);
     for (const peer of peers) this.#applyPeer(peer);
+    if (changes.forgetRefusals) device.forgetRefusals();
   }
 
   /** The keys in it are copies. */

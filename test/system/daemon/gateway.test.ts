@@ -114,3 +114,35 @@ test('an operator who configures a client has it as he says, and the gateway let
   expect(await client.ping()).toBe(3);
   expect(await shown(gateway, client.publicKey)).toBe(`${client.address}/128`);
 });
+
+test('an operator who revokes a client ends its session at once, and it cannot come again before he lets it', async () => {
+  const gateway = await Gateway.start();
+  const client = await gateway.client({ kind: 'wireguard-go' });
+  expect(await client.ping({ waitS: 20 })).toBe(3);
+  await gateway.peers('remove', client.publicKey);
+  expect(await shown(gateway, client.publicKey)).toBeUndefined();
+  await client.beginAnew();
+  expect(await client.ping({ count: 2, waitS: 3 })).toBe(0);
+  const { gateway: counts, drops } = await statusOf(gateway);
+  expect(counts).toMatchObject({ known: 0, present: 0, provisional: 0 });
+  expect(counts.refused.revoked).toBeGreaterThan(0);
+  expect(drops.notAdmitted).toBeGreaterThan(0);
+  await gateway.peers('remove', '--forget', client.publicKey);
+  expect(await client.ping({ count: 1, waitS: 20 })).toBe(1);
+});
+
+test('a client that an operator has added has what he gave it, and needs no secret', async () => {
+  const gateway = await Gateway.start();
+  const client = await gateway.client({ kind: 'wireguard-go', secret: secretOf(9) });
+  const psk = client.machine.file('given', Buffer.alloc(32, 3).toString('base64'));
+  const { machine } = client;
+  await machine.wg('set', machine.name, 'peer', gateway.machine.publicKey, 'preshared-key', psk);
+  await gateway.peers('add', client.publicKey, '--allowed-ips', client.address, '--preshared-key-file', psk);
+  expect(await client.ping({ waitS: 20 })).toBe(3);
+  // And has what he gives it next, though it is there.
+  await gateway.peers('add', client.publicKey, '--allowed-ips', 'fd00::7', '--preshared-key-file', psk);
+  expect(await shown(gateway, client.publicKey)).toBeUndefined();
+  await client.beginAnew();
+  expect(await client.ping({ count: 1, waitS: 2 })).toBe(0);
+  await until('it to be there', async () => (await shown(gateway, client.publicKey)) === 'fd00::7/128');
+});

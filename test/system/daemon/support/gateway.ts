@@ -8,6 +8,7 @@ export const PREFIX = 'fd5e:7c1a:9b2d::';
 /** The gateway's own address. */
 export const GATEWAY = `${PREFIX}1`;
 export const WEBSOCKET_PORT = 8_443;
+const STORE = 'peers';
 
 /** 44 characters of base64, from one byte. */
 export const secretOf = (byte: number): string => Buffer.alloc(32, byte).toString('base64');
@@ -22,12 +23,15 @@ export interface GatewayOptions {
 export class Gateway {
   readonly machine: Machine;
   readonly #wire: Pair;
+  /** Of its peers. */
+  readonly store: string;
   readonly #home: string;
 
   private constructor(wire: Pair, home: string) {
     this.#wire = wire;
     this.machine = wire.b;
     this.#home = home;
+    this.store = join(home, STORE);
   }
 
   /** It knows one peer, A of the pair, by its configuration. */
@@ -42,7 +46,7 @@ export class Gateway {
       '[Enrolment]',
       ...files.map(path => `SecretFile = ${path}`),
       `Prefix = ${PREFIX}/64`,
-      `Store = ${join(home, 'peers')}`,
+      `Store = ${join(home, STORE)}`,
       ...settings,
     ];
     writeFileSync(conf, `${lines.join('\n')}\n`, { mode: 0o600 });
@@ -62,6 +66,12 @@ export class Gateway {
   /** Whom it was told of. */
   get configured(): Machine {
     return this.#wire.a;
+  }
+
+  /** `wireonce peers`: for its store, and for itself, as it runs. */
+  peers(verb: string, ...args: string[]): Promise<string> {
+    const { machine, store } = this;
+    return machine.exec(process.execPath, PROGRAM, 'peers', verb, machine.name, ...args, '--store', store);
   }
 
   /** A client that knows the gateway, and has what is derived from the secret; its link is up. */
