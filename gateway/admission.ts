@@ -19,7 +19,7 @@ import { type After, StoreLookups } from './store-lookups.js';
 /** Every reason not to admit somebody. */
 export const REFUSALS = ['revoked', 'notEnrolled', 'addressTaken', 'full', 'storeFailed'] as const;
 /**
- * `revoked`: the store says so. `notEnrolled`: the store does not know him, and there is no secret. `addressTaken`: the address
+ * `revoked`: the store says so. `notEnrolled`: the store does not know him, and there is no secret, or its word is final. `addressTaken`: the address
  * that his key gives is another's. `full`: there are as many peers as there may be. `storeFailed`: it failed, or gave no answer;
  * whoever called is asked about again when he calls again.
  */
@@ -37,7 +37,10 @@ export type GatewayEvent =
   | { readonly type: 'expired'; readonly peers: number };
 
 export interface GatewayAdmissionOptions {
-  /** Of one that can only be read nobody is counted, and nothing is written to it. Stays the caller's to close. */
+  /**
+   * Of one that can only be asked, its word is final: whom it does not know is refused, and nothing is told it. Stays the
+   * caller's to close.
+   */
   readonly store: PeerLookup | PeerStore;
   /** 32 bytes each, the newest first; copied. Without any only those are admitted whom the store knows. */
   readonly secrets: readonly Uint8Array[];
@@ -98,7 +101,7 @@ interface Loaded {
 
 export class GatewayAdmission {
   readonly #options: GatewayAdmissionOptions;
-  /** None where the store can only be read. */
+  /** None where it can only be asked. */
   readonly #store: PeerStore | undefined;
   readonly #secrets: EnrolmentSecrets;
   readonly #lookups: StoreLookups;
@@ -229,13 +232,14 @@ export class GatewayAdmission {
   }
 
   #unknown(publicKey: Uint8Array, gateway: Uint8Array): Eventually<AdmittedPeer | undefined> {
+    const store = this.#store;
     const id = bytesToHex(publicKey);
     const secret = this.#secrets.choose(id, undefined);
-    if (!secret) return this.#refuse('notEnrolled', publicKey);
+    if (!secret || !store) return this.#refuse('notEnrolled', publicKey);
     const range = { ip: deriveAddress(this.#options.prefix, publicKey), prefix: ADDRESS_BITS };
-    return whenThere(this.#store?.ownerOf(range), owner => {
+    return whenThere(store.ownerOf(range), owner => {
       if (owner) return this.#refuse('addressTaken', publicKey);
-      return whenThere(this.#hasRoom(1), hasRoom => {
+      return whenThere(this.#hasRoom(store, 1), hasRoom => {
         if (!hasRoom) return this.#refuse('full', publicKey);
         this.#answered.set(id, { isKnown: false, secret });
         return { presharedKey: derivePresharedKey(secret.bytes, gateway, publicKey), allowedIps: [range] };
@@ -244,10 +248,10 @@ export class GatewayAdmission {
   }
 
   /** For so many more. Who was answered and has proven nothing takes no room: else strangers could take it all. */
-  #hasRoom(more: number): Eventually<boolean> {
+  #hasRoom(store: PeerStore, more: number): Eventually<boolean> {
     const { maxPeers } = this.#options;
     if (maxPeers === undefined) return true;
-    return whenThere(this.#store?.count() ?? 0, count => count + this.#unwritten.size + more <= maxPeers);
+    return whenThere(store.count(), count => count + this.#unwritten.size + more <= maxPeers);
   }
 
   #proven({ peer: publicKey, allowedIps, timestamp }: Extract<Heard, { type: 'peerAdmitted' }>): void {
@@ -276,7 +280,8 @@ export class GatewayAdmission {
   async #welcome(id: string, loaded: Loaded, seen: Partial<PeerRecord>, isNew: boolean): Promise<void> {
     const { publicKey } = loaded;
     // It had room when it called: others have proven themselves since.
-    if (isNew && !(await this.#hasRoom(0))) return this.#dismiss(publicKey, 'full');
+    if (isNew && this.#store && !(await this.#hasRoom(this.#store, 0)))
+      return this.#dismiss(publicKey, 'full');
     if (await this.#write(id, loaded, seen)) this.#options.onEvent?.({ type: 'admitted', publicKey, isNew });
   }
 

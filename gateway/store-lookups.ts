@@ -6,8 +6,8 @@
 import { ADMISSION_TIMEOUT_MS, MAX_AWAITED } from '../sessions/admissions.js';
 import { GatewayError } from './errors.js';
 
-/** Below what a device waits. Milliseconds. */
-export const LOOKUP_TIMEOUT_MS = ADMISSION_TIMEOUT_MS / 2;
+/** Less than a device waits. Milliseconds. */
+export const LOOKUP_TIMEOUT_MS = ADMISSION_TIMEOUT_MS - 500;
 /** A lookup that never ends gives its place back after so long: a store that has lost some is asked again. */
 const ABANDONED_MS = 60_000;
 

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { derivePresharedKey, secretName } from '../../gateway/derive.js';
 import { GatewayError } from '../../gateway/errors.js';
 import { LOOKUP_TIMEOUT_MS } from '../../gateway/store-lookups.js';
-import type { PeerStore } from '../../gateway/store.js';
+import type { PeerRecord, PeerStore } from '../../gateway/store.js';
 import { MemoryPeerStore } from '../../gateway/stores/memory.js';
 import { MAX_AWAITED } from '../../sessions/admissions.js';
 import { DAY_MS, GATEWAY, key, OLDER, rangeOf, SECRET, TestGateway } from './gateway.js';
@@ -287,27 +287,42 @@ describe('a store that fails', () => {
     await gateway.settled();
     expect(await gateway.record(C)).toMatchObject({ enrolledUnder: secretName(SECRET) });
   });
+});
 
-  test('or can only be read: who is proven stays, and nobody writes', async () => {
-    const known = { publicKey: D, allowedIps: [], admittedAt: 1, lastSeenAt: 0, presharedKey: key(7) };
-    const lookup = { get: (of: Uint8Array) => (of[0] === D[0] ? known : undefined), close: async () => {} };
-    const gateway = new TestGateway({ store: lookup, expireAfterMs: DAY_MS, maxPeers: 1 });
-    await gateway.join(C);
-    gateway.wallMs += 2 * DAY_MS;
-    gateway.admission.hear({ type: 'handshakeComplete', peer: C, role: 'responder' });
-    // There is one place, though nobody counts the peers of such a store.
-    expect(await gateway.call(key(3))).toBe('no');
+describe('a store that can only be asked', () => {
+  const asked = (record: Partial<PeerRecord>) => {
+    const known = { publicKey: D, allowedIps: [], admittedAt: 1, lastSeenAt: 0, ...record };
+    const store = { get: (of: Uint8Array) => (of[0] === D[0] ? known : undefined), close: async () => {} };
+    return new TestGateway({ store, expireAfterMs: DAY_MS });
+  };
+
+  test('has the last word: whom it does not know is refused, though he has the secret', async () => {
+    const gateway = asked({});
+    expect(await gateway.call(C)).toBe('no');
+    expect(gateway.refused.notEnrolled).toBe(1);
+  });
+
+  test('is told nothing of those that it knows', async () => {
+    const gateway = asked({ presharedKey: key(7) });
     expect(await gateway.call(D)).toMatchObject({ presharedKey: key(7) });
+    await gateway.prove(D, []);
+    gateway.wallMs += 2 * DAY_MS;
+    gateway.admission.hear({ type: 'handshakeComplete', peer: D, role: 'responder' });
     gateway.admission.hear({
       type: 'peerEvicted',
-      peer: C,
+      peer: D,
       lastHandshakeAt: 1,
       timestamp: new Uint8Array(12),
     });
-    expect(await gateway.call(key(3))).toMatchObject({ presharedKey: psk(SECRET, key(3)) });
     await gateway.admission.sweep();
     await gateway.settled();
-    expect(gateway.events.map(({ type }) => type)).toEqual(['admitted', 'refused']);
+    expect(gateway.events).toEqual([{ type: 'admitted', publicKey: D, isNew: false }]);
+    expect(await gateway.admission.known()).toBeUndefined();
+  });
+
+  test('may leave the preshared key to the secret', async () => {
+    const gateway = asked({ enrolledUnder: 'any' });
+    expect(await gateway.call(D)).toMatchObject({ presharedKey: psk(SECRET, D), allowedIps: [] });
   });
 });
 
