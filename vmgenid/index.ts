@@ -43,7 +43,7 @@ export type {
 } from './source.js';
 export { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
 export { FileSource, type FileSourceOptions } from './sources/file.js';
-export { HookSource, type HookSourceOptions } from './sources/hook.js';
+export { type HookEnrolment, HookSource, type HookSourceOptions } from './sources/hook.js';
 export { KmsgSource, type KmsgSourceOptions } from './sources/kmsg.js';
 export { MemorySource, type MemorySourceOptions } from './sources/memory.js';
 export { VmclockSource, type VmclockSourceOptions } from './sources/vmclock.js';

@@ -361,7 +361,7 @@ export class DeviceLoop {
       onSpeaking,
       onEnrolled,
       onTrouble: error => {
-        onTrouble(error as TunnelError);
+        onTrouble(error);
         this.#scheduleLook();
       },
     }));

@@ -14,6 +14,7 @@ import type { DeviceEvent } from '../../sessions/events.js';
 import type { IpPrefix } from '../config/config-values.js';
 import type { EnrolmentStage } from '../daemon/status.js';
 import type { UapiChanges, UapiPeerChange } from '../daemon/uapi/types.js';
+import { TunnelError } from '../errors.js';
 import type { InterfaceAddresses } from './net/addresses.js';
 
 /** What a clone is told of its identity beside its key, by a program or by the hook. */
@@ -68,7 +69,7 @@ export interface EnrolmentReport {
   readonly addresses: readonly IpPrefix[];
   readonly since: number | undefined;
   readonly parent: Uint8Array | undefined;
-  /** Why the address cannot be set. */
+  /** What it lacks, and why. */
   readonly trouble: string | undefined;
 }
 
@@ -83,8 +84,8 @@ export interface EnrolmentOptions {
   /** Called before the device speaks in this epoch, which it is about to do. */
   readonly onSpeaking: (epoch: number) => void;
   readonly onEnrolled: (enrolled: Enrolled) => void;
-  /** An address cannot be set. It is tried again; told once for each reason. */
-  readonly onTrouble: (error: Error) => void;
+  /** An address or a peer cannot be set. It is tried again; told once for each reason. */
+  readonly onTrouble: (error: TunnelError) => void;
 }
 
 const NO_KEY = new Uint8Array(32);
@@ -139,12 +140,13 @@ export class Enrolment {
 
   /** Whether `retry` may help. */
   get isStuck(): boolean {
-    return this.#stage === 'addressing';
+    return this.#stage === 'addressing' || (this.#stage === 'enrolled' && this.#trouble !== undefined);
   }
 
   /** Call now and then while `isStuck`. */
   retry(): void {
     if (this.#stage === 'addressing') this.#address();
+    else if (this.isStuck) this.#setAddresses();
   }
 
   /** Call with every event of the device. */
@@ -256,9 +258,10 @@ export class Enrolment {
       for (const address of this.#addresses) addresses.add(address);
       if (this.#hasOldAddresses) addresses.keepOnly(this.#addresses);
       this.#hasOldAddresses = false;
+      this.#trouble = undefined;
       return true;
     } catch (error) {
-      this.#hasTrouble(error as Error);
+      this.#hasTrouble('an address, which cannot be set', error as Error);
       return false;
     }
   }
@@ -278,7 +281,6 @@ export class Enrolment {
     // Forked meanwhile: the device says so, or has said so, and another key will be drawn.
     if (!isDone || this.#publicKey !== publicKey || this.#stage !== 'addressing') return;
     this.#stage = 'enrolled';
-    this.#trouble = undefined;
     this.#since ??= wallClock();
     onEnrolled({
       publicKey,
@@ -296,7 +298,7 @@ export class Enrolment {
     try {
       for (const address of this.#addresses) addresses.remove(address);
     } catch (error) {
-      onTrouble(error as Error);
+      onTrouble(error as TunnelError);
     }
     this.#forget();
     this.#publicKey = device.publicKey && new Uint8Array(device.publicKey);
@@ -317,7 +319,7 @@ export class Enrolment {
     try {
       this.#options.apply({ replacePeers: false, peers });
     } catch (error) {
-      this.#hasTrouble(error as Error);
+      this.#hasTrouble('peers, which cannot be set', error as Error);
       return false;
     }
     for (const { publicKey, presharedKey } of peers) if (presharedKey) this.#given.add(idOf(publicKey));
@@ -325,10 +327,13 @@ export class Enrolment {
   }
 
   /** Told once for each reason. */
-  #hasTrouble(error: Error): void {
-    const isKnown = error.message === this.#trouble;
-    this.#trouble = error.message;
-    if (!isKnown) this.#options.onTrouble(error);
+  #hasTrouble(lacks: string, cause: Error): void {
+    const trouble = `${lacks}: ${cause.message}`;
+    const isKnown = trouble === this.#trouble;
+    this.#trouble = trouble;
+    const { code = 'ERR_SYSTEM_CALL', errno } = cause as Partial<TunnelError>;
+    if (!isKnown)
+      this.#options.onTrouble(new TunnelError(code, `the clone lacks ${trouble}`, { cause, errno }));
   }
 
   /** Gives a peer the preshared key that belongs to this identity, unless the operator has given it one. */

@@ -126,6 +126,10 @@ describe('derived from a secret', () => {
     expect(routes).toContain('fd77:aaaa::/48');
     expect(routes).toContain(`${PREFIX}/64`);
     await reaches(a);
+    await a.ip('link', 'set', a.name, 'down');
+    await a.ip('link', 'set', a.name, 'up');
+    await reaches(a);
+    expect(await addresses(a)).toEqual([`${address}/64`]);
     // Its own address is what the gateway heard it under.
     expect(Number((await b.show('transfer', clone.publicKey)).split('\t')[0])).toBeGreaterThan(0);
 
@@ -241,6 +245,7 @@ esac
     const sleeper = await until('the program to hang', async () =>
       run('cat', [join(home, 'sleeper')]).catch(() => ''),
     );
+    mode('good');
     fork();
     await until('what it has started to be ended', async () =>
       run('test', ['-d', `/proc/${sleeper.trim()}`]).then(
@@ -248,7 +253,6 @@ esac
         () => true,
       ),
     );
-    mode('good');
     const clone = await enrolled(a, 2);
     expect(clone.addresses).toEqual([`${PREFIX}77/64`]);
     expect(await addresses(a)).toEqual([`${PREFIX}77/64`]);

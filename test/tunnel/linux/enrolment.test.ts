@@ -212,6 +212,27 @@ describe('a clone', () => {
     closeAll(made.network);
   });
 
+  it('tries again where that fails, and goes on meanwhile', () => {
+    const made = world();
+    const { machine } = made;
+    machine.run(({ kernel }) => kernel.changeLink(tun => (tun.up = false)));
+    machine.run(each => each.turn());
+    machine.run(({ kernel }) => {
+      kernel.tun?.addresses.splice(0);
+      kernel.fail({ call: 'netlink newAddress', errno: EACCES, after: 0, times: 2 });
+      kernel.changeLink(tun => (tun.up = true));
+    });
+    machine.run(each => each.turn());
+    expect([addressesOf(machine), machine.loop.device.held]).toEqual([[], false]);
+    expect(made.troubles).toEqual([
+      expect.stringMatching(/^the clone lacks an address, which cannot be set: .*EACCES/),
+    ]);
+    machine.run(each => each.runFor(3 * LOOK_EVERY_MS));
+    expect(addressesOf(machine)).toEqual([derived(keyOf(machine))]);
+    expect(machine.loop.report().enrolment).toMatchObject({ stage: 'enrolled', trouble: undefined });
+    closeAll(made.network);
+  });
+
   it('takes an identity that was kept, in the epoch that it is of', () => {
     const privateKey = new Uint8Array(32).fill(0x48);
     const parent = new Uint8Array(32).fill(5);

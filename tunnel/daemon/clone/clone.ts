@@ -168,7 +168,7 @@ export class Clone {
   #waitsFor(stage: EnrolmentReport['stage'], trouble: string | undefined): string | null {
     const { method } = this.#options.settings;
     if (stage === 'drawing') return 'random numbers that no other clone has';
-    if (stage === 'addressing') return `an address: ${trouble ?? 'being set'}`;
+    if (stage === 'addressing') return trouble ?? 'an address';
     if (stage !== 'asking') return null;
     if (method.kind !== 'exec') return "the hook's call";
     return this.#failure === undefined ? method.program : `${method.program}, which ${this.#failure}`;

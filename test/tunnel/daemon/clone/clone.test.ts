@@ -311,7 +311,7 @@ describe('what is kept', () => {
 
 it.each([
   ['drawing', undefined, 'random numbers that no other clone has'],
-  ['addressing', 'RTM_NEWADDR failed: EACCES', 'an address: RTM_NEWADDR failed: EACCES'],
+  ['addressing', 'an address, which cannot be set: EACCES', 'an address, which cannot be set: EACCES'],
   ['asking', undefined, "the hook's call"],
   ['enrolled', undefined, null],
   ['operator', undefined, null],
