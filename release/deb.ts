@@ -115,7 +115,7 @@ function unpackLibrary(stage: string, tarball: string, cpu: string): Manifest {
 function isNeeded(path: string, cpu: string): boolean {
   if (!path.startsWith('node_modules/')) return path !== 'package-lock.json';
   if (/\/prebuilds\/(.*?)\//.exec(path)?.[1].startsWith(`linux-${cpu}`) === false) return false;
-  return !/^node_modules\/\.|\/musl_|\/koffi\/(vendor|doc|lib\/native|cnoke)\b|\.(bare|[cm]?ts|map|cc?|hh?|S|asm|inc|def)$/.test(
+  return !/^node_modules\/(\.|node-addon-api\/)|\/musl_|\.musl\.node$|\/koffi\/(vendor|doc|lib\/native|cnoke)\b|\/sqlite\/(src|scripts)\/|\.(bare|[cm]?ts|map|cc?|cpp|hh?|S|asm|inc|def|gypi?)$/.test(
     path,
   );
 }

@@ -13,7 +13,7 @@ import { requireIntact } from './integrity.js';
 import { preparePlace } from './place.js';
 import { decodeRecord, encodeRecord } from './record-bytes.js';
 import { ownRange, ownRecord, rangeBytes, rangeId, requireKey, storeClosed } from './record.js';
-import { type Sqlite, openSqlite } from './sqlite.js';
+import { Sqlite, loadSqlite } from './sqlite.js';
 import { Tables } from './tables.js';
 import { type Totals, addPeer, addRange, sameTotals } from './totals.js';
 
@@ -55,8 +55,9 @@ export class FilePeerStore implements PeerStore {
    * `ERR_STORE_FOREIGN` when it is something else, `ERR_STORE_DAMAGED`.
    */
   static async open(path: string, options: FileStoreOptions = {}): Promise<FilePeerStore> {
+    const engine = await loadSqlite();
     await preparePlace(path, options.create ?? true);
-    const sqlite = await openSqlite(path);
+    const sqlite = new Sqlite(path, engine);
     try {
       const tables = new Tables(sqlite);
       await requireIntact(sqlite, tables);

@@ -5,7 +5,7 @@
 import { GatewayError, type GatewayErrorCode } from '../errors.js';
 
 /** What is used of `node:sqlite`. */
-interface Engine {
+export interface Engine {
   readonly DatabaseSync: new (path: string) => EngineDatabase;
 }
 
@@ -187,18 +187,26 @@ export class Sqlite {
 
 /** Opens a database. Rejects with `ERR_STORE_UNAVAILABLE` when the library cannot be had, and as `Sqlite` throws. */
 export async function openSqlite(path: string): Promise<Sqlite> {
-  return new Sqlite(path, await loadEngine());
+  return new Sqlite(path, await loadSqlite());
 }
 
-async function loadEngine(): Promise<Engine> {
-  const own = Number.parseInt(process.versions.node, 10) >= NODE_WITH_SQLITE;
-  // Names that compilers and bundlers do not follow: the package may be missing.
-  const name: string = own ? 'node:sqlite' : PACKAGE;
-  try {
-    return (await import(name)) as Engine;
-  } catch (error) {
-    const [reason] = (error as Error).message.split('\n');
-    const problem = `a store in a file needs Node ${NODE_WITH_SQLITE}, or the optional package ${PACKAGE}, which does not load: ${reason}`;
-    throw new GatewayError('ERR_STORE_UNAVAILABLE', problem, { cause: error });
+/** Rejects with `ERR_STORE_UNAVAILABLE`. */
+export async function loadSqlite(): Promise<Engine> {
+  // A name that compilers and bundlers do not follow: the package may be missing.
+  const names: readonly string[] = ownsSqlite() ? ['node:sqlite', PACKAGE] : [PACKAGE];
+  let failed: unknown;
+  for (const name of names) {
+    try {
+      return (await import(name)) as Engine;
+    } catch (error) {
+      failed ??= error;
+    }
   }
+  const [reason] = (failed as Error).message.split('\n');
+  const problem = `a store in a file needs Node ${NODE_WITH_SQLITE}, or npm install ${PACKAGE}: ${reason}`;
+  throw new GatewayError('ERR_STORE_UNAVAILABLE', problem, { cause: failed });
+}
+
+function ownsSqlite(): boolean {
+  return Number.parseInt(process.versions.node, 10) >= NODE_WITH_SQLITE;
 }

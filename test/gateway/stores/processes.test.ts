@@ -1,10 +1,12 @@
 // A store and its processes: one that is killed at any instant, and several at once.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FilePeerStore } from '../../../gateway/stores/file.js';
@@ -14,6 +16,8 @@ import { addressOf, inFolder, keyOf, listed, peer, put } from './stores.js';
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const ROUNDS = 20;
 let program: string;
+/** The same with all that is imported by name, where the library that is asked for at run time cannot be found. */
+let alone: string;
 const children = new Set<ChildProcess>();
 
 beforeAll(async () => {
@@ -21,20 +25,17 @@ beforeAll(async () => {
   const folder = mkdtempSync(join(ROOT, 'node_modules/.wireonce-writer-'));
   program = join(folder, 'writer.mjs');
   const entry = fileURLToPath(new URL('writer.ts', import.meta.url));
-  await build({
-    entryPoints: [entry],
-    outfile: program,
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    packages: 'external',
-    logLevel: 'error',
-  });
+  alone = join(mkdtempSync(join(tmpdir(), 'wireonce-writer-')), 'writer.mjs');
+  const options = { bundle: true, format: 'esm', platform: 'node', logLevel: 'error' } as const;
+  await build({ ...options, entryPoints: [entry], outfile: program, packages: 'external' });
+  await build({ ...options, entryPoints: [entry], outfile: alone });
 });
 afterEach(() => {
   for (const child of children) child.kill('SIGKILL');
 });
-afterAll(() => rmSync(join(program, '..'), { recursive: true, force: true }));
+afterAll(() => {
+  for (const path of [program, alone]) rmSync(dirname(path), { recursive: true, force: true });
+});
 
 interface Writer {
   readonly child: ChildProcess;
@@ -225,5 +226,20 @@ describe('several processes at once', () => {
       writer.child.kill('SIGKILL');
       await writer.ended;
     });
+  });
+});
+
+it('where no SQLite is, what would bring it is said, and nothing is made', async () => {
+  await inFolder(async folder => {
+    const path = join(folder, 'peers');
+    const done = promisify(execFile)(process.execPath, [alone, path, 'hundred', '0']);
+    // Node has its own from 24 on.
+    if (Number.parseInt(process.versions.node, 10) >= 24) expect((await done).stdout).toContain('99 0');
+    else {
+      await expect(done).rejects.toThrow(
+        'a store in a file needs Node 24, or npm install @photostructure/sqlite: Cannot find package',
+      );
+      expect(existsSync(path)).toBe(false);
+    }
   });
 });

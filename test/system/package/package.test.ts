@@ -1,7 +1,9 @@
 // The package itself, as strangers get it: packed, installed where nothing else is, type-checked and run by each Node.
 
+import { execFile } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
@@ -142,9 +144,7 @@ describe('in a project of its own', () => {
   it.concurrent.each(NODES)(
     'runs by Node %s: every subpath, two peers that talk, the command',
     async version => {
-      const binary = `node-${process.platform}-${process.arch}`;
-      const nodes = await packed.install(`node-${version}`, [`${binary}@${version}`]);
-      const node = join(nodes, 'node_modules', binary, 'bin/node');
+      const node = await nodeOf(version);
       const program = join(project, `consumer-${version}.mjs`);
       copyFileSync(CONSUMER, program);
       const said = await run(project, node, program);
@@ -160,6 +160,45 @@ describe('in a project of its own', () => {
     },
   );
 });
+
+describe('the store of peers', () => {
+  it.concurrent.each(NODES)('is kept in a file by Node %s, without a word more', async version => {
+    const node = await nodeOf(version);
+    const full = await packed.install(`full-${version}`, [packed.tarball]);
+    const peers = async (at: string, ...args: string[]) => {
+      const store = ['--store', join(at, `${version}.peers`)];
+      const command = [join(at, 'node_modules/.bin/wireonce'), 'peers', ...args, ...store];
+      const { stdout, stderr } = await promisify(execFile)(node, command);
+      return stdout + stderr;
+    };
+    const key = `${'A'.repeat(43)}=`;
+    const isInNode = Number.parseInt(version, 10) >= 24;
+    for (const at of isInNode ? [full, project] : [full]) {
+      expect(await peers(at, 'add', 'wo-nobody', key, '--allowed-ips', '10.0.0.2')).toBe(`added ${key}\n`);
+      const [said] = (await peers(at, 'list', 'wo-nobody', '--json')).split('\n');
+      expect(JSON.parse(said)).toMatchObject({ publicKey: key, allowedIps: ['10.0.0.2/32'] });
+    }
+    if (isInNode) return;
+    const refused = peers(project, 'add', 'wo-nobody', key, '--allowed-ips', '10.0.0.2');
+    await expect(refused).rejects.toThrow(
+      'a store in a file needs Node 24, or npm install @photostructure/sqlite: ',
+    );
+  });
+});
+
+const nodes = new Map<string, Promise<string>>();
+
+/** The program of a Node, installed once. */
+function nodeOf(version: string): Promise<string> {
+  const known = nodes.get(version);
+  if (known) return known;
+  const binary = `node-${process.platform}-${process.arch}`;
+  const installed = packed
+    .install(`node-${version}`, [`${binary}@${version}`])
+    .then(at => join(at, 'node_modules', binary, 'bin/node'));
+  nodes.set(version, installed);
+  return installed;
+}
 
 function versionOf(at: string): string {
   const text = readFileSync(join(at, 'node_modules/wireonce/package.json'), 'utf8');
