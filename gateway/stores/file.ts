@@ -5,7 +5,6 @@
 
 import { statSync } from 'node:fs';
 import { equalBytes } from '../../native/bytes.js';
-import { copySecret } from '../../native/secret-bytes.js';
 import type { AllowedIp } from '../../sessions/allowed-ips.js';
 import { AddressTakenError, GatewayError } from '../errors.js';
 import type { PeerChange, PeerRecord, PeerStore } from '../store.js';
@@ -88,7 +87,7 @@ export class FilePeerStore implements PeerStore {
     return new Promise((resolve, reject) => {
       // Whatever comes in the same turn shares one wait for the disk.
       if (this.#waiting.length === 0) setImmediate(() => this.#write());
-      this.#waiting.push({ publicKey: copySecret(publicKey), change, resolve, reject });
+      this.#waiting.push({ publicKey: publicKey.slice(), change, resolve, reject });
     });
   }
 
@@ -176,19 +175,20 @@ export class FilePeerStore implements PeerStore {
       ranges.put(range, key);
       addRange(totals, range, key, 1);
     }
-    if (known) addPeer(totals, encodeRecord(known), -1);
-    if (!kept) {
-      peers.remove(key);
-      return;
-    }
-    const record = encodeRecord(kept);
-    peers.put(key, record);
-    addPeer(totals, record, 1);
+    if (known) withBytes(known, bytes => addPeer(totals, bytes, -1));
+    if (!kept) peers.remove(key);
+    else
+      withBytes(kept, bytes => {
+        peers.put(key, bytes);
+        addPeer(totals, bytes, 1);
+      });
   }
 
+  /** Erases the bytes. */
   #decode(publicKey: Uint8Array, bytes: Uint8Array): PeerRecord {
     const record = decodeRecord(publicKey, bytes);
     if (!record) throw this.#sqlite.damaged('a record has changed');
+    bytes.fill(0);
     return record;
   }
 
@@ -204,6 +204,15 @@ export class FilePeerStore implements PeerStore {
         'ERR_STORE_WRITE',
         `${this.#path} was removed or replaced: start anew with what is there`,
       );
+  }
+}
+
+function withBytes(record: PeerRecord, work: (bytes: Uint8Array) => void): void {
+  const bytes = encodeRecord(record);
+  try {
+    work(bytes);
+  } finally {
+    bytes.fill(0);
   }
 }
 

@@ -25,7 +25,7 @@ const TIMESTAMP = 2;
 const PRESHARED_KEY = 4;
 const NAME = 8;
 
-/** Of a record in its own form. */
+/** Of a record in its own form. They hold its preshared key: erase them. */
 export function encodeRecord(record: PeerRecord): Uint8Array {
   const { publicKey, allowedIps, revokedAt, latestTimestamp, presharedKey, enrolledUnder } = record;
   const name = enrolledUnder === undefined ? undefined : new TextEncoder().encode(enrolledUnder);
@@ -78,21 +78,17 @@ export function checksumOf(bytes: Uint8Array): number {
   return viewOf(bytes).getUint32(bytes.length - CHECKSUM_BYTES);
 }
 
-/** `undefined`: damaged, or of another format. */
+/** Shares no memory with `bytes`. `undefined`: damaged, or of another format. */
 export function decodeRecord(publicKey: Uint8Array, bytes: Uint8Array): PeerRecord | undefined {
   if (!isIntact(publicKey, bytes) || bytes[0] !== FORMAT) return undefined;
   const view = viewOf(bytes);
   const flags = bytes[1];
   let at = FIXED_BYTES;
   const time = () => view.getFloat64((at += TIME_BYTES) - TIME_BYTES);
-  const piece = (length: number) => {
-    const own = secretBytes(length);
-    own.set(bytes.subarray(at, (at += length)));
-    return own;
-  };
+  const piece = (length: number) => bytes.slice(at, (at += length));
   const revokedAt = flags & REVOKED ? time() : undefined;
   const latestTimestamp = flags & TIMESTAMP ? piece(TIMESTAMP_BYTES) : undefined;
-  const presharedKey = flags & PRESHARED_KEY ? piece(KEY_BYTES) : undefined;
+  const presharedKey = flags & PRESHARED_KEY ? copySecret(bytes.subarray(at, (at += KEY_BYTES))) : undefined;
   const name = flags & NAME ? piece(bytes[at++]) : undefined;
   const allowedIps: AllowedIp[] = [];
   while (at < bytes.length - CHECKSUM_BYTES) {
@@ -101,7 +97,7 @@ export function decodeRecord(publicKey: Uint8Array, bytes: Uint8Array): PeerReco
     allowedIps.push({ ip: piece(length), prefix });
   }
   return {
-    publicKey: copySecret(publicKey),
+    publicKey: publicKey.slice(),
     allowedIps,
     ...(presharedKey && { presharedKey }),
     ...(name && { enrolledUnder: new TextDecoder('utf-8', { ignoreBOM: true }).decode(name) }),

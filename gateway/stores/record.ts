@@ -2,7 +2,7 @@
 // Promises: a record that is kept shares no memory with what was given, and has one form.
 // Read on: ../store.ts; bytes.ts (records as bytes).
 
-import { copySecret, secretBytes } from '../../native/secret-bytes.js';
+import { copySecret } from '../../native/secret-bytes.js';
 import { KEY_BYTES } from '../../protocol/suite.js';
 import type { AllowedIp } from '../../sessions/allowed-ips.js';
 import { GatewayError } from '../errors.js';
@@ -30,13 +30,13 @@ export function ownRecord(publicKey: Uint8Array, record: PeerRecord): PeerRecord
   }
   if (ranges.size > MAX_RANGES) refuse(`a peer has ${MAX_RANGES} ranges at most`);
   return {
-    publicKey: copySecret(record.publicKey),
+    publicKey: record.publicKey.slice(),
     allowedIps: [...ranges.values()],
     ...(presharedKey && { presharedKey: copySecret(presharedKey) }),
     ...(enrolledUnder !== undefined && { enrolledUnder }),
     admittedAt: requireTime('admittedAt', record.admittedAt),
     lastSeenAt: requireTime('lastSeenAt', record.lastSeenAt),
-    ...(latestTimestamp && { latestTimestamp: copySecret(latestTimestamp) }),
+    ...(latestTimestamp && { latestTimestamp: latestTimestamp.slice() }),
     ...(revokedAt !== undefined && { revokedAt: requireTime('revokedAt', revokedAt) }),
   };
 }
@@ -51,10 +51,7 @@ export function ownRange({ ip, prefix }: AllowedIp): AllowedIp {
 
 /** Of one's own range: its bytes, and the length of its prefix. */
 export function rangeBytes({ ip, prefix }: AllowedIp): Uint8Array {
-  const bytes = secretBytes(ip.length + 1);
-  bytes.set(ip);
-  bytes[ip.length] = prefix;
-  return bytes;
+  return Uint8Array.of(...ip, prefix);
 }
 
 /** The same for whoever looks it up in a map. */
