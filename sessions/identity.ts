@@ -11,6 +11,7 @@ import { KEY_BYTES } from '../protocol/suite.js';
 import type { Context } from './context.js';
 import { deriveMacKeys } from './cookie-jar.js';
 import { draw } from './draw.js';
+import { invariant } from './invariant.js';
 import { removePeer } from './peers.js';
 import { Wish } from './wishes.js';
 
@@ -57,7 +58,8 @@ export function drawIdentity(context: Context, epoch: number): void {
     setIdentity(context, privateKey);
     context.enrolment = 'drawn';
     const { local } = context;
-    if (local) context.emit({ type: 'identityDrawn', publicKey: new Uint8Array(local.publicKey), epoch });
+    invariant(local !== undefined, 'what was drawn is a key');
+    context.emit({ type: 'identityDrawn', publicKey: new Uint8Array(local.publicKey), epoch });
   } finally {
     privateKey.fill(0);
   }
@@ -69,6 +71,6 @@ export function completeEnrolment(context: Context, publicKey: Uint8Array): bool
   if (context.enrolment !== 'drawn' || !local || !equalBytes(local.publicKey, publicKey)) return false;
   context.enrolment = 'none';
   context.held = false;
-  for (const peer of peers.values()) if (peer.endpoint) wishes.add(peer, Wish.handshake);
+  for (const peer of peers.values()) wishes.add(peer, Wish.handshake);
   return true;
 }

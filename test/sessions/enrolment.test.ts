@@ -72,10 +72,19 @@ describe('a fork', () => {
     expect(key).not.toEqual(pair.a.publicKey);
     const privateKey = pair.a.device.exportPrivateKey() as Uint8Array;
     expect(publicKeyOf(nobleSuite, privateKey)).toEqual(key);
-    // As `wg genkey` makes them.
-    expect([privateKey[0] & 7, privateKey[31] & 192]).toEqual([0, 64]);
     pair.advance(60_000);
     expect(drawn(pair.a)).toHaveLength(1);
+  });
+
+  it('draws keys as `wg genkey` makes them', () => {
+    const pair = enrolling().connect();
+    for (let i = 0; i < 20; i++) {
+      pair.a.source.fork(new Uint8Array(16).fill(i + 1));
+      pair.a.device.runTimers();
+      const privateKey = pair.a.device.exportPrivateKey() as Uint8Array;
+      expect([privateKey[0] & 7, privateKey[31] & 192]).toEqual([0, 64]);
+    }
+    expect(new Set(drawn(pair.a).map(String)).size).toBe(20);
   });
 
   it('stays silent with the key that it has drawn, whatever is asked of it, until that is enrolled', () => {
@@ -149,6 +158,79 @@ describe('a fork', () => {
     pair.a.blind = false;
     pair.advance(100);
     expect(drawn(pair.a)).toHaveLength(1);
+  });
+});
+
+describe('a draw', () => {
+  /** A machine that has been forked, where this happens when its key is drawn. */
+  const drawing = (fill: (pair: Pair, into: Uint8Array) => void): Pair => {
+    const pair: Pair = enrolling({
+      device: {
+        crng: {
+          fill: into => (pair.a.device.isEnrolling ? fill(pair, into) : pair.a.crng.fill(into)),
+          isFresh: () => pair.a.crng.isFresh(),
+          uint32: () => pair.a.crng.uint32(),
+          below: bound => pair.a.crng.below(bound),
+        },
+      },
+    });
+    pair.connect();
+    pair.a.source.fork(ID);
+    pair.a.vmgenid.check();
+    return pair;
+  };
+
+  it('that fails leaves no key, and is tried again', () => {
+    let draws = 0;
+    const pair = drawing(({ a }, into) => {
+      if (++draws === 1) throw new Error('no entropy');
+      a.crng.fill(into);
+    });
+    pair.advance(0);
+    expect([draws, drawn(pair.a), pair.a.device.publicKey]).toEqual([1, [], undefined]);
+    expect(pair.a.device.isEnrolling).toBe(true);
+    pair.advance(100);
+    expect([draws, drawn(pair.a)]).toEqual([2, [pair.a.device.publicKey]]);
+  });
+
+  it('that brings a fork to light is of no use: what was drawn may be the sibling’s', () => {
+    const second = new Uint8Array(16).fill(0xf1);
+    const keys: Uint8Array[] = [];
+    const pair = drawing(({ a }, into) => {
+      a.crng.fill(into);
+      keys.push(into.slice());
+      if (keys.length > 1) return;
+      a.source.fork(second);
+      a.vmgenid.check();
+    });
+    pair.advance(100);
+    expect(keys).toHaveLength(2);
+    const events = pair.a.events.filter(event => event.type === 'identityDrawn');
+    expect(events.map(({ epoch }) => epoch)).toEqual([pair.a.vmgenid.epoch]);
+    const privateKey = pair.a.device.exportPrivateKey() as Uint8Array;
+    expect(privateKey.subarray(1, 31)).toEqual(keys[1].subarray(1, 31));
+  });
+
+  it('gives way to an identity that is set meanwhile', () => {
+    const given = new Uint8Array(32).fill(0x71);
+    const pair = drawing(({ a }, into) => {
+      a.device.setPrivateKey(given);
+      a.crng.fill(into);
+    });
+    pair.advance(100);
+    expect([drawn(pair.a), pair.a.device.exportPrivateKey()]).toEqual([[], given]);
+    expect(pair.a.device.held).toBe(false);
+  });
+
+  it('leaves the key nowhere but where it belongs', () => {
+    const memory: Uint8Array[] = [];
+    const pair = drawing(({ a }, into) => {
+      memory.push(into);
+      a.crng.fill(into);
+    });
+    pair.advance(0);
+    expect(drawn(pair.a)).toHaveLength(1);
+    expect(memory.map(bytes => bytes.every(byte => byte === 0))).toEqual([true]);
   });
 });
 
