@@ -30,16 +30,18 @@ import { enter } from './fork-response.js';
 import type { Peer } from './peer.js';
 import { addPeer, expirePeer, removePeer } from './peers.js';
 import type { Endpoint } from './ports.js';
+import { requirePeerSettings } from './require.js';
 import { setPersistentKeepalive } from './timers.js';
 
 const NO_KEY = new Uint8Array(KEY_BYTES);
+const TIMESTAMP_BYTES = 12;
 
 /** Who decides about a static key that no peer has. */
 export interface Admission {
   /**
    * `publicKey`: 32 bytes, whose owner has proven that he has it. What it answers is copied; `undefined` is no. It is called last
-   * of all in a turn, and may call the device. One that throws or rejects, or that takes longer than ADMISSION_TIMEOUT_MS,
-   * has not answered: the initiator will call again.
+   * of all in a turn, and may call the device. One that throws or rejects, that takes longer than ADMISSION_TIMEOUT_MS, or
+   * whose answer no peer can be given (a key of another length) has not answered: the initiator will call again.
    */
   admit(publicKey: Uint8Array): AdmittedPeer | undefined | AdmissionAnswer;
 }
@@ -154,7 +156,7 @@ export function settleAdmission(
   let isAccepted = false;
   try {
     if (epoch === NO_EPOCH) return void drops.drop('staleEpoch');
-    if (answer === 'failed') return void drops.drop('admissionFailed');
+    if (answer === 'failed' || (answer && !isSound(answer))) return void drops.drop('admissionFailed');
     if (!answer) {
       admissions.refuse(awaited.id, turn.now);
       return void drops.drop('notAdmitted');
@@ -167,6 +169,15 @@ export function settleAdmission(
   } finally {
     awaited.staticShared.fill(0);
     if (!isAccepted) awaited.initiation.wipe();
+  }
+}
+
+function isSound(answer: AdmittedPeer): boolean {
+  try {
+    requirePeerSettings(answer);
+    return answer.latestTimestamp === undefined || answer.latestTimestamp.length === TIMESTAMP_BYTES;
+  } catch {
+    return false;
   }
 }
 

@@ -36,6 +36,7 @@ import { type IndexEntry, PEER_IDENTITY_BYTES, PEER_SESSION_BYTES, type Peer } f
 import { PeerRecords } from './peer-times.js';
 import { addPeer, endAdmissions, removePeer } from './peers.js';
 import type { Clock, Endpoint, KeyMemory, Sink } from './ports.js';
+import { requireAddress, requireKey, requirePeerSettings, requireRange } from './require.js';
 import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
 import { consumeQueued } from './receive-handshakes.js';
 import { pump } from './pump.js';
@@ -149,7 +150,6 @@ export const FRESHNESS_POLL_MS = 10;
 
 const DEFAULT_MTU = 1420;
 const MAX_MTU = 65_535;
-const MAX_PERSISTENT_KEEPALIVE_S = 65_535;
 
 /** No private key. */
 const NO_KEY = new Uint8Array(KEY_BYTES);
@@ -369,13 +369,9 @@ export class Device {
   /** Adds a peer, or changes one: what is absent stays as it is. A peer with our own key is ignored. */
   setPeer(options: PeerOptions): void {
     const context = this.#context;
-    const { publicKey, presharedKey, persistentKeepalive } = options;
+    const { publicKey } = options;
     requireKey('public key', publicKey);
-    if (presharedKey) requireKey('preshared key', presharedKey);
-    if (persistentKeepalive !== undefined) {
-      requireRange('persistentKeepalive', persistentKeepalive, 0, MAX_PERSISTENT_KEEPALIVE_S);
-    }
-    for (const { ip, prefix } of options.allowedIps ?? []) requireAddress(ip, prefix);
+    requirePeerSettings(options);
     const id = bytesToHex(publicKey);
     if (context.local && id === bytesToHex(context.local.publicKey)) return;
 
@@ -756,23 +752,4 @@ export class Device {
     }
     this.#context.handout.event(event);
   }
-}
-
-function requireKey(what: string, key: Uint8Array): void {
-  if (key.length !== KEY_BYTES) {
-    throw new SessionError('ERR_KEY_LENGTH', `a ${what} has ${KEY_BYTES} bytes, not ${key.length}`);
-  }
-}
-
-function requireRange(what: string, value: number, least: number, most: number): void {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new SessionError('ERR_OPTION', `${what} must be an integer from ${least} to ${most}, not ${value}`);
-  }
-}
-
-function requireAddress(ip: Uint8Array, prefix: number): void {
-  if (ip.length !== 4 && ip.length !== 16) {
-    throw new SessionError('ERR_ADDRESS', `an address has 4 or 16 bytes, not ${ip.length}`);
-  }
-  requireRange('prefix', prefix, 0, 8 * ip.length);
 }

@@ -12,7 +12,7 @@ import type { Context } from './context.js';
 import { deriveMacKeys } from './cookie-jar.js';
 import { draw } from './draw.js';
 import { invariant } from './invariant.js';
-import { removePeer } from './peers.js';
+import { evictPeer, removePeer } from './peers.js';
 import { Wish } from './wishes.js';
 
 /** Sets our identity, or (by zeros) leaves us without one. End all sessions first. A peer with our own key is removed. */
@@ -29,9 +29,13 @@ export function setIdentity(context: Context, privateKey: Uint8Array): void {
   removePeer(context, bytesToHex(own.publicKey));
 }
 
-/** Erases our identity, and what we share with each peer by it. */
+/** Erases our identity, and what we share with each peer by it. Who was admitted was so by that identity. */
 export function forgetIdentity(context: Context): void {
   for (const peer of context.peers.values()) {
+    if (peer.admission) {
+      evictPeer(context, peer);
+      continue;
+    }
     peer.usable = false;
     peer.staticShared.fill(0);
   }

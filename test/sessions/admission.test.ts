@@ -414,6 +414,44 @@ it('a provisional peer proves nothing to the connection that it came by; its dat
   expect([proofs > 0, from.isPeers]).toEqual([true, true]);
 });
 
+describe('an answer that no peer can be given', () => {
+  const bad: [string, Partial<AdmittedPeer>][] = [
+    ['a preshared key that is too short', { presharedKey: new Uint8Array(31) }],
+    ['a preshared key that is too long', { presharedKey: new Uint8Array(33) }],
+    ['an address of no family', { allowedIps: [{ ip: new Uint8Array(5), prefix: 8 }] }],
+    ['a prefix beyond the address', { allowedIps: [{ ip: new Uint8Array(4), prefix: 33 }] }],
+    ['a keepalive of half a second', { persistentKeepalive: 0.5 }],
+    ['a timestamp that is none', { latestTimestamp: new Uint8Array(8) }],
+  ];
+  it.each(bad)('is none: %s', async (_name, wrong) => {
+    for (const isLate of [false, true]) {
+      const { pair } = strangers(() => (isLate ? Promise.resolve(yes(1, wrong)) : yes(1, wrong)));
+      pair.b.receive(call(pair));
+      await heard();
+      expect([pair.b.device.peers(), pair.b.types]).toEqual([[], []]);
+      expect(pair.b.drops.admissionFailed).toBe(1);
+      // It is not remembered as a no, either.
+      expect(pair.b.drops.notAdmitted).toBe(0);
+    }
+  });
+});
+
+it('who was admitted by one identity of ours is a stranger to the next', () => {
+  const { pair, asked } = strangers(() => yes());
+  pair.send(pair.a, 'first');
+  pair.settle();
+  pair.b.device.setPrivateKey(new Uint8Array(32).fill(0x33));
+  expect(pair.b.device.peers()).toEqual([]);
+  expect(pair.b.count('peerEvicted')).toBe(1);
+  expect(admissionOf(pair)).toMatchObject({ present: 0, evicted: 1 });
+  const publicKey = pair.b.device.publicKey as Uint8Array;
+  pair.a.device.setPeer({ publicKey, presharedKey: PSK, endpoint: pair.b.endpoint });
+  pair.a.device.initiateHandshake(publicKey);
+  pair.settle();
+  expect(asked).toHaveLength(2);
+  expect(origin(pair)).toBe('admitted');
+});
+
 /** Many who call one gateway. */
 function crowd(count: number, pair: Pair): Datagram[] {
   return Array.from({ length: count }, (_, i) => {
