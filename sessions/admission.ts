@@ -22,7 +22,7 @@ import type { ConsumedInitiation, LocalIdentity, ReceivedInitiation } from '../p
 import { KEY_BYTES } from '../protocol/suite.js';
 import { isAfterTai64n } from '../protocol/tai64n.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
-import { ADMISSION_TIMEOUT_MS, type Stranger, endAwaited } from './admissions.js';
+import { ADMISSION_TIMEOUT_MS, type Admissions, type Stranger, endAwaited } from './admissions.js';
 import type { AllowedIp } from './allowed-ips.js';
 import type { Context } from './context.js';
 import type { Drop } from './drops.js';
@@ -161,7 +161,7 @@ export function settleAdmission(
       admissions.refuse(awaited.id, turn.now);
       return void drops.drop('notAdmitted');
     }
-    const peer = context.peers.get(awaited.id) ?? admit(context, awaited, answer);
+    const peer = context.peers.get(awaited.id) ?? admit(context, admissions, awaited, answer);
     if (!peer) return;
     isAccepted =
       accept(context, peer, awaited.initiation, awaited.bytes, awaited.from, epoch) === 'handshake';
@@ -182,10 +182,15 @@ function isSound(answer: AdmittedPeer): boolean {
 }
 
 /** A provisional peer, or nothing where its addresses are another's. */
-function admit(context: Context, awaited: Stranger, answer: AdmittedPeer): Peer | undefined {
-  const { admissions, allowedIps, drops, turn } = context;
+function admit(
+  context: Context,
+  admissions: Admissions,
+  awaited: Stranger,
+  answer: AdmittedPeer,
+): Peer | undefined {
+  const { allowedIps, drops, turn } = context;
   if (answer.allowedIps.some(({ ip, prefix }) => allowedIps.ownerOf(ip, prefix) !== undefined)) {
-    admissions?.refuse(awaited.id, turn.now);
+    admissions.refuse(awaited.id, turn.now);
     drops.drop('addressTaken');
     return undefined;
   }
@@ -199,7 +204,7 @@ function admit(context: Context, awaited: Stranger, answer: AdmittedPeer): Peer 
     allowedIps: answer.allowedIps.map(({ ip, prefix }) => ({ ip: new Uint8Array(ip), prefix })),
     persistentKeepalive: answer.persistentKeepalive ?? 0,
   };
-  const oldest = admissions?.provide(peer, turn.now);
+  const oldest = admissions.provide(peer, turn.now);
   if (oldest) expirePeer(context, oldest);
   return peer;
 }

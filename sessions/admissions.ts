@@ -115,9 +115,7 @@ export class Admissions {
   }
 
   isRefused(id: string, now: number): boolean {
-    const until = this.#refused.get(id);
-    if (until === undefined) return false;
-    if (until > now) return true;
+    if ((this.#refused.get(id) ?? now) > now) return true;
     this.#refused.delete(id);
     return false;
   }

@@ -685,13 +685,14 @@ export class Device {
   #ask(awaited: Stranger): void {
     const settle = (answer: AdmittedPeer | undefined | 'failed') =>
       this.#turn(() => settleAdmission(this.#context, awaited, answer, acceptInitiation));
+    let answer: ReturnType<Admission['admit']> | 'failed';
     try {
-      const answer = this.#admission?.admit(new Uint8Array(awaited.publicKey));
-      if (answer && 'then' in answer) answer.then(settle, () => settle('failed'));
-      else settle(answer);
+      answer = this.#admission?.admit(new Uint8Array(awaited.publicKey));
     } catch {
-      settle('failed');
+      answer = 'failed';
     }
+    if (answer && answer !== 'failed' && 'then' in answer) answer.then(settle, () => settle('failed'));
+    else settle(answer);
   }
 
   #peer(publicKey: Uint8Array): Peer {

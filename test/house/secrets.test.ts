@@ -121,12 +121,12 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   ],
   'sessions/identity.ts': [
     'publicKey: new Uint8Array(KEY_BYTES),',
-    "if (local) context.emit({ type: 'identityDrawn', publicKey: new Uint8Array(local.publicKey), epoch });",
+    "context.emit({ type: 'identityDrawn', publicKey: new Uint8Array(local.publicKey), epoch });",
   ],
   'sessions/peers.ts': ['const timestamp = new Uint8Array(peer.latestTimestamp);'],
   'sessions/device.ts': [
     'const NO_KEY = new Uint8Array(KEY_BYTES);',
-    'const answer = this.#admission?.admit(new Uint8Array(awaited.publicKey));',
+    'answer = this.#admission?.admit(new Uint8Array(awaited.publicKey));',
     'publicKey: new Uint8Array(peer.publicKey),',
   ],
   // Packets on their way out, larger than what the engine keeps in its heap, and zeroed by the release gate.
