@@ -1,10 +1,15 @@
 // A real gateway, and clients that nobody told it of: a stock WireGuard and ours, by UDP and by a WebSocket.
 // Read on: docs/architecture.md "Admission"; gateway/admission.ts.
 
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { until } from '../support/run.js';
 import { Gateway, PREFIX, secretOf } from './support/gateway.js';
-import { closeMachines, INNER } from './support/machine.js';
+import { atEnd, closeMachines, folder, INNER } from './support/machine.js';
 
 afterEach(closeMachines);
 
@@ -145,4 +150,61 @@ test('a client that an operator has added has what he gave it, and needs no secr
   await client.beginAnew();
   expect(await client.ping({ count: 1, waitS: 2 })).toBe(0);
   await until('it to be there', async () => (await shown(gateway, client.publicKey)) === 'fd00::7/128');
+});
+
+describe('a service that is asked', () => {
+  const PORT = 9_997;
+  const SERVICE = fileURLToPath(new URL('./support/peer-service.mjs', import.meta.url));
+
+  /** In the gateway's namespace; `asked` for so many peers so far. */
+  async function serve({ machine }: Gateway, home: string): Promise<{ asked(): number }> {
+    const args = ['netns', 'exec', machine.namespace, process.execPath, SERVICE, `${PORT}`, home];
+    const child: ChildProcess = spawn('ip', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    atEnd(async () => {
+      const gone = once(child, 'exit');
+      child.kill();
+      await gone;
+    });
+    let text = '';
+    child.stdout?.on('data', chunk => (text += String(chunk)));
+    await until('the service', () => text.includes('ready'));
+    return { asked: () => text.split('asked').length - 1 };
+  }
+
+  test('lets in whom it knows, and its answer is of no use to a machine that was forked meanwhile', async () => {
+    const home = folder();
+    const generation = join(home, 'generation');
+    const write = (byte: number) => {
+      writeFileSync(`${generation}.new`, Buffer.alloc(16, byte));
+      renameSync(`${generation}.new`, generation);
+    };
+    write(1);
+    const gateway = await Gateway.start({
+      store: `http://127.0.0.1:${PORT}/`,
+      interface: [`GenerationFile = ${generation}`, 'GenerationFileTiming = immediate'],
+    });
+    const service = await serve(gateway, home);
+    const client = await gateway.client({ kind: 'wireguard-go' });
+    const pinging = client.ping({ count: 1, waitS: 50 });
+    await until('a question', () => service.asked() === 1);
+    write(2);
+    await until('the fork to be seen', async () => (await gateway.machine.status()).forks === 1);
+    const answer = { allowedIps: [`${client.address}/128`], enrolledUnder: 'any' };
+    writeFileSync(join(home, 'answer'), JSON.stringify(answer));
+    expect(await pinging).toBe(1);
+    // Who was answered before had to be asked about anew.
+    expect(service.asked()).toBeGreaterThan(1);
+    expect((await statusOf(gateway)).gateway).toMatchObject({ known: null, present: 1, admitted: 1 });
+  });
+
+  test('keeps out whom it does not know, though he has the secret', async () => {
+    const home = folder();
+    writeFileSync(join(home, 'answer'), '');
+    const gateway = await Gateway.start({ store: `http://127.0.0.1:${PORT}/` });
+    const service = await serve(gateway, home);
+    const client = await gateway.client({ kind: 'wireguard-go' });
+    expect(await client.ping({ count: 1, waitS: 3 })).toBe(0);
+    expect(service.asked()).toBeGreaterThan(0);
+    expect((await statusOf(gateway)).gateway.refused.notEnrolled).toBeGreaterThan(0);
+  });
 });

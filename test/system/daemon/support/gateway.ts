@@ -17,6 +17,10 @@ export interface GatewayOptions {
   /** More lines of [Enrolment]. */
   readonly settings?: readonly string[];
   readonly secrets?: readonly string[];
+  /** More lines of [Interface]. */
+  readonly interface?: readonly string[];
+  /** A URL, instead of a file. */
+  readonly store?: string;
   readonly env?: MachineOptions['env'];
 }
 
@@ -43,10 +47,11 @@ export class Gateway {
     const lines = [
       '[Interface]',
       `ListenWebSocket = ${WEBSOCKET_PORT}`,
+      ...(options.interface ?? []),
       '[Enrolment]',
       ...files.map(path => `SecretFile = ${path}`),
       `Prefix = ${PREFIX}/64`,
-      `Store = ${join(home, STORE)}`,
+      `Store = ${options.store ?? join(home, STORE)}`,
       ...settings,
     ];
     writeFileSync(conf, `${lines.join('\n')}\n`, { mode: 0o600 });
