@@ -12,6 +12,7 @@ export default defineConfig({
     include: [`test/${folder}/**/*.test.ts`],
     exclude: [
       ...configDefaults.exclude,
+      'test/gateway/stores/**',
       'test/crng/{browser,entropy,openssl,openssl-healing}.test.ts',
       'test/protocol/{fastest,ipsec-mb,openssl,suites,suites-agree,suites-load}.test.ts',
       'test/sessions/{allowed-ips,deadline-queue,fuzz,gathered,index-table,peer-times,rate-limiter,reentrance,touch}.test.ts',

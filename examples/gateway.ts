@@ -59,6 +59,7 @@ export async function main(print: (line: string) => void = console.log) {
       onPacket: packet => inbox.emit('packet', new TextDecoder().decode(textOf(packet))),
     });
     open.push(gateway);
+    admission.onEvict = publicKey => gateway.tunnel.device.removePeer(publicKey);
 
     /** Sends a line through a tunnel of its own, under what is derived from `secretOf`. */
     const client = async (secretOf: Uint8Array, line: string): Promise<void> => {

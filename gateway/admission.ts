@@ -99,6 +99,19 @@ interface Loaded {
   writtenAt: number;
 }
 
+/**
+ * Decides about callers that a device does not know, and has a store keep who was admitted.
+ *
+ * @example
+ * const gateway = new GatewayAdmission({ store, secrets: [secret], prefix, wallClock: Date.now, after });
+ * const { tunnel } = await createTunnel({
+ *   config,
+ *   admission: { admit: publicKey => gateway.admit(publicKey, gatewayPublicKey) },
+ *   onEvent: event => gateway.hear(event),
+ *   onPacket,
+ * });
+ * gateway.onEvict = publicKey => tunnel.device.removePeer(publicKey);
+ */
 export class GatewayAdmission {
   readonly #options: GatewayAdmissionOptions;
   /** None where it can only be asked. */
@@ -191,6 +204,7 @@ export class GatewayAdmission {
     if (length > 0) onEvent?.({ type: 'expired', peers: length });
   }
 
+  /** Counters since it was made. */
   stats(): GatewayStats {
     return { refused: { ...this.#refused }, lookups: this.#lookedUp, expired: this.#expired };
   }

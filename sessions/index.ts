@@ -1,7 +1,7 @@
 // wireonce/sessions: a whole WireGuard device without I/O: bytes and time in, bytes and events out.
 
 export type { Memory, Room } from '../native/room.js';
-export type { Admission, AdmittedPeer } from './admission.js';
+export type { Admission, AdmissionAnswer, AdmittedPeer } from './admission.js';
 export { type AllowedIp, AllowedIps } from './allowed-ips.js';
 export {
   type AdmissionStats,
