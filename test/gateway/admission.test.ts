@@ -3,7 +3,6 @@
 import { bytesToHex } from '@noble/hashes/utils.js';
 import { describe, expect, test } from 'vitest';
 import { derivePresharedKey, secretName } from '../../gateway/derive.js';
-import { GatewayError } from '../../gateway/errors.js';
 import { LOOKUP_TIMEOUT_MS } from '../../gateway/store-lookups.js';
 import type { PeerRecord, PeerStore } from '../../gateway/store.js';
 import { MemoryPeerStore } from '../../gateway/stores/memory.js';
@@ -36,6 +35,16 @@ describe('somebody whom the store does not know', () => {
       latestTimestamp: new Uint8Array(12).fill(1),
     });
     expect(gateway.events).toEqual([{ type: 'admitted', publicKey: C, isNew: true }]);
+  });
+
+  test('is put out of the device when nobody knows any more with what he was answered', async () => {
+    const gateway = new TestGateway();
+    await gateway.prove(C);
+    expect(gateway.evicted).toEqual([bytesToHex(C)]);
+    expect(await gateway.record(C)).toBeUndefined();
+    // Nor is it known what he did not prove.
+    gateway.admission.hear({ ...EXPIRED, peer: D });
+    expect(await gateway.call(D)).toMatchObject({ presharedKey: psk(SECRET, D) });
   });
 
   test('is refused without a secret', async () => {
@@ -79,6 +88,82 @@ describe('somebody whom the store knows', () => {
     expect(record?.presharedKey).toEqual(key(7));
     expect(record?.lastSeenAt).toBe(gateway.wallMs);
     expect(gateway.events).toEqual([{ type: 'admitted', publicKey: C, isNew: false }]);
+  });
+
+  test('has no preshared key where none was given him', async () => {
+    const gateway = new TestGateway();
+    await gateway.keep(C, { allowedIps: [rangeOf(C)] });
+    expect(await gateway.call(C)).toEqual({ allowedIps: [rangeOf(C)] });
+  });
+
+  test('is given a copy of his preshared key, which whoever has it may erase', async () => {
+    const presharedKey = key(7);
+    const known = { publicKey: C, allowedIps: [], admittedAt: 1, lastSeenAt: 0, presharedKey };
+    const gateway = new TestGateway({ store: { get: () => known, close: async () => {} } });
+    const answer = await gateway.call(C);
+    if (typeof answer === 'object') answer.presharedKey?.fill(0);
+    expect(presharedKey).toEqual(key(7));
+  });
+
+  test('and was taken out of the store before he proved himself may not stay, and is not written', async () => {
+    const gateway = new TestGateway();
+    await gateway.keep(C, { presharedKey: key(7) });
+    await gateway.call(C);
+    await gateway.store.update(C, () => undefined);
+    await gateway.prove(C, []);
+    expect(gateway.evicted).toEqual([bytesToHex(C)]);
+    expect(gateway.refused.notEnrolled).toBe(1);
+    expect(await gateway.record(C)).toBeUndefined();
+  });
+
+  test('goes on to be known under his secret, however often he comes and goes', async () => {
+    const gateway = new TestGateway();
+    for (let round = 1; round <= 3; round++) {
+      gateway.wallMs += DAY_MS;
+      await gateway.join(C);
+      gateway.admission.hear({
+        type: 'peerEvicted',
+        peer: C,
+        lastHandshakeAt: gateway.wallMs,
+        timestamp: new Uint8Array(12).fill(round),
+      });
+      await gateway.settled();
+      const { wallMs } = gateway;
+      expect(await gateway.record(C)).toMatchObject({
+        enrolledUnder: secretName(SECRET),
+        admittedAt: wallMs - (round - 1) * DAY_MS,
+        lastSeenAt: wallMs,
+      });
+    }
+    expect(gateway.events.map(event => event.type === 'admitted' && event.isNew)).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  test('is written of only as long as he is there', async () => {
+    const gateway = new TestGateway();
+    const seen = async () => {
+      gateway.wallMs += DAY_MS;
+      gateway.admission.hear({ type: 'handshakeComplete', peer: C, role: 'responder' });
+      gateway.admission.hear({
+        type: 'peerEvicted',
+        peer: C,
+        lastHandshakeAt: 9,
+        timestamp: new Uint8Array(12),
+      });
+      await gateway.settled();
+      return (await gateway.record(C))?.lastSeenAt;
+    };
+    await gateway.join(C);
+    const { wallMs } = gateway;
+    gateway.admission.removed(C);
+    expect(await seen()).toBe(wallMs);
+    await gateway.join(C);
+    const later = gateway.wallMs;
+    gateway.admission.removedAll();
+    expect(await seen()).toBe(later);
   });
 
   test('is refused when he was revoked', async () => {
@@ -176,6 +261,16 @@ describe('two secrets, during a change', () => {
     expect(await gateway.call(D)).toMatchObject({ presharedKey: psk(OLDER, D) });
   });
 
+  test('who is known under the newer one is answered under it, whatever others have proven since', async () => {
+    const gateway = both();
+    await gateway.join(C);
+    await gateway.call(D);
+    gateway.admission.hear({ ...EXPIRED, peer: D });
+    await gateway.join(D);
+    expect((await gateway.record(D))?.enrolledUnder).toBe(secretName(OLDER));
+    expect(await gateway.call(C)).toMatchObject({ presharedKey: psk(SECRET) });
+  });
+
   test('who was enrolled under one that is gone has to prove one that is there', async () => {
     const before = both();
     await before.call(C);
@@ -203,7 +298,10 @@ describe('maxPeers', () => {
     expect(gateway.refused.full).toBe(1);
     expect(await gateway.store.count()).toBe(2);
     // Whom the store knows is no newcomer.
-    expect(await gateway.call(C)).toMatchObject({ presharedKey: psk(SECRET) });
+    gateway.admission.removed(C);
+    await gateway.join(C);
+    expect(gateway.evicted).toEqual([]);
+    expect(await gateway.admission.known()).toBe(2);
   });
 
   test('who proves himself when the last place has gone may not stay, and is not written', async () => {
@@ -244,6 +342,7 @@ describe('a store that fails', () => {
     expect(await gateway.call(C)).toBe('failed');
     expect(gateway.refused.storeFailed).toBe(1);
     expect(gateway.events).toContainEqual({ type: 'storeFailed', error: new Error('no route') });
+    expect(gateway.timers).toBe(0);
     store.mode = 'well';
     expect(await gateway.call(C)).toMatchObject({ presharedKey: psk(SECRET) });
   });
@@ -253,7 +352,36 @@ describe('a store that fails', () => {
     const call = gateway.call(C);
     gateway.advance(LOOKUP_TIMEOUT_MS);
     expect(await call).toBe('failed');
-    expect(gateway.events).toContainEqual({ type: 'storeFailed', error: expect.any(GatewayError) });
+    const told = { type: 'storeFailed', error: expect.objectContaining({ code: 'ERR_STORE_SILENT' }) };
+    expect(gateway.events).toContainEqual(told);
+  });
+
+  test('is not waited for by whoever asks how many there are', async () => {
+    const store = broken();
+    store.count = () => new Promise<never>(() => {});
+    const gateway = new TestGateway({ store });
+    const known = gateway.admission.known();
+    gateway.advance(1_000);
+    expect(await known).toBeUndefined();
+  });
+
+  test('and answers after all, when its lookups have long been given up, earns no more of them', async () => {
+    const late: (() => void)[] = [];
+    const store = broken();
+    store.get = () => new Promise(resolve => late.push(() => resolve(undefined)));
+    const gateway = new TestGateway({ store });
+    const ask = () => Array.from({ length: 2 * MAX_AWAITED }, (_, i) => gateway.call(key(i & 255)));
+    const given = ask();
+    expect(late).toHaveLength(MAX_AWAITED);
+    gateway.advance(LOOKUP_TIMEOUT_MS);
+    await Promise.all(given);
+    gateway.advance(60_000);
+    for (const answer of late.splice(0)) answer();
+    await gateway.settled();
+    const again = ask();
+    expect(late).toHaveLength(MAX_AWAITED);
+    for (const answer of late) answer();
+    await Promise.all(again);
   });
 
   test('and is silent has a bounded number of lookups under way, however many call and however long', async () => {
@@ -265,6 +393,8 @@ describe('a store that fails', () => {
       expect(new Set(await Promise.all(calls))).toEqual(new Set(['failed']));
     }
     expect(gateway.admission.stats().lookups).toBe(MAX_AWAITED);
+    const told = { type: 'storeFailed', error: expect.objectContaining({ code: 'ERR_STORE_BUSY' }) };
+    expect(gateway.events).toContainEqual(told);
     // Then it is asked again.
     gateway.advance(60_000);
     store.mode = 'well';
@@ -341,6 +471,7 @@ describe('sweep', () => {
     gateway.wallMs += DAY_MS;
     await gateway.admission.sweep();
     expect(gateway.admission.stats().expired).toBe(0);
+    expect(gateway.events.map(({ type }) => type)).toEqual(['admitted', 'admitted']);
     gateway.wallMs += 1_000;
     await gateway.admission.sweep();
     expect(await gateway.record(C)).toBeDefined();
@@ -368,10 +499,48 @@ describe('sweep', () => {
     expect((await gateway.record(C))?.lastSeenAt).toBeGreaterThan(start + 20 * 3_600_000);
     expect(writes).toBeLessThan(30);
   });
+
+  test.each([
+    [10 * DAY_MS, 3_600_000],
+    [undefined, 3_600_000],
+    [8_000, 1_000],
+  ])(
+    'with %s as the time to expire is written after %s milliseconds, and not before',
+    async (time, every) => {
+      const gateway = new TestGateway({ expireAfterMs: time });
+      await gateway.join(C);
+      const start = gateway.wallMs;
+      for (const [after, seen] of [
+        [every - 1, 0],
+        [every, every],
+      ]) {
+        gateway.wallMs = start + after;
+        gateway.admission.hear({ type: 'handshakeComplete', peer: C, role: 'responder' });
+        await gateway.settled();
+        expect((await gateway.record(C))?.lastSeenAt).toBe(start + seen);
+      }
+    },
+  );
 });
 
 test('nobody is admitted after close, by a secret of zeros either', async () => {
   const gateway = new TestGateway();
   await gateway.admission.close();
   expect(await gateway.call(C)).toBe('no');
+});
+
+test('all of it goes on where nobody listens', async () => {
+  const store = new MemoryPeerStore();
+  const gateway = new TestGateway({ store, onEvent: undefined, expireAfterMs: DAY_MS, maxPeers: 1 });
+  await gateway.join(C);
+  expect(await gateway.call(D)).toBe('no');
+  gateway.admission.hear({ ...EXPIRED, peer: D });
+  gateway.admission.hear({ type: 'peerEvicted', peer: C, lastHandshakeAt: 1, timestamp: new Uint8Array(12) });
+  await gateway.settled();
+  gateway.wallMs += 2 * DAY_MS;
+  await gateway.admission.sweep();
+  expect(gateway.admission.stats()).toMatchObject({ expired: 1, lookups: 2 });
+  await store.close();
+  expect(await gateway.call(D)).toBe('failed');
+  expect(gateway.refused).toMatchObject({ full: 1, storeFailed: 1 });
 });
