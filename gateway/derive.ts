@@ -7,11 +7,8 @@ import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import { secretBytes } from '../native/secret-bytes.js';
 import { KEY_BYTES } from '../protocol/suite.js';
 import { GatewayError } from './errors.js';
+import { ENROLMENT_SECRET_BYTES, PREFIX_BYTES } from './lengths.js';
 
-/** Bytes of an enrolment secret. */
-export const ENROLMENT_SECRET_BYTES = 32;
-/** Bytes of the prefix that all addresses of an enrolment share: a /64 of IPv6. */
-export const PREFIX_BYTES = 8;
 const ADDRESS_BYTES = 16;
 
 // Who changes what is derived changes the number: old and new machines then refuse each other, and never half agree.

@@ -8,15 +8,10 @@ export {
   REFUSALS,
   type Refusal,
 } from './admission.js';
-export {
-  ENROLMENT_SECRET_BYTES,
-  PREFIX_BYTES,
-  deriveAddress,
-  derivePresharedKey,
-  secretName,
-} from './derive.js';
+export { deriveAddress, derivePresharedKey, secretName } from './derive.js';
 export { AddressTakenError, GatewayError, type GatewayErrorCode } from './errors.js';
 export { type ExpireOptions, expirePeers } from './expire.js';
+export { ENROLMENT_SECRET_BYTES, PREFIX_BYTES } from './lengths.js';
 export { revoked } from './revoke.js';
 export type { PeerChange, PeerLookup, PeerRecord, PeerStore } from './store.js';
 export type { After } from './store-lookups.js';

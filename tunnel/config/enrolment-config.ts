@@ -3,7 +3,7 @@
 // Promises: settings that contradict each other, or do not suffice, are refused with the place where one of them stands.
 // Read on: daemon-config.ts (the rest of the file), enrolment-secret.ts; docs/configuration.md "Enrolment".
 
-import { PREFIX_BYTES } from '../../gateway/index.js';
+import { PREFIX_BYTES } from '../../gateway/lengths.js';
 import type { ForkPolicy } from '../../sessions/events.js';
 import { TunnelError } from '../errors.js';
 import type { Field, Place } from './config-file.js';

@@ -74,12 +74,28 @@ test('status loads the client of the UAPI and a parser, and no device', () => {
   expect(loaded.filter(path => /^(crng|protocol|sessions)\//.test(path))).toEqual([]);
 });
 
+test('peers loads the store, and neither a device nor logs', () => {
+  const loaded = loadedBy(['peers', 'list', 'wo-nobody', '--store', join(folder, 'none')]);
+  expect(loaded).toContain('gateway/stores/file.js');
+  expect(loaded.filter(path => /^(crng|sessions|tunnel\/linux)\//.test(path))).toEqual([]);
+  for (const name of ['pino', 'prom-client', 'ws', 'koffi', 'sodium-native'])
+    expect(packages(loaded)).not.toContain(name);
+});
+
 test('the start of a daemon loads neither logs nor metrics nor a device: that is for the process in the background', () => {
   // A setting that is wrong ends it when all of this is loaded.
   const loaded = loadedBy(['--fork-policy', 'perhaps', 'wo-nobody']);
   const found = packages(loaded);
   expect(found).toContain('commander');
-  for (const name of ['pino', 'pino-pretty', 'prom-client', 'ws', 'koffi', 'sodium-native'])
+  for (const name of [
+    'pino',
+    'pino-pretty',
+    'prom-client',
+    'ws',
+    'koffi',
+    'sodium-native',
+    '@photostructure/sqlite',
+  ])
     expect(found).not.toContain(name);
   expect(found.filter(name => name.startsWith('@noble/'))).toEqual([]);
 });
