@@ -78,12 +78,16 @@ describe('a fork', () => {
 
   it('draws keys as `wg genkey` makes them', () => {
     const pair = enrolling().connect();
+    const lastBytes = new Set<number>();
     for (let i = 0; i < 20; i++) {
       pair.a.source.fork(new Uint8Array(16).fill(i + 1));
       pair.a.device.runTimers();
       const privateKey = pair.a.device.exportPrivateKey() as Uint8Array;
       expect([privateKey[0] & 7, privateKey[31] & 192]).toEqual([0, 64]);
+      lastBytes.add(privateKey[31]);
     }
+    // Clamped, and else as it was drawn.
+    expect(lastBytes.size).toBeGreaterThan(10);
     expect(new Set(drawn(pair.a).map(String)).size).toBe(20);
   });
 
