@@ -306,7 +306,7 @@ export class Enrolment {
   }
 
   #isOurs(privateKey: Uint8Array): boolean {
-    const own = this.#stage === 'enrolled' ? this.#options.device.exportPrivateKey() : undefined;
+    const own = this.#options.device.exportPrivateKey();
     const isOurs = own !== undefined && equalBytes(own, privateKey);
     own?.fill(0);
     return isOurs;

@@ -332,6 +332,18 @@ describe('what wg sets', () => {
   });
 });
 
+it('a key that waits for the rest is not spoken under because wg sets what it has shown', () => {
+  const made = world(() => order({ derive: undefined }));
+  const { machine, network } = made;
+  const privateKey = machine.loop.get().privateKey as Uint8Array;
+  network.inFlight.length = 0;
+  machine.run(({ loop }) => loop.set({ privateKey: privateKey.slice(), replacePeers: false, peers: [] }));
+  machine.run(each => each.turn());
+  expect([machine.loop.report().enrolment?.stage, machine.loop.device.held]).toEqual(['asking', true]);
+  expect(network.inFlight).toEqual([]);
+  closeAll(network);
+});
+
 describe('a clone that is told the rest', () => {
   const PSK = new Uint8Array(32).fill(0x66);
   const told = (byte: number) => ({
