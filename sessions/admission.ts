@@ -8,7 +8,7 @@
 /*
  *   initiation of an unknown key
  *     | verified (es, ss, timestamp)            badTag
- *     | not refused lately, within the budget   notAdmitted, queueFull, underLoad
+ *     | not refused lately, within the budget   notAdmitted, queueFull
  *   awaited  -- handed out last: admit(key)? -- no: notAdmitted    fails, or takes too long: admissionFailed
  *     | yes, nobody has its address             addressTaken
  *   provisional: answered under its preshared key
@@ -109,7 +109,7 @@ export function considerStranger(
   if (!admissions.mayAsk(turn.now)) {
     initiation.wipe();
     staticShared.fill(0);
-    return drops.drop('underLoad');
+    return drops.drop('queueFull');
   }
   // It has not taken the answer: told before it is asked about, since another answer may be wanted.
   if (answered) expirePeer(context, answered);

@@ -283,9 +283,12 @@ export class Device {
    * randomness that no sibling of this machine shares.
    */
   beginEnrolment(): void {
-    this.#wipe();
-    hold(this.#context);
     beginEnrolment(this.#context);
+    try {
+      this.#wipe();
+    } finally {
+      hold(this.#context);
+    }
     this.#retryAt = Number.NEGATIVE_INFINITY;
     this.#handOutQuietly();
   }

@@ -33,11 +33,17 @@ export function respondToFork(context: Context, epoch: number): void {
   invariant(epoch > context.epoch, 'an epoch never goes back');
   context.epoch = epoch;
   const policy = context.settings.forkPolicy;
-  const ended = policy === 'expire-sending' ? expireSending(context, epoch) : wipeSessions(context);
-  endAdmissions(context);
-  if (isSilencedByFork(policy)) hold(context);
+  const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
   if (policy === 'enrol') beginEnrolment(context);
-  context.emit({ type: 'vmFork', epoch, policy, ...ended });
+  try {
+    if (policy === 'expire-sending') expireSending(context, epoch, ended);
+    else wipe(context, ended);
+  } finally {
+    // Even if that failed: nobody comes here again in this epoch.
+    if (isSilencedByFork(policy)) hold(context);
+    context.emit({ type: 'vmFork', epoch, policy, ...ended });
+    endAdmissions(context);
+  }
 }
 
 /**
@@ -54,6 +60,11 @@ interface Ended {
 /** Erases every session secret of the device, keeps identities and plaintext that waits, and has peers in conversation called. */
 export function wipeSessions(context: Context): Ended {
   const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
+  wipe(context, ended);
+  return ended;
+}
+
+function wipe(context: Context, ended: Ended): void {
   // Erase first, tidy up after: from here on there is nothing left to misuse.
   context.sessionSlab.eraseAll();
   try {
@@ -62,7 +73,6 @@ export function wipeSessions(context: Context): Ended {
     // Even if that failed: keypairs whose keys and counters are zeros by now must not be there for the next packet.
     dropSessions(context, ended);
   }
-  return ended;
 }
 
 function dropSessions(context: Context, ended: Ended): void {
@@ -97,8 +107,7 @@ function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
 }
 
 /** Exactly what Linux does: handshakes end, `current` and `next` seal no more, but all keypairs still open. */
-function expireSending(context: Context, epoch: number): Ended {
-  const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
+function expireSending(context: Context, epoch: number, ended: Ended): void {
   context.cookies.wipe();
   for (const peer of context.peers.values()) {
     if (peer.inFlight || peer.waitingInitiation) ended.wipedHandshakes++;
@@ -116,7 +125,6 @@ function expireSending(context: Context, epoch: number): Ended {
     if (peer.staged.length > 0) context.recalled.add(peer);
   }
   context.suite.forget();
-  return ended;
 }
 
 /** From here on the device says nothing, and what waited to be said is erased. */

@@ -43,10 +43,9 @@ export function forgetIdentity(context: Context): void {
   context.local = undefined;
 }
 
-/** Erases our identity, and has another drawn. End all sessions, and fall silent, first. */
+/** Erases our identity, and has another drawn. Then end all sessions, and fall silent. */
 export function beginEnrolment(context: Context): void {
   forgetIdentity(context);
-  context.suite.forget();
   context.enrolment = 'due';
 }
 

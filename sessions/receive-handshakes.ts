@@ -115,6 +115,8 @@ function costOf(result: 'handshake' | 'cookie' | Drop): number {
     case 'replayedInitiation':
     case 'flooded':
     case 'notAdmitted':
+    // That of questions about strangers: what the queue of messages had no room for does not come here.
+    case 'queueFull':
       return OPENED_COST;
     default:
       return 1;

@@ -17,6 +17,7 @@ import {
   type Stranger,
 } from '../../sessions/admissions.js';
 import type { Peer } from '../../sessions/peer.js';
+import { HANDSHAKE_BUDGET } from '../../sessions/receive-handshakes.js';
 import { SimEndpoint } from '../support/machine.js';
 import { type Datagram, End, type EndOptions, Pair, introduce, packetBetween } from '../support/pair.js';
 
@@ -472,8 +473,15 @@ describe('bounds', () => {
     pair.send(pair.a, 'first');
     pair.settle();
     isQuick = false;
-    for (const datagram of crowd(MAX_AWAITED + 20, pair)) pair.b.receive(datagram);
+    const datagrams = crowd(MAX_AWAITED + 20, pair);
+    for (const datagram of datagrams.splice(0, MAX_AWAITED)) pair.b.receive(datagram);
     expect(admissionOf(pair)?.awaited).toBe(MAX_AWAITED);
+    for (const { bytes, from } of datagrams) pair.b.device.gatherDatagram(bytes, from);
+    pair.b.device.runTimers();
+    // Each was opened before it was refused.
+    expect(pair.b.drops.queueFull).toBeGreaterThan(0);
+    expect(pair.b.drops.queueFull).toBeLessThanOrEqual(HANDSHAKE_BUDGET / 32);
+    while (pair.b.device.nextDeadline() <= pair.clock.ms) pair.b.device.runTimers();
     expect(pair.b.drops.queueFull).toBe(20);
     pair.send(pair.a, 'still here');
     pair.settle();

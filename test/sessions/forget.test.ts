@@ -1,6 +1,6 @@
 // Native suites keep the key they were last given. Whenever a device erases a key, it has its suite forget as well.
 
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Suite } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
 import type { ForkPolicy } from '../../sessions/events.js';
@@ -55,7 +55,7 @@ it('it is not asked to for a packet: no key is erased then, and it would cost as
 });
 
 /** A connected pair, the suite of whose first end fails to forget while `trouble.isDue`; and the memory of its keys. */
-function forgetful() {
+function forgetful(forkPolicy: ForkPolicy = 'wipe') {
   const trouble = { isDue: false };
   const pieces: Uint8Array[] = [];
   const suite: Suite = {
@@ -72,7 +72,7 @@ function forgetful() {
     },
     release: () => {},
   };
-  const pair = new Pair({ a: { device: { suite, keyMemory } } }).connect();
+  const pair = new Pair({ a: { device: { suite, keyMemory, forkPolicy } } }).connect();
   return { pair, trouble, pieces };
 }
 
@@ -121,3 +121,33 @@ it.each(['the device is wiped', 'the identity is changed'])(
     expect(pair.send(pair.a, 'after')).not.toBe('sent');
   },
 );
+
+describe.each(['hold', 'enrol'] as const)('policy %s', policy => {
+  it('silences a device whose suite fails to forget in the midst of a fork', () => {
+    const { pair, trouble } = forgetful(policy);
+    pair.advance(6_000, true);
+    trouble.isDue = true;
+    pair.a.source.fork(ID);
+    try {
+      pair.a.device.runTimers();
+    } catch (error) {
+      expect(error).toMatchObject({ message: 'it cannot forget' });
+    }
+    trouble.isDue = false;
+    expect(pair.a.device.held).toBe(true);
+    expect(pair.a.device.isEnrolling).toBe(policy === 'enrol');
+    if (policy === 'enrol') expect(pair.a.device.publicKey).not.toEqual(pair.a.publicKey);
+    expect(pair.a.count('vmFork')).toBe(1);
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    pair.advance(60_000, true);
+    expect(pair.a.sent).toEqual([]);
+  });
+
+  it('(control: policy wipe lets it speak)', () => {
+    const { pair } = forgetful();
+    pair.advance(6_000, true);
+    pair.a.source.fork(ID);
+    pair.a.device.initiateHandshake(pair.b.publicKey);
+    expect(pair.a.types).toEqual([1]);
+  });
+});
