@@ -27,7 +27,7 @@ type Value = Uint8Array | number;
 const NODE_WITH_SQLITE = 24;
 const PACKAGE = '@photostructure/sqlite';
 /** So long another process may write. */
-const BUSY_MS = 5_000;
+const BUSY_MS = 10_000;
 /** Of the file. It is all that memory holds of it. */
 const CACHE_KIB = 8_192;
 

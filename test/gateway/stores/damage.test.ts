@@ -1,6 +1,7 @@
 // A file that is not as it was written: cut off, with bits that turned, overwritten, another program's. It is refused, with words
 // that say why, or what is read is right.
 
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
@@ -189,6 +190,7 @@ describe('what is no store', () => {
       later.writeUInt32BE(2, 60);
       symlinkSync(join(folder, 'nowhere/at/all'), join(folder, 'dangling'));
       mkdirSync(join(folder, 'a-folder'));
+      execFileSync('mkfifo', ['-m', '600', join(folder, 'a-pipe')]);
       const cases: [path: string, said: RegExp][] = [
         [join(folder, 'other'), /^ERR_STORE_FOREIGN .*the database of another program/],
         [file('text', 'PrivateKey = '.repeat(100)), /^ERR_STORE_FOREIGN .*no store of peers/],
@@ -198,6 +200,7 @@ describe('what is no store', () => {
         [join(folder, 'a-folder'), /^ERR_STORE_OPEN .*it is a folder/],
         [join(folder, 'text/inside'), /^ERR_STORE_OPEN .*(ENOTDIR|EEXIST)/],
         ['/dev/null', /^ERR_STORE_OPEN .*it is no file/],
+        [join(folder, 'a-pipe'), /^ERR_STORE_OPEN .*it is no file/],
         [join(folder, 'a\0b'), /^ERR_STORE_OPEN /],
       ];
       const before = readdirSync(folder);
