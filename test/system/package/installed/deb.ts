@@ -131,7 +131,9 @@ export function describeInstalled(given: Given): void {
       await put(machine, dropIn, `[Service]\n${serve}`);
       await machine.run('systemctl daemon-reload; systemctl start wireonce-vmgenid');
       const counter = () => machine.run('od -An -tu4 -N4 /run/wireonce/vmgenid');
-      await machine.run(`for i in $(seq 300); do [ -S ${hook} ] && exit; sleep 0.1; done; exit 1`);
+      // The hook listens before the page is there.
+      const both = `[ -S ${hook} ] && [ -s /run/wireonce/vmgenid ]`;
+      await machine.run(`for i in $(seq 300); do ${both} && exit; sleep 0.1; done; exit 1`);
       const told = await counter();
       await machine.run(callHook(hook));
       expect(Number(await counter())).toBe(Number(told) + 1);
