@@ -133,6 +133,12 @@ export function logCloneEvent(logger: Logger, event: CloneEvent): void {
         `The identity is not kept in ${event.path}: ${event.reason}; the next start enrols anew`,
       );
       break;
+    case 'identityLeft':
+      logger.warn(
+        { event: type, path: event.path, reason: event.reason },
+        `The identity of the machine that this one was copied from cannot be removed from ${event.path}: ${event.reason}; remove it before the next start`,
+      );
+      break;
     case 'enrollerFailed':
       logger.error(
         { event: type, program: event.program, reason: event.reason, againInMs: event.againInMs },

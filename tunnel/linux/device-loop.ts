@@ -27,6 +27,7 @@ import {
   type Enrolled,
   type KeptIdentity,
   type ToldIdentity,
+  eraseIdentity,
 } from './enrolment.js';
 import { DeviceConfiguration } from './device-configuration.js';
 import { InterfaceAddresses } from './net/addresses.js';
@@ -365,8 +366,9 @@ export class DeviceLoop {
         this.#scheduleLook();
       },
     }));
-    if (guard.check() !== order.epoch) order.identity?.privateKey.fill(0);
-    enrolment.start(guard.check() === order.epoch ? order : { ...order, identity: undefined });
+    const isOfNow = guard.check() === order.epoch;
+    if (!isOfNow && order.identity) eraseIdentity(order.identity);
+    enrolment.start(isOfNow ? order : { ...order, identity: undefined });
     this.#flush();
   }
 
@@ -383,7 +385,7 @@ export class DeviceLoop {
     this.#number(numbers);
     const isOfNow = this.#enrolment !== undefined && this.#options.guard.check() === epoch;
     if (isOfNow) this.#enrolment?.become(identity, epoch);
-    else identity.privateKey.fill(0);
+    else eraseIdentity(identity);
     this.#flush();
     return isOfNow;
   }

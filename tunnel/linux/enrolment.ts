@@ -3,7 +3,7 @@
 // is derived.
 // Promises: under a new key nothing is sent before the address is set, and none of the parent's is left; what was made for
 // an identity is erased with it.
-// Read on: gateway/derive.ts; sessions/device.ts (`completeEnrolment`); ../daemon/clone.ts (the main thread's part).
+// Read on: gateway/derive.ts; sessions/device.ts (`completeEnrolment`); ../daemon/clone/clone.ts (the main thread's part).
 
 import { equalBytes, isZero } from '../../native/bytes.js';
 import { copySecret } from '../../native/secret-bytes.js';
@@ -160,7 +160,7 @@ export class Enrolment {
     const isAwaited =
       this.#stage === 'asking' && this.#publicKey !== undefined && equalBytes(publicKey, this.#publicKey);
     if (!isAwaited) {
-      erase(told);
+      eraseTold(told);
       return false;
     }
     this.#told = told;
@@ -370,7 +370,7 @@ export class Enrolment {
       }
     }
     this.#given.clear();
-    if (this.#told) erase(this.#told);
+    if (this.#told) eraseTold(this.#told);
     this.#told = undefined;
     this.#kept?.fill(0);
     this.#kept = undefined;
@@ -390,7 +390,13 @@ function copyOf({ addresses, peers }: ToldIdentity): ToldIdentity {
   };
 }
 
-function erase({ peers }: ToldIdentity): void {
+/** What was moved to another thread is not here any more, and need not be erased. */
+export function eraseIdentity({ privateKey, told }: KeptIdentity): void {
+  privateKey.fill(0);
+  if (told) eraseTold(told);
+}
+
+export function eraseTold({ peers }: ToldIdentity): void {
   for (const { presharedKey } of peers) presharedKey?.fill(0);
 }
 

@@ -11,17 +11,19 @@ import type { CloneSettings } from '../../config/enrolment-config.js';
 import { type IdentityConfig, formatPrefix, parseIdentityConfig } from '../../config/config.js';
 import { type ResolveEndpoints, toldIdentity } from '../../config/told-identity.js';
 import { encodeKey } from '../../keys.js';
-import type {
-  Enrolled,
-  EnrolmentOrder,
-  EnrolmentReport,
-  KeptIdentity,
-  ToldIdentity,
+import {
+  type Enrolled,
+  type EnrolmentOrder,
+  type EnrolmentReport,
+  type KeptIdentity,
+  type ToldIdentity,
+  eraseIdentity,
+  eraseTold,
 } from '../../linux/enrolment.js';
 import type { ThreadDeviceEvent } from '../device-thread/messages.js';
 import type { EnrolmentStatus } from '../status.js';
 import { askEnroller } from './enroller.js';
-import { readIdentity, writeIdentity } from './identity-file.js';
+import { readIdentity, removeIdentity, writeIdentity } from './identity-file.js';
 
 /** What is worth a line in the log. */
 export type CloneEvent =
@@ -29,6 +31,8 @@ export type CloneEvent =
   /** The identity on disk is not taken: a new one is made. */
   | { readonly type: 'identityRefused'; readonly path: string; readonly reason: string }
   | { readonly type: 'identityNotKept'; readonly path: string; readonly reason: string }
+  /** That of the machine that this one was copied from cannot be removed. */
+  | { readonly type: 'identityLeft'; readonly path: string; readonly reason: string }
   | {
       readonly type: 'enrollerFailed';
       readonly program: string;
@@ -106,7 +110,10 @@ export class Clone {
 
   /** Call with every event of the device. */
   hear(event: ThreadDeviceEvent): void {
-    if (event.type === 'vmFork') this.stopAsking();
+    if (event.type === 'vmFork') {
+      this.stopAsking();
+      this.#dropKept();
+    }
     if (event.type !== 'identityDrawn' || this.#options.settings.method.kind === 'derived') return;
     this.stopAsking();
     this.#asked = { publicKey: event.publicKey, epoch: event.epoch, over: new AbortController() };
@@ -130,7 +137,7 @@ export class Clone {
 
   /** What the hook has brought for the key of this epoch, which may still have to be drawn. */
   bring(epoch: number, told: ToldIdentity): void {
-    if (this.#brought) erase(this.#brought.told);
+    if (this.#brought) eraseTold(this.#brought.told);
     this.#brought = { epoch, told };
     if (this.#enrolled && this.#enrolled.epoch >= epoch) this.#dropBrought();
     else this.#ask();
@@ -139,7 +146,9 @@ export class Clone {
   /** An identity from outside, key and all. False: it came for an epoch that is over. */
   async become(epoch: number, privateKey: Uint8Array, told: ToldIdentity): Promise<boolean> {
     const identity = { privateKey, told, parent: undefined, since: undefined };
-    return (await this.#device?.setIdentity(identity, epoch)) ?? false;
+    if (this.#device) return this.#device.setIdentity(identity, epoch);
+    eraseIdentity(identity);
+    return false;
   }
 
   /** Call when the device speaks: nobody else need be asked. */
@@ -207,7 +216,18 @@ export class Clone {
       onEvent({ type: 'identityNotKept', path, reason: (error as Error).message });
     } finally {
       privateKey.fill(0);
-      if (told) erase(told);
+      if (told) eraseTold(told);
+    }
+  }
+
+  /** What is kept is of the machine that was copied, whatever generation stands in it: not every fork changes that. */
+  #dropKept(): void {
+    const { settings, onEvent } = this.#options;
+    const path = settings.identityFile;
+    try {
+      removeIdentity(path);
+    } catch (error) {
+      onEvent({ type: 'identityLeft', path, reason: (error as Error).message });
     }
   }
 
@@ -232,7 +252,7 @@ export class Clone {
         const question = { program, publicKey: encodeKey(publicKey), interface: interfaceName(), epoch };
         const text = await askEnroller({ ...question, signal: over.signal, timeoutMs: enrollerTimeoutMs });
         const told = await toldIdentity(parsed(text), resolve);
-        if (over.signal.aborted) erase(told);
+        if (over.signal.aborted) eraseTold(told);
         else await device.tellIdentity(publicKey, told);
         return;
       } catch (error) {
@@ -266,7 +286,7 @@ export class Clone {
   }
 
   #dropBrought(): void {
-    if (this.#brought) erase(this.#brought.told);
+    if (this.#brought) eraseTold(this.#brought.told);
     this.#brought = undefined;
   }
 }
@@ -277,14 +297,4 @@ function parsed(text: string): IdentityConfig {
   } catch (error) {
     throw new Error(`printed no identity: ${(error as Error).message}`, { cause: error });
   }
-}
-
-function eraseIdentity({ privateKey, told }: KeptIdentity): void {
-  privateKey.fill(0);
-  if (told) erase(told);
-}
-
-/** What was moved to the thread is not here any more. */
-function erase({ peers }: ToldIdentity): void {
-  for (const { presharedKey } of peers) presharedKey?.fill(0);
 }

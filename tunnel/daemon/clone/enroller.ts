@@ -41,6 +41,9 @@ export function askEnroller(question: EnrollerQuestion): Promise<string> {
     let bytes = 0;
     let complaint = '';
     let problem: string | undefined;
+    child.once('error', error => (problem ??= error.message));
+    // Of a process that found no descriptors left there is nothing but the error.
+    if (!child.stdout) return void child.once('error', reject);
     const give = (up: string) => {
       problem ??= up;
       endGroup(child.pid);
@@ -59,7 +62,6 @@ export function askEnroller(question: EnrollerQuestion): Promise<string> {
     // It need not read.
     child.stdin.on('error', () => undefined);
     child.stdin.end(`${publicKey}\n`);
-    child.once('error', error => (problem ??= error.message));
     // What it has left running is not waited for: that may hold its output open.
     child.once('exit', () => endGroup(child.pid));
     child.once('close', (code, by) => {

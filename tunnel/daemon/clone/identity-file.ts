@@ -7,6 +7,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   fsyncSync,
   mkdirSync,
@@ -14,7 +15,7 @@ import {
   readSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
@@ -58,27 +59,45 @@ export function readIdentity(path: string, suite: Suite): StoredIdentity | undef
 /** Throws what the system says; then the file is as it was. */
 export function writeIdentity(path: string, identity: StoredIdentity): void {
   const bytes = format(identity);
-  const temporary = `${path}.new`;
+  const temporary = unfinished(path);
   try {
-    const folder = dirname(path);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     rmSync(temporary, { force: true });
     const fd = openSync(temporary, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
     try {
-      writeSync(fd, bytes);
+      // All of it, where one write may take a part.
+      writeFileSync(fd, bytes);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
     renameSync(temporary, path);
-    const entry = openSync(folder, constants.O_RDONLY);
-    try {
-      fsyncSync(entry);
-    } finally {
-      closeSync(entry);
-    }
+    syncFolder(path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   } finally {
     bytes.fill(0);
+  }
+}
+
+/** That there is none is no mistake. Throws what the system says. */
+export function removeIdentity(path: string): void {
+  const isThere = existsSync(path);
+  for (const each of [unfinished(path), path]) rmSync(each, { force: true });
+  if (isThere) syncFolder(path);
+}
+
+function unfinished(path: string): string {
+  return `${path}.new`;
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(dirname(path), constants.O_RDONLY);
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
   }
 }
 

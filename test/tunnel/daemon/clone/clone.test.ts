@@ -1,6 +1,6 @@
 // A clone on the main thread: whom it asks, how often, and for which key; what it keeps, and for which generation.
 
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -279,6 +279,29 @@ describe('what is kept', () => {
       type: 'identityNotKept',
       reason: expect.stringContaining('no source'),
     });
+  });
+
+  it('goes with a fork, though the next start may show the same generation', () => {
+    const world = new World('derived');
+    world.enrolled();
+    const fork = { epoch: 2, policy: 'enrol', wipedKeypairs: 0, wipedHandshakes: 0 } as const;
+    writeFileSync(`${world.path}.new`, 'half of it');
+    world.machine.epoch = 2;
+    world.clone.hear({ type: 'vmFork', ...fork });
+    expect(readdirSync(folder)).toEqual([]);
+    expect(new World('derived').clone.order().identity).toBeUndefined();
+    // Again, where there is none.
+    world.clone.hear({ type: 'vmFork', ...fork, epoch: 3 });
+    expect(world.events.filter(({ type }) => type === 'identityLeft')).toEqual([]);
+  });
+
+  it('that cannot be removed at a fork is told of', () => {
+    mkdirSync(join(folder, 'identity', 'folder'), { recursive: true });
+    const world = new World('derived');
+    world.clone.hear({ type: 'vmFork', epoch: 2, policy: 'enrol', wipedKeypairs: 0, wipedHandshakes: 0 });
+    expect(world.events).toEqual([
+      { type: 'identityLeft', path: world.path, reason: expect.stringMatching(/EISDIR|directory/) },
+    ]);
   });
 
   it.each([

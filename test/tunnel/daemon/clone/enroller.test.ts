@@ -1,16 +1,34 @@
 // A program that is asked for the rest of an identity: what it is told, and that it is bounded in every way.
 
+import type * as ChildProcess from 'node:child_process';
+import { EventEmitter } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { askEnroller, type EnrollerQuestion } from '../../../../tunnel/daemon/clone/enroller.js';
+
+/** Whether no descriptor is left: then Node gives a process without streams, which has an error to tell and nothing else. */
+let isCramped = false;
+vi.mock('node:child_process', async original => {
+  const real = await original<typeof ChildProcess>();
+  const spawn = (...given: Parameters<typeof real.spawn>) => {
+    if (!isCramped) return real.spawn(...given);
+    const child = new EventEmitter();
+    process.nextTick(() => child.emit('error', new Error('spawn EMFILE')));
+    return child;
+  };
+  return { ...real, spawn };
+});
 
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'wireonce-enroller-'));
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(() => {
+  isCramped = false;
+  rmSync(folder, { recursive: true, force: true });
+});
 
 function ask(script: string, change: Partial<EnrollerQuestion> = {}): Promise<string> {
   const program = join(folder, 'enroller');
@@ -67,6 +85,11 @@ describe('is no answer', () => {
 
   it('a program that is none', async () => {
     await expect(ask('', { program: join(folder, 'none') })).rejects.toThrow('ENOENT');
+  });
+
+  it('a program for which there is no descriptor left', async () => {
+    isCramped = true;
+    await expect(ask('')).rejects.toThrow(/^spawn EMFILE$/);
   });
 
   it.each([

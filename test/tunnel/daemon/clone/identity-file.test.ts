@@ -3,6 +3,7 @@
 import {
   chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
@@ -88,6 +89,12 @@ it('one that cannot be written leaves the one that is there', () => {
   const noFolder = join(path, 'in', 'a', 'file');
   expect(() => writeIdentity(noFolder, identity(0x50))).toThrow(/ENOTDIR|EEXIST/);
   expect(read()).toEqual(identity());
+});
+
+it('one that cannot take its place leaves no key beside it', () => {
+  mkdirSync(path, { recursive: true });
+  expect(() => writeIdentity(path, identity())).toThrow(/EISDIR/);
+  expect(readdirSync(join(folder, 'deep'))).toEqual(['wg0.identity']);
 });
 
 describe('refused with the reason', () => {
