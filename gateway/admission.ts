@@ -253,7 +253,7 @@ export class GatewayAdmission {
     const range = { ip: deriveAddress(this.#options.prefix, publicKey), prefix: ADDRESS_BITS };
     return whenThere(store.ownerOf(range), owner => {
       if (owner) return this.#refuse('addressTaken', publicKey);
-      return whenThere(this.#hasRoom(store, 1), hasRoom => {
+      return whenThere(this.#hasRoom(1), hasRoom => {
         if (!hasRoom) return this.#refuse('full', publicKey);
         this.#answered.set(id, { isKnown: false, secret });
         return { presharedKey: derivePresharedKey(secret.bytes, gateway, publicKey), allowedIps: [range] };
@@ -262,10 +262,10 @@ export class GatewayAdmission {
   }
 
   /** For so many more. Who was answered and has proven nothing takes no room: else strangers could take it all. */
-  #hasRoom(store: PeerStore, more: number): Eventually<boolean> {
+  #hasRoom(more: number): Eventually<boolean> {
     const { maxPeers } = this.#options;
-    if (maxPeers === undefined) return true;
-    return whenThere(store.count(), count => count + this.#unwritten.size + more <= maxPeers);
+    if (maxPeers === undefined || !this.#store) return true;
+    return whenThere(this.#store.count(), count => count + this.#unwritten.size + more <= maxPeers);
   }
 
   #proven({ peer: publicKey, allowedIps, timestamp }: Extract<Heard, { type: 'peerAdmitted' }>): void {
@@ -294,8 +294,7 @@ export class GatewayAdmission {
   async #welcome(id: string, loaded: Loaded, seen: Partial<PeerRecord>, isNew: boolean): Promise<void> {
     const { publicKey } = loaded;
     // It had room when it called: others have proven themselves since.
-    if (isNew && this.#store && !(await this.#hasRoom(this.#store, 0)))
-      return this.#dismiss(publicKey, 'full');
+    if (isNew && !(await this.#hasRoom(0))) return this.#dismiss(publicKey, 'full');
     if (await this.#write(id, loaded, seen)) this.#options.onEvent?.({ type: 'admitted', publicKey, isNew });
   }
 

@@ -44,6 +44,7 @@ describe('somebody whom the store does not know', () => {
     expect(await gateway.record(C)).toBeUndefined();
     // Nor is it known what he did not prove.
     gateway.admission.hear({ ...EXPIRED, peer: D });
+    expect(gateway.events).toEqual([{ type: 'unproven', publicKey: D }]);
     expect(await gateway.call(D)).toMatchObject({ presharedKey: psk(SECRET, D) });
   });
 
@@ -67,7 +68,7 @@ describe('somebody whom the store does not know', () => {
     await gateway.prove(C);
     expect(gateway.evicted).toEqual([bytesToHex(C)]);
     expect(await gateway.record(C)).toBeUndefined();
-    expect(gateway.refused.addressTaken).toBe(1);
+    expect(gateway.events).toEqual([{ type: 'refused', publicKey: C, reason: 'addressTaken' }]);
   });
 });
 
@@ -114,6 +115,30 @@ describe('somebody whom the store knows', () => {
     expect(gateway.evicted).toEqual([bytesToHex(C)]);
     expect(gateway.refused.notEnrolled).toBe(1);
     expect(await gateway.record(C)).toBeUndefined();
+  });
+
+  test('since an operator added him while he proved the secret, is the operator’s', async () => {
+    const gateway = new TestGateway();
+    await gateway.call(C);
+    await gateway.keep(C, { presharedKey: key(7) });
+    await gateway.prove(C);
+    expect(await gateway.record(C)).toMatchObject({ presharedKey: key(7), lastSeenAt: gateway.wallMs });
+    expect((await gateway.record(C))?.enrolledUnder).toBeUndefined();
+  });
+
+  test('and is taken out of the store alone is not brought back when he is put out of memory', async () => {
+    const gateway = new TestGateway();
+    await gateway.join(C);
+    await gateway.store.update(C, () => undefined);
+    gateway.admission.hear({
+      type: 'peerEvicted',
+      peer: C,
+      lastHandshakeAt: 9,
+      timestamp: new Uint8Array(12),
+    });
+    await gateway.settled();
+    expect(await gateway.record(C)).toBeUndefined();
+    expect(gateway.events.map(({ type }) => type)).toEqual(['admitted']);
   });
 
   test('goes on to be known under his secret, however often he comes and goes', async () => {
@@ -195,6 +220,11 @@ describe('somebody whom the store knows', () => {
     await gateway.settled();
     expect((await gateway.record(C))?.revokedAt).toBe(5);
     expect(gateway.evicted).toEqual(then === 'evict' ? [] : [bytesToHex(C)]);
+    expect(gateway.refused.revoked).toBe(then === 'evict' ? 0 : 1);
+    const events = gateway.events.map(({ type }) => type);
+    expect(events).toEqual(
+      then === 'prove' ? ['refused'] : then === 'evict' ? ['admitted'] : ['admitted', 'refused'],
+    );
   });
 
   test('is not brought back by what is written of him when an operator has removed him', async () => {
@@ -302,6 +332,14 @@ describe('maxPeers', () => {
     await gateway.join(C);
     expect(gateway.evicted).toEqual([]);
     expect(await gateway.admission.known()).toBe(2);
+  });
+
+  test('puts nobody out whom the store knows, though there are more than there may be', async () => {
+    const gateway = new TestGateway({ maxPeers: 1 });
+    for (const known of [C, D]) await gateway.keep(known, { enrolledUnder: secretName(SECRET) });
+    await gateway.join(C);
+    expect(gateway.evicted).toEqual([]);
+    expect(await gateway.call(key(3))).toBe('no');
   });
 
   test('who proves himself when the last place has gone may not stay, and is not written', async () => {
@@ -417,6 +455,15 @@ describe('a store that fails', () => {
     await gateway.settled();
     expect(await gateway.record(C)).toMatchObject({ enrolledUnder: secretName(SECRET) });
   });
+
+  test('when somebody whom it knows is to be written does not count him twice', async () => {
+    const store = new MemoryPeerStore();
+    const gateway = new TestGateway({ store, maxPeers: 2 });
+    await gateway.keep(C, { presharedKey: key(7) });
+    store.update = () => Promise.reject(new Error('disk full'));
+    await gateway.join(C);
+    expect(await gateway.call(D)).toMatchObject({ presharedKey: psk(SECRET, D) });
+  });
 });
 
 describe('a store that can only be asked', () => {
@@ -479,6 +526,17 @@ describe('sweep', () => {
     expect(await gateway.record(key(3))).toBeDefined();
     expect(gateway.admission.stats().expired).toBe(1);
     expect(gateway.events).toContainEqual({ type: 'expired', peers: 1 });
+  });
+
+  test('looks at nobody where nobody expires', async () => {
+    for (const expireAfterMs of [undefined, Number.POSITIVE_INFINITY]) {
+      const gateway = new TestGateway({ expireAfterMs });
+      await gateway.join(C);
+      gateway.store.list = () => {
+        throw new Error('nobody is to be looked at');
+      };
+      await gateway.admission.sweep();
+    }
   });
 
   test('who is there is written often enough to be found there after a crash', async () => {
