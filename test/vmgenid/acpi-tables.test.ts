@@ -45,7 +45,7 @@ describe('the tables of', () => {
     expect(find(QEMU_SSDT)).toEqual({ table: 'SSDT1', low: { plus: QEMU_VGIA + 40 }, high: { plus: 0 } });
   });
 
-  it('Firecracker, Cloud Hypervisor and bhyve: a package of two numbers, in this device and no other', () => {
+  it('Firecracker, and bhyve: a package of two numbers, in this device and no other', () => {
     expect(find(FIRECRACKER_DSDT)).toMatchObject({ low: { plus: 0xbffff0a8 }, high: { plus: 0x12 } });
   });
 
