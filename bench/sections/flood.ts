@@ -5,6 +5,7 @@
 // Read on: WireGuard paper 5.3; sessions/cookies.ts.
 
 import type { Suite } from '../../protocol/suite.js';
+import { MAX_QUEUED_STRANGERS } from '../../sessions/handshake-queue.js';
 import { UdpEndpoint } from '../../tunnel/endpoint.js';
 import { Pair } from '../machine.js';
 import { type Candidate, type Effort, measure } from '../measure.js';
@@ -72,7 +73,7 @@ function flooding(pair: Pair, bytes: Uint8Array, drop: string): Candidate {
 function crowded({ right: { device } }: Pair, bytes: Uint8Array): Candidate {
   const dropped = () => device.stats().drops.queueFull;
   const crowd = Array.from(
-    { length: 2_048 },
+    { length: 2 * MAX_QUEUED_STRANGERS },
     (_, i) => new UdpEndpoint(Uint8Array.of(198, 18, i >> 8, i), 1),
   );
   for (const from of crowd) device.gatherDatagram(bytes, from);

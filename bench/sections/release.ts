@@ -1,6 +1,6 @@
 // The release gate by batches: what one reading of the generation costs, and what is saved by one for many packets.
-// Promises: three kinds of source: one in this process's memory, the ACPI page (a mapped file stands in for physical
-// memory: the same loads), and a vmclock page that is read by a system call.
+// Promises: three kinds of source: one in this process's memory, and the ACPI and the vmclock page (mapped files stand in for
+// memory and device: the same loads).
 // Read on: sessions/release.ts; vmgenid/sources/acpi.ts, vmclock.ts.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -28,7 +28,9 @@ export async function releaseSection(suite: Suite, effort: Effort): Promise<Row[
     return [
       ...(await batches(suite, effort, 'memory', () => new MemorySource())),
       ...(loadKoffi().koffi ? await acpiPage(suite, effort) : []),
-      ...(await batches(suite, effort, 'vmclock', () => new VmclockSource({ path }))),
+      ...(loadKoffi().koffi
+        ? await batches(suite, effort, 'vmclock', () => new VmclockSource({ path }))
+        : []),
     ];
   } finally {
     rmSync(directory, { recursive: true });
@@ -125,6 +127,7 @@ function sending(pair: Pair, batch: number): Candidate {
 function vmclockPage(): Uint8Array {
   const page = Buffer.alloc(112);
   page.write('VCLK', 0, 'latin1');
+  page.writeUInt32LE(page.length, 4);
   page.writeUInt32LE(1 << 8, 24);
   return page;
 }

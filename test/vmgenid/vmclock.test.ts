@@ -13,6 +13,7 @@ interface Page {
   seq?: number;
   disruption?: bigint;
   flags?: bigint;
+  size?: number;
   generation?: bigint;
 }
 
@@ -21,10 +22,12 @@ function page({
   seq = 4,
   disruption = 0n,
   flags = 1n << 8n,
+  size = 112,
   generation = 7n,
 }: Page = {}): Buffer {
   const bytes = Buffer.alloc(112);
   bytes.writeUInt32LE(magic, 0);
+  bytes.writeUInt32LE(size, 4);
   bytes.writeUInt32LE(seq, 12);
   bytes.writeBigUInt64LE(disruption, 16);
   bytes.writeBigUInt64LE(flags, 24);
@@ -41,6 +44,7 @@ beforeEach(() => {
   path = join(folder, 'vmclock0');
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const it of open.splice(0)) await it.close();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -57,27 +61,20 @@ function read(from = source()): number[] {
   return [...words];
 }
 
-/** A source in whose reads `onRead` acts: it is called after each read, and gets what was read. */
-async function withReads(onRead: (into: Buffer, read: number, at: number) => void): Promise<VmclockSource> {
-  vi.resetModules();
-  vi.doMock('node:fs', async importOriginal => {
-    const fs = await importOriginal<typeof import('node:fs')>();
-    let reads = 0;
-    const readSync = (fd: number, into: Buffer, offset: number, length: number, at: number) => {
-      const done = fs.readSync(fd, into, offset, length, at);
-      onRead(into, ++reads, at);
-      return done;
-    };
-    return { ...fs, readSync };
+/** Writes over what is there: a file that is cut off, be it for a moment, ends whoever has it in memory. */
+function hypervisor(content: Buffer): void {
+  writeFileSync(path, content, { flag: 'r+' });
+}
+
+/** Has `act` called after so many loads of the page, of those that follow. */
+function afterLoad(number: number, act: () => void): void {
+  const { load } = Atomics;
+  let loads = 0;
+  vi.spyOn(Atomics, 'load').mockImplementation((...args: Parameters<typeof load>) => {
+    const loaded = load(...args);
+    if (++loads === number) act();
+    return loaded;
   });
-  try {
-    const { VmclockSource: Mocked } = await import('../../vmgenid/sources/vmclock.js');
-    const it = new Mocked({ path });
-    open.push(it);
-    return it;
-  } finally {
-    vi.doUnmock('node:fs');
-  }
 }
 
 describe('vmclock source', () => {
@@ -90,8 +87,10 @@ describe('vmclock source', () => {
 
   it.each([
     ['a wrong magic', page({ magic: 0x4b4c4357 }), 'ERR_SOURCE_FORMAT', /wrong magic/],
-    ['a short page', page().subarray(0, 111), 'ERR_SOURCE_FORMAT', /short read: 111 of 112/],
-    ['an empty file', Buffer.alloc(0), 'ERR_SOURCE_FORMAT', /short read: 0/],
+    ['a short page', page().subarray(0, 111), 'ERR_SOURCE_FORMAT', /shorter than 112/],
+    ['an empty file', Buffer.alloc(0), 'ERR_SOURCE_FORMAT', /shorter than 112/],
+    ['a page of zeros', Buffer.alloc(4_096), 'ERR_SOURCE_FORMAT', /wrong magic/],
+    ['a page that ends before the counter', page({ size: 104 }), 'ERR_SOURCE_FORMAT', /it has 104 bytes/],
     ['a page without a counter', page({ flags: 0xffff_feffn }), 'ERR_SOURCE_FORMAT', /flag bit 8/],
     ['a sequence that stays odd', page({ seq: 5 }), 'ERR_SOURCE_TORN', /never settled/],
   ])('refuses %s, with path and reason', (_name, content, code, reason) => {
@@ -100,46 +99,73 @@ describe('vmclock source', () => {
     expect(() => read()).toThrow(path);
   });
 
-  it('refuses a device that is not there', () => {
+  it('refuses a device that is not there, and one that is not for this user', async () => {
     expect(() => read()).toThrow(expect.objectContaining({ code: 'ERR_SOURCE_UNREADABLE' }));
+    writeFileSync(path, page());
+    vi.resetModules();
+    vi.doMock('node:fs', async importOriginal => ({
+      ...(await importOriginal<typeof import('node:fs')>()),
+      openSync: () => {
+        throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
+      },
+    }));
+    const { VmclockSource: Refused } = await import('../../vmgenid/sources/vmclock.js');
+    vi.doUnmock('node:fs');
+    expect(() => new Refused({ path }).read(new Uint32Array(4))).toThrow(
+      `${path}: this user may not read it`,
+    );
   });
 
-  it('reads again while the page is being written', async () => {
-    writeFileSync(path, page({ seq: 5, generation: 1n }));
-    const it = await withReads((_into, n) => {
-      if (n === 3) writeFileSync(path, page({ seq: 6, generation: 2n }));
-    });
+  it('reads without a system call what the hypervisor has written since', () => {
+    writeFileSync(path, page({ generation: 1n }));
+    const it = source();
+    expect(read(it)).toEqual([1, 0, 0, 0]);
+    hypervisor(page({ seq: 6, generation: 2n }));
+    rmSync(path);
     expect(read(it)).toEqual([2, 0, 0, 0]);
   });
 
-  it('a page that was written while it was read is not taken', async () => {
-    writeFileSync(path, page({ seq: 4, generation: 1n }));
-    const it = await withReads((into, n) => {
-      if (n !== 1) return;
-      // The first read saw half of the new page; by the second look the sequence has moved on.
-      into.writeUInt32LE(0xdead, 104);
-      writeFileSync(path, page({ seq: 6, generation: 2n }));
-    });
+  it('takes two loads while nothing is written, and sees the counter move though the sequence did not', () => {
+    writeFileSync(path, page({ generation: 1n }));
+    const it = source();
+    read(it);
+    const load = vi.spyOn(Atomics, 'load');
+    expect(read(it)).toEqual([1, 0, 0, 0]);
+    expect(load).toHaveBeenCalledTimes(2);
+    hypervisor(page({ generation: 2n }));
     expect(read(it)).toEqual([2, 0, 0, 0]);
-    // Control: without the second look at the sequence the half value would have been taken.
+  });
+
+  it('looks again while the page is being written', () => {
     writeFileSync(path, page({ seq: 4, generation: 1n }));
-    const blind = await withReads((into, n, at) => {
-      if (n === 1) {
-        into.writeUInt32LE(0xdead, 104);
-        writeFileSync(path, page({ seq: 6, generation: 2n }));
-      }
-      if (at === 12) into.writeUInt32LE(4, 0);
-    });
-    expect(read(blind)).toEqual([0xdead, 0, 0, 0]);
+    const it = source();
+    read(it);
+    hypervisor(page({ seq: 5, generation: 1n }));
+    afterLoad(30, () => hypervisor(page({ seq: 6, generation: 2n })));
+    expect(read(it)).toEqual([2, 0, 0, 0]);
+  });
+
+  it.each([1, 2, 3, 4, 5])('takes no page that was written after its load %i', loads => {
+    writeFileSync(path, page({ seq: 4, generation: 0x1_0000_0001n }));
+    const it = source();
+    afterLoad(loads, () => hypervisor(page({ seq: 6, generation: 0x2_0000_0002n })));
+    expect(read(it)).toEqual([2, 2, 0, 0]);
+  });
+
+  it('control: where the sequence does not move, half of each value is taken', () => {
+    writeFileSync(path, page({ seq: 4, generation: 0x1_0000_0001n }));
+    const it = source();
+    afterLoad(4, () => hypervisor(page({ seq: 4, generation: 0x2_0000_0002n })));
+    expect(read(it)).toEqual([1, 2, 0, 0]);
   });
 
   it('a live migration moves the disruption marker and is no fork; a new generation is one', async () => {
     writeFileSync(path, page({ disruption: 1n }));
     const vm = new VmGenId([source()]);
     open.push(vm);
-    writeFileSync(path, page({ disruption: 2n, seq: 8 }));
+    hypervisor(page({ disruption: 2n, seq: 8 }));
     expect(vm.check()).toBe(1);
-    writeFileSync(path, page({ disruption: 2n, seq: 10, generation: 8n }));
+    hypervisor(page({ disruption: 2n, seq: 10, generation: 8n }));
     expect(vm.check()).toBe(2);
     expect(vm.evidence.vmGenId).toBeUndefined();
   });
@@ -148,9 +174,9 @@ describe('vmclock source', () => {
     writeFileSync(path, page());
     const vm = new VmGenId([source()]);
     open.push(vm);
-    writeFileSync(path, page({ seq: 5 }));
+    hypervisor(page({ seq: 5 }));
     expect(vm.check()).toBe(NO_EPOCH);
-    writeFileSync(path, page());
+    hypervisor(page());
     expect(vm.check()).toBe(1);
   });
 
@@ -159,7 +185,7 @@ describe('vmclock source', () => {
     const vm = new VmGenId([source()]);
     open.push(vm);
     await vm.start();
-    writeFileSync(path, page({ generation: 8n }));
+    hypervisor(page({ generation: 8n }));
     await vi.waitFor(() => expect(vm.epoch).toBe(2), { timeout: 10_000 });
   });
 });
