@@ -36,6 +36,7 @@ export type GatewayEvent =
   /** So many were forgotten, as they were not seen for as long as was allowed. */
   | { readonly type: 'expired'; readonly peers: number };
 
+/** Whom a gateway admits, and by what. */
 export interface GatewayAdmissionOptions {
   /**
    * Of one that can only be asked, its word is final: whom it does not know is refused, and nothing is told it. Stays the
@@ -53,6 +54,7 @@ export interface GatewayAdmissionOptions {
   /** Milliseconds since 1970. */
   readonly wallClock: () => number;
   readonly after: After;
+  /** Told of who is admitted and who is not. */
   readonly onEvent?: ((event: GatewayEvent) => void) | undefined;
 }
 

@@ -6,6 +6,7 @@ import type { PeerRecord, PeerStore } from './store.js';
 /** So many are removed with one wait for the disk. */
 const AT_ONCE = 1_000;
 
+/** Who goes. */
 export interface ExpireOptions {
   /** Wall-clock milliseconds: who was last seen before, or admitted when never seen. */
   readonly before: number;

@@ -48,6 +48,7 @@ export interface Admission {
 
 /** An answer that comes later: a promise, or what calls back without one, where nobody lets promises settle. */
 export interface AdmissionAnswer {
+  /** Calls one of the two, once. */
   then(settle: (answer: AdmittedPeer | undefined) => void, fail: (error: unknown) => void): unknown;
 }
 

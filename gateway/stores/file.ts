@@ -21,6 +21,7 @@ const PAGE = 500;
 /** Before the first key. */
 const START = Uint8Array.of(0);
 
+/** How a store in a file is opened. */
 export interface FileStoreOptions {
   /** Make the file where there is none. Default true. */
   readonly create?: boolean;
@@ -34,6 +35,7 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
+/** The store in a file, which other processes may use at the same time. */
 export class FilePeerStore implements PeerStore {
   readonly #path: string;
   readonly #sqlite: Sqlite;

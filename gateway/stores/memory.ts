@@ -6,6 +6,7 @@ import type { PeerChange, PeerRecord, PeerStore } from '../store.js';
 import { AddressTakenError } from '../errors.js';
 import { ownRange, ownRecord, rangeId, requireKey, standing, storeClosed } from './record.js';
 
+/** A store that is gone with its process. */
 export class MemoryPeerStore implements PeerStore {
   readonly #peers = new Map<string, PeerRecord>();
   readonly #owners = new Map<string, Uint8Array>();

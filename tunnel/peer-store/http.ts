@@ -19,6 +19,7 @@ const MAX_CONNECTIONS = 16;
 const OK = 200;
 const NOT_FOUND = 404;
 
+/** How a service is asked. */
 export interface HttpPeersOptions {
   /** The longest wait for a whole answer, in milliseconds. Default 5 seconds. */
   readonly timeoutMs?: number;
@@ -31,6 +32,7 @@ interface Answer {
   readonly body: Buffer;
 }
 
+/** Peers that a service of an operator's own knows: it is asked, and told nothing. */
 export class HttpPeers implements PeerLookup {
   readonly #base: URL;
   readonly #headers: Readonly<Record<string, string>>;
