@@ -240,7 +240,8 @@ export class Clone {
     else if (this.#brought && this.#brought.epoch === asked.epoch) {
       const { told } = this.#brought;
       this.#brought = undefined;
-      void device.tellIdentity(asked.publicKey, told);
+      // The thread has ended, or could not take it: it goes on waiting for a call, and the caller hears that it is not enrolled.
+      device.tellIdentity(asked.publicKey, told).catch(() => undefined);
     }
   }
 

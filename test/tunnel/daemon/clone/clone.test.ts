@@ -216,6 +216,25 @@ describe('by the hook', () => {
     expect(world.told).toEqual([{ publicKey: KEY, told: told() }]);
   });
 
+  it('what the device cannot take ends nothing: another call may bring it', async () => {
+    const world = new World('hook');
+    const heard: ToldIdentity[] = [];
+    world.clone.attach({
+      tellIdentity: async (_, brought) => {
+        heard.push(brought);
+        throw new Error('the device thread has ended');
+      },
+      setIdentity: async () => true,
+    });
+    world.draws(KEY, 2);
+    for (let calls = 1; calls <= 2; calls++) {
+      world.clone.bring(2, told());
+      // A rejection that nobody handles ends a process, and fails this run.
+      await new Promise(resolve => setImmediate(resolve));
+      expect(heard).toHaveLength(calls);
+    }
+  });
+
   it('and for none of another', () => {
     const world = new World('hook');
     world.attach();
