@@ -158,7 +158,7 @@ describe('nothing is left of a stranger', () => {
     const wipe = vi.spyOn(ConsumedInitiation.prototype, 'wipe');
     const { pair, asked, shared } = gateway();
     vi.spyOn(Admissions.prototype, 'mayAsk').mockReturnValue(false);
-    expect(pair.b.receive(call(pair))).toEqual({ drop: 'underLoad' });
+    expect(pair.b.receive(call(pair))).toEqual({ drop: 'queueFull' });
     expect([areZero(shared), asked, pair.b.device.stats().admission?.awaited]).toEqual([[true], [], 0]);
     expect(wipe).toHaveBeenCalledTimes(1);
   });
