@@ -148,8 +148,9 @@ describe('nothing is left of a stranger', () => {
     expect([areZero(shared), asked]).toEqual([[true], []]);
   });
 
-  it('who has a key that shares nothing with anybody', () => {
+  it.each(['configured', 'unknown'])('who has a key that shares nothing with anybody, and is %s', who => {
     const { pair, asked } = gateway();
+    if (who === 'configured') pair.b.device.setPeer({ publicKey: new Uint8Array(32) });
     expect(pair.b.receive(claiming(pair, new Uint8Array(32)))).toEqual({ drop: 'unknownPeer' });
     expect(asked).toEqual([]);
   });
