@@ -1,5 +1,7 @@
-// What is forked, in the order of the table.
+// What is forked, in the order of the tables.
 
+import { identityOf } from '../harness/identity.js';
+import { type Enrollee, enrolling, keeping } from '../subjects/enrollee.js';
 import type { Subject } from '../subjects/subject.js';
 import { kernelWireguard, wireguardGo, wireonce } from '../subjects/wg-interface.js';
 
@@ -33,4 +35,17 @@ export const CONTESTANTS: readonly Contestant[] = [
   },
   { subject: kernelWireguard, expected: 'any', enough: 5_000 },
   { subject: wireguardGo, expected: 'some', enough: 3_000 },
+];
+
+export interface Candidate {
+  readonly subject: Enrollee;
+  /** What must come out: that each clone comes under a key of its own, or that none does. */
+  readonly expected: 'each its own' | 'all one';
+  /** How long clones are waited for, in milliseconds. Of those that fight over one key hardly all ever come through. */
+  readonly observeMs: number;
+}
+
+export const CANDIDATES: readonly Candidate[] = [
+  { subject: enrolling, expected: 'each its own', observeMs: 120_000 },
+  { subject: keeping(identityOf('a machine that keeps its key')), expected: 'all one', observeMs: 15_000 },
 ];

@@ -1,28 +1,32 @@
 // `npm run prove`: real machines forked under load, and what their clones send, compared.
-// Promises: exits with 1 if wireonce with an immediate source used a nonce twice, or if the control found no reuse: a
-// proof that cannot fail shows nothing; with 3 where there can be no machines. Ends its machines on every way out.
+// Promises: exits with 1 if wireonce with an immediate source used a nonce twice, if a clone that enrols used what is not its
+// own, or if a control found no harm: a proof that cannot fail shows nothing; with 3 where there can be no machines. Ends its
+// machines on every way out.
 // Read on: contestants.ts (who), ../harness/instants.ts (when), ../harness/trial.ts (how), docs/proof.md (figures).
 
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { SimulationRandom } from '../../support/simulation-random.js';
+import { COPIED, EnrolmentTrial } from '../harness/enrolment-trial.js';
 import { INSTANTS } from '../harness/instants.js';
 import { VmLab } from '../harness/lab.js';
 import { Trial } from '../harness/trial.js';
 import { VmUnavailableError } from '../harness/unavailable.js';
-import { CONTESTANTS, type Contestant } from './contestants.js';
-import { byInstant, complaints, formatReport, type Report, type Row } from './report.js';
+import { CANDIDATES, CONTESTANTS, type Candidate, type Contestant } from './contestants.js';
+import { byInstant, complaints, type EnrolmentRow, formatReport, type Report, type Row } from './report.js';
 
-const USAGE = `Usage: npm run prove -- [--forks N] [--json [FILE]] [--only NAME]... [--seed N]
+const DEFAULT_FORKS = Object.keys(INSTANTS).length;
+const DEFAULT_CLONES = 8;
 
+const USAGE = `Usage: npm run prove -- [--clones N] [--forks N] [--json [FILE]] [--only NAME]... [--seed N]
+
+  --clones N     of each fork whose clones enrol, default ${DEFAULT_CLONES}
   --forks N      real forks of each contestant, default one at each instant
   --json [FILE]  write every fork as JSON, to FILE or to standard output; the table is then on standard error
   --only NAME    one whose name contains this; may be given more than once
   --seed N       when snapshots are taken, default drawn and printed
 `;
-
-const DEFAULT_FORKS = Object.keys(INSTANTS).length;
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {
@@ -34,29 +38,36 @@ process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {
 async function main(given: readonly string[]): Promise<number> {
   const options = readOptions(given);
   if (typeof options === 'number') return options;
-  const { forks, json, only, seed } = options;
-  const chosen = CONTESTANTS.filter(
-    ({ subject }) => only.length === 0 || only.some(part => subject.name.includes(part)),
-  );
+  const { clones, forks, json, only, seed } = options;
+  const isChosen = ({ subject }: { subject: { name: string } }) =>
+    only.length === 0 || only.some(part => subject.name.includes(part));
   say(`seed ${seed}`);
   const lab = await VmLab.open();
   const end = () => void lab.close().then(() => process.exit(130));
   process.once('SIGINT', end).once('SIGTERM', end);
   const rows: Row[] = [];
+  const enrolment: EnrolmentRow[] = [];
   const report = (): Report => ({
     seed,
     date: new Date().toISOString().slice(0, 10),
     machine: `${cpus().length} cores of ${cpus()[0].model}, QEMU TCG, load ${loadavg()[1].toFixed(1)}`,
     rows,
+    enrolment,
   });
+  const save = () => {
+    if (json && json !== '-') write(json, report());
+  };
   try {
-    for (const contestant of chosen) {
+    for (const contestant of CONTESTANTS.filter(isChosen)) {
       const row = { name: contestant.subject.name, expected: contestant.expected, forks: [], failures: [] };
       rows.push(row);
-      await prove(lab, contestant, row, forks, new SimulationRandom(seed), () => {
-        if (json && json !== '-') write(json, report());
-      });
+      await prove(lab, contestant, row, forks, new SimulationRandom(seed), save);
       say(`${row.name}: ${JSON.stringify(byInstant(row))}`);
+    }
+    for (const candidate of CANDIDATES.filter(isChosen)) {
+      const row = { name: candidate.subject.name, expected: candidate.expected, forks: [], failures: [] };
+      enrolment.push(row);
+      await proveEnrolment(lab, candidate, row, { forks, clones }, new SimulationRandom(seed), save);
     }
   } finally {
     await lab.close();
@@ -70,31 +81,37 @@ async function main(given: readonly string[]): Promise<number> {
   return wrong.length > 0 ? 1 : 0;
 }
 
-/** Fills a row. A fork in which something of the harness fails is counted, and a new machine takes over. */
-async function prove(
-  lab: VmLab,
-  { subject, enough }: Contestant,
-  row: { -readonly [K in keyof Row]: Row[K] extends readonly (infer T)[] ? T[] : Row[K] },
+type Filled<R> = { -readonly [K in keyof R]: R[K] extends readonly (infer T)[] ? T[] : R[K] };
+
+interface Forked {
+  close(): Promise<void>;
+}
+
+/**
+ * Makes forks of one machine, one by one. One in which something of the harness fails is counted, and a new machine takes over.
+ */
+async function forkAll<T extends Forked, R>(
+  row: { readonly name: string; readonly forks: R[]; readonly failures: string[] },
   forks: number,
-  random: SimulationRandom,
+  start: () => Promise<T>,
+  fork: (trial: T, i: number) => Promise<R>,
+  describe: (i: number, result?: R) => string,
   save: () => void,
 ): Promise<void> {
-  let trial: Trial | undefined;
+  let trial: T | undefined;
   const begun = performance.now();
   try {
     for (let i = 0; i < forks; i++) {
-      const [instant, reach] = nth(i);
       try {
-        trial ??= await Trial.start(lab, subject);
-        const result = await trial.fork(at => reach(at, () => random.next()), { enough });
-        row.forks.push({ instant, ...result });
+        trial ??= await start();
+        const result = await fork(trial, i);
+        row.forks.push(result);
         const seconds = ((performance.now() - begun) / 1000 / (i + 1)).toFixed(1);
-        say(
-          `${subject.name}, fork ${i + 1} of ${forks}, ${instant}: ${result.reused} reused (${seconds} s a fork)`,
-        );
+        say(`${row.name}, fork ${i + 1} of ${forks}, ${describe(i, result)} (${seconds} s a fork)`);
       } catch (error) {
-        row.failures.push(`${instant}: ${(error as Error).message}`);
-        say(`${subject.name}, fork ${i + 1}, ${instant}: ${(error as Error).message}`);
+        const failure = `${describe(i)}: ${(error as Error).message}`;
+        row.failures.push(failure);
+        say(`${row.name}, fork ${i + 1}, ${failure}`);
         await trial?.close();
         trial = undefined;
       }
@@ -103,6 +120,46 @@ async function prove(
   } finally {
     await trial?.close();
   }
+}
+
+function prove(
+  lab: VmLab,
+  { subject, enough }: Contestant,
+  row: Filled<Row>,
+  forks: number,
+  random: SimulationRandom,
+  save: () => void,
+): Promise<void> {
+  return forkAll(
+    row,
+    forks,
+    () => Trial.start(lab, subject),
+    async (trial, i) => {
+      const [instant, reach] = nth(i);
+      return { instant, ...(await trial.fork(at => reach(at, () => random.next()), { enough })) };
+    },
+    (i, result) => (result ? `${result.instant}: ${result.reused} reused` : nth(i)[0]),
+    save,
+  );
+}
+
+/** Half of the forks are of a machine that has enrolled, half of one that is about to. */
+function proveEnrolment(
+  lab: VmLab,
+  { subject, observeMs }: Candidate,
+  row: Filled<EnrolmentRow>,
+  { forks, clones }: { forks: number; clones: number },
+  random: SimulationRandom,
+  save: () => void,
+): Promise<void> {
+  return forkAll(
+    row,
+    forks,
+    () => EnrolmentTrial.start(lab, subject),
+    (trial, i) => trial.fork({ clones, observeMs, copied: COPIED[i % COPIED.length], moment: random.next() }),
+    (i, result) => (result ? JSON.stringify(result) : COPIED[i % COPIED.length]),
+    save,
+  );
 }
 
 function nth(index: number) {
@@ -125,6 +182,7 @@ function readOptions(given: readonly string[]) {
     const { values } = parseArgs({
       args,
       options: {
+        clones: { type: 'string', default: String(DEFAULT_CLONES) },
         forks: { type: 'string', default: String(DEFAULT_FORKS) },
         json: { type: 'string' },
         only: { type: 'string', multiple: true, default: [] },
@@ -132,7 +190,9 @@ function readOptions(given: readonly string[]) {
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
-    const [forks, seed] = [Number(values.forks), Number(values.seed)];
+    const [clones, forks, seed] = [values.clones, values.forks, values.seed].map(Number);
+    if (!Number.isInteger(clones) || clones < 2)
+      throw new Error(`--clones wants two or more: ${values.clones}`);
     if (!Number.isInteger(forks) || forks < 1)
       throw new Error(`--forks wants a number of forks: ${values.forks}`);
     if (!Number.isInteger(seed)) throw new Error(`--seed wants a whole number: ${values.seed}`);
@@ -140,7 +200,7 @@ function readOptions(given: readonly string[]) {
       process.stdout.write(USAGE);
       return 0;
     }
-    return { forks, seed, json: values.json, only: values.only };
+    return { clones, forks, seed, json: values.json, only: values.only };
   } catch (error) {
     say(`${(error as Error).message}\n${USAGE}`);
     return 2;

@@ -1,5 +1,6 @@
 // The figures of a run, as a table and as JSON.
 
+import type { EnrolmentFork } from '../harness/enrolment-trial.js';
 import type { ForkResult } from '../harness/trial.js';
 
 export interface ProvenFork extends ForkResult {
@@ -14,11 +15,20 @@ export interface Row {
   readonly failures: readonly string[];
 }
 
+/** Clones that enrol, or as a control keep what they have. */
+export interface EnrolmentRow {
+  readonly name: string;
+  readonly expected: 'each its own' | 'all one';
+  readonly forks: readonly EnrolmentFork[];
+  readonly failures: readonly string[];
+}
+
 export interface Report {
   readonly seed: number;
   readonly date: string;
   readonly machine: string;
   readonly rows: readonly Row[];
+  readonly enrolment: readonly EnrolmentRow[];
 }
 
 const COLUMNS = [
@@ -33,22 +43,38 @@ const COLUMNS = [
   'back after, ms',
 ] as const;
 
-/** A table in Markdown, and a line for each pair of ciphertexts that gave a plaintext away. */
-export function formatReport({ rows, seed, machine, date }: Report): string {
-  const lines = [
-    `${date}, ${machine}, seed ${seed}. Min / median / max per fork.`,
-    '',
-    `| ${COLUMNS.join(' | ')} |`,
-    `|${COLUMNS.map(() => '---').join('|')}|`,
-    ...rows.map(row => `| ${cells(row).join(' | ')} |`),
-  ];
-  for (const { name, forks, failures } of rows) {
+const ENROLMENT_COLUMNS = [
+  'what is cloned',
+  'forks',
+  'clones',
+  'admitted',
+  'keys',
+  'addresses',
+  'pings came back',
+  "under the parent's key",
+  'reused nonces',
+  'the original goes on',
+  'first ping, ms',
+] as const;
+
+/** Tables in Markdown, and a line for each pair of ciphertexts that gave a plaintext away. */
+export function formatReport({ rows, enrolment, seed, machine, date }: Report): string {
+  const lines = [`${date}, ${machine}, seed ${seed}. Min / median / max per fork.`];
+  if (rows.length > 0) lines.push('', ...table(COLUMNS, rows.map(cells)));
+  if (enrolment.length > 0) lines.push('', ...table(ENROLMENT_COLUMNS, enrolment.map(enrolmentCells)));
+  for (const { name, forks } of rows) {
     const recovered = forks.find(fork => fork.recovered !== undefined)?.recovered;
     if (recovered) lines.push('', `${name}: XOR of one pair gave "${recovered}"`);
+  }
+  for (const { name, failures } of [...rows, ...enrolment]) {
     if (failures.length > 0)
       lines.push('', `${name}: ${failures.length} attempts failed, first: ${failures[0]}`);
   }
   return `${lines.join('\n')}\n`;
+}
+
+function table(columns: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  return [columns, columns.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`);
 }
 
 /** Reused nonces by the instant of the snapshot, for whoever wants to know where they come from. */
@@ -66,8 +92,9 @@ export function byInstant({
 }
 
 /** What does not hold in this run; empty when the proof stands. */
-export function complaints({ rows }: Report): string[] {
-  return rows.flatMap(({ name, expected, forks, failures }) => {
+export function complaints({ rows, enrolment }: Report): string[] {
+  const ofEnrolment = enrolment.flatMap(row => complaintsOfEnrolment(row));
+  const ofForks = rows.flatMap(({ name, expected, forks, failures }) => {
     const reused = forks.filter(fork => fork.reused > 0).length;
     if (forks.length === 0) return [`${name}: no fork was compared`];
     if (failures.length > forks.length / 4) return [`${name}: ${failures.length} attempts failed`];
@@ -75,6 +102,23 @@ export function complaints({ rows }: Report): string[] {
     if (expected === 'some' && reused === 0)
       return [`${name}: no reuse, so this run could not have seen any`];
     return [];
+  });
+  return [...ofForks, ...ofEnrolment];
+}
+
+function complaintsOfEnrolment({ name, expected, forks, failures }: EnrolmentRow): string[] {
+  if (forks.length === 0) return [`${name}: no fork was compared`];
+  if (failures.length > forks.length / 4) return [`${name}: ${failures.length} attempts failed`];
+  return forks.flatMap(fork => {
+    const { clones, admitted, keys, addresses, pinged, originalGoesOn } = fork;
+    const own = [admitted, keys, addresses, pinged];
+    const harm = fork.underParentKey + fork.reused + fork.repeatedEphemerals;
+    if (expected === 'all one')
+      return keys > 1 || fork.underParentKey === 0 ? [`${name}: clones did not come under one key`] : [];
+    if (harm > 0) return [`${name}: a clone used what is not its own: ${JSON.stringify(fork)}`];
+    return own.every(count => count === clones) && originalGoesOn
+      ? []
+      : [`${name}: not everybody came: ${JSON.stringify(fork)}`];
   });
 }
 
@@ -94,6 +138,24 @@ function cells({ name, forks }: Row): string[] {
     spread(windows),
     spread(times),
     `${spread(back)}${missing > 0 ? ` (${missing} of ${clones.length} clones: not while watched)` : ''}`,
+  ];
+}
+
+function enrolmentCells({ name, forks }: EnrolmentRow): string[] {
+  const sum = (of: (fork: EnrolmentFork) => number) =>
+    String(forks.reduce((total, fork) => total + of(fork), 0));
+  return [
+    name,
+    String(forks.length),
+    sum(({ clones }) => clones),
+    sum(({ admitted }) => admitted),
+    sum(({ keys }) => keys),
+    sum(({ addresses }) => addresses),
+    sum(({ pinged }) => pinged),
+    sum(({ underParentKey }) => underParentKey),
+    sum(({ reused }) => reused),
+    `${sum(({ originalGoesOn }) => Number(originalGoesOn))} of ${forks.length}`,
+    spread(forks.flatMap(({ firstPingMs }) => firstPingMs)),
   ];
 }
 
