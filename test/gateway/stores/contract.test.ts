@@ -1,11 +1,13 @@
 // What every store promises, whatever is behind it.
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expirePeers } from '../../../gateway/expire.js';
 import { revoked } from '../../../gateway/revoke.js';
 import type { PeerRecord, PeerStore } from '../../../gateway/store.js';
-import { STORES, addressOf, inFolder, keyOf, listed, peer, put } from './stores.js';
+import { STORES, addressOf, keyOf, listed, peer, put } from './stores.js';
 
 const FULL: PeerRecord = {
   publicKey: keyOf(7),
@@ -23,25 +25,15 @@ const FULL: PeerRecord = {
 };
 
 describe.each(STORES)('a store $name', ({ open }) => {
+  let folder: string;
   let store: PeerStore;
-  let done: () => void;
-  let removed: Promise<void>;
   beforeEach(async () => {
-    let place = '';
-    const ready = new Promise<void>(resolve => {
-      removed = inFolder(async folder => {
-        place = join(folder, 'peers');
-        resolve();
-        await new Promise<void>(end => (done = end));
-      });
-    });
-    await ready;
-    store = await open(place);
+    folder = mkdtempSync(join(tmpdir(), 'wireonce-store-'));
+    store = await open(join(folder, 'peers'));
   });
   afterEach(async () => {
+    rmSync(folder, { recursive: true, force: true });
     await store.close();
-    done();
-    await removed;
   });
 
   it('knows nobody at first', async () => {
