@@ -20,6 +20,8 @@ export interface EnrollerQuestion {
 
 const TIMEOUT_MS = 30_000;
 const MOST_BYTES = 65_536;
+/** Whatever it printed is in the pipe when it ends, and is read in this time. */
+const LEAVING_MS = 1_000;
 /** What of its complaints is passed on. */
 const COMPLAINT_BYTES = 200;
 
@@ -62,10 +64,18 @@ export function askEnroller(question: EnrollerQuestion): Promise<string> {
     // It need not read.
     child.stdin.on('error', () => undefined);
     child.stdin.end(`${publicKey}\n`);
-    // What it has left running is not waited for: that may hold its output open.
-    child.once('exit', () => endGroup(child.pid));
+    // What it has left running is not waited for, also where that has left its group and holds the output open.
+    let leaving: NodeJS.Timeout | undefined;
+    child.once('exit', () => {
+      endGroup(child.pid);
+      leaving = setTimeout(() => {
+        child.stdout.destroy();
+        child.stderr.destroy();
+      }, LEAVING_MS);
+    });
     child.once('close', (code, by) => {
       clearTimeout(timer);
+      clearTimeout(leaving);
       signal.removeEventListener('abort', onAbort);
       const text = Buffer.concat(printed).toString('utf8');
       for (const chunk of printed) chunk.fill(0);

@@ -107,6 +107,16 @@ describe('is no answer', () => {
   });
 });
 
+it('what has left its group, as a connection that ssh keeps, is not waited for', async () => {
+  const stray = `setsid sh -c 'echo $$ >${folder}/child; exec sleep 1000' & while [ ! -s ${folder}/child ]; do sleep 0.02; done`;
+  try {
+    expect(await ask(`${stray}; echo good`)).toBe('good\n');
+    await expect(ask(`${stray}; sleep 1000`, { timeoutMs: 1_000 })).rejects.toThrow('took longer than 1 s');
+  } finally {
+    if (runs('child')) process.kill(Number(readFileSync(join(folder, 'child'), 'utf8')), 'SIGKILL');
+  }
+});
+
 it('what it leaves running is ended, and not waited for', async () => {
   expect(await ask(`sleep 1000 & echo $! >${folder}/child; echo good`)).toBe('good\n');
   while (runs('child')) await new Promise(resolve => setTimeout(resolve, 20));
