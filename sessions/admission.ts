@@ -92,7 +92,11 @@ export function considerStranger(
   if (!admissions) return refuse('unknownPeer');
   if (admissions.isRefused(id, turn.now)) return refuse('notAdmitted');
   const known = admissions.find(id);
-  if (!known && admissions.isFull) return refuse('queueFull');
+  if (!known && admissions.isFull) {
+    // Whoever is at the address that he calls from is not to be kept away by those who are not.
+    context.load.note(turn.now);
+    return refuse('queueFull');
+  }
   const staticShared = known?.staticShared ?? secretBytes(KEY_BYTES);
   if (!known && !suite.sharedSecret(local.privateKey, publicKey, staticShared)) return refuse('unknownPeer');
   const initiation = received.verify({ publicKey, staticShared, presharedKey: NO_KEY });
