@@ -3,6 +3,7 @@
 // words that show no key.
 // Read on: config.ts (the values), ../daemon/clone/clone.ts (who asks); docs/configuration.md "Enrolment".
 
+import { isZero } from '../../native/bytes.js';
 import type { UapiEndpoint, UapiPeerChange } from '../daemon/uapi/types.js';
 import type { UdpEndpoint } from '../endpoint.js';
 import { decodeKey } from '../keys.js';
@@ -78,10 +79,10 @@ export function parseBroughtIdentity(value: unknown): BroughtIdentity {
       lines.push(`${PEER_FIELDS[name]} = ${textOf(each, `identity.peers.${name}`)}`);
     }
   }
-  return {
-    config: parseIdentityConfig(lines.join('\n'), 'identity'),
-    privateKey: privateKey === undefined ? undefined : decodeKey(privateKey),
-  };
+  const config = parseIdentityConfig(lines.join('\n'), 'identity');
+  const key = privateKey === undefined ? undefined : decodeKey(privateKey);
+  if (key && isZero(key)) throw new Error('identity.privateKey: a key of zeros is no key');
+  return { config, privateKey: key };
 }
 
 function requireObject(value: unknown, name: string): Record<string, unknown> {

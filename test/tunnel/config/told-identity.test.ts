@@ -122,6 +122,7 @@ describe('the hook does not bring', () => {
     ],
     ['a peer without a key', { address: '10.0.0.7', peers: [{}] }, 'PublicKey: is missing'],
     ['a key that is no text', { address: '10.0.0.7', privateKey: 7 }, 'identity.privateKey: not a string'],
+    ['a key of zeros', { address: '10.0.0.7', privateKey: keyText(0) }, 'a key of zeros is no key'],
     ['a key of another length', { address: '10.0.0.7', privateKey: 'AA==' }, 'a key has 44 characters'],
   ])('%s', (_, value, problem) => {
     expect(() => parseBroughtIdentity(value)).toThrow(
