@@ -129,7 +129,9 @@ export class EnrolmentTrial {
           if (said(clone).some(({ text }) => text === echoes[i])) hasEcho.add(clone);
       }
       const silent = await Promise.all(
-        clones.filter(clone => !isBack(clone)).map(clone => this.#subject.account(clone)),
+        clones
+          .filter(clone => !isBack(clone))
+          .map(clone => this.#subject.account(clone).catch((error: Error) => error.message)),
       );
       await Promise.all([origin, ...clones].map(machine => machine.pause()));
 
