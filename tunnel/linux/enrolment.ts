@@ -108,6 +108,8 @@ export class Enrolment {
   #trouble: string | undefined;
   /** Peers whose preshared key is of this identity, by `idOf`. */
   readonly #given = new Set<string>();
+  /** Peers that came with this identity, by the same names, and that no operator has set since. */
+  readonly #brought = new Map<string, Uint8Array>();
 
   constructor(order: EnrolmentOrder, options: EnrolmentOptions) {
     this.#options = options;
@@ -193,8 +195,12 @@ export class Enrolment {
 
   /** Call when changes that `filter` let pass were applied, and before anything is sent. */
   changed({ privateKey, replacePeers, peers }: UapiChanges): void {
-    if (replacePeers) this.#given.clear();
+    if (replacePeers) {
+      this.#given.clear();
+      this.#brought.clear();
+    }
     for (const { publicKey, presharedKey, remove } of peers) {
+      this.#brought.delete(idOf(publicKey));
       if (remove || (presharedKey && !isZero(presharedKey))) this.#given.delete(idOf(publicKey));
     }
     if (privateKey) {
@@ -316,6 +322,8 @@ export class Enrolment {
   #applyTold(isWanted: (peer: UapiPeerChange) => boolean): boolean {
     const peers = this.#told?.peers.filter(isWanted) ?? [];
     if (peers.length === 0) return true;
+    const { device } = this.#options;
+    const newcomers = peers.filter(({ publicKey }) => !device.peer(publicKey));
     try {
       this.#options.apply({ replacePeers: false, peers });
     } catch (error) {
@@ -323,6 +331,7 @@ export class Enrolment {
       return false;
     }
     for (const { publicKey, presharedKey } of peers) if (presharedKey) this.#given.add(idOf(publicKey));
+    for (const { publicKey } of newcomers) this.#brought.set(idOf(publicKey), publicKey);
     return true;
   }
 
@@ -364,6 +373,8 @@ export class Enrolment {
   /** Erases what belongs to the identity that was. */
   #forget(): void {
     const { device } = this.#options;
+    for (const publicKey of this.#brought.values()) device.removePeer(publicKey);
+    this.#brought.clear();
     if (this.#given.size > 0) {
       for (const { publicKey } of device.peers()) {
         if (this.#given.has(idOf(publicKey))) device.setPeer({ publicKey, presharedKey: NO_KEY });

@@ -372,7 +372,7 @@ describe('a clone that is told the rest', () => {
     closeAll(network);
   });
 
-  it('keeps it when wg sets other peers, and loses it with a fork', () => {
+  it('keeps it when wg sets other peers, and loses it with a fork, peers and all', () => {
     const made = asking();
     made.machine.run(each => each.loop.tellIdentity(keyOf(each), told(2), new Map()));
     made.machine.run(({ loop }) =>
@@ -382,12 +382,25 @@ describe('a clone that is told the rest', () => {
     const clone = fork(made);
     clone.run(each => each.loop.check());
     clone.turn();
-    expect(presharedKeys(clone).get(KEYS[2].join())).toEqual([...ZEROS]);
+    // It came with the identity that is gone; the other one is the operator's.
+    expect([...presharedKeys(clone).keys()]).toEqual([KEYS[1].join()]);
     expect(clone.loop.report().enrolment).toMatchObject({ stage: 'asking', addresses: [] });
     expect(made.network.inFlight).toHaveLength(0);
     clone.run(each => each.loop.tellIdentity(keyOf(each), told(3), new Map()));
     clone.turn();
     expect(addressesOf(clone)).toEqual([[10, 1, 0, 3]]);
+    closeAll(made.network);
+    clone.close();
+  });
+
+  it('leaves a peer that wg has set since to the operator', () => {
+    const made = asking();
+    made.machine.run(each => each.loop.tellIdentity(keyOf(each), told(2), new Map()));
+    made.machine.run(({ loop }) => loop.set({ replacePeers: false, peers: [change(KEYS[2])] }));
+    const clone = fork(made);
+    clone.run(each => each.loop.check());
+    clone.turn();
+    expect([...presharedKeys(clone).keys()]).toContain(KEYS[2].join());
     closeAll(made.network);
     clone.close();
   });

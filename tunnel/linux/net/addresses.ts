@@ -13,6 +13,8 @@ import type { NetlinkRequests } from './netlink-requests.js';
 
 /** Addresses that are good everywhere (RT_SCOPE_UNIVERSE). */
 const GLOBAL = 0;
+/** One to remove, one to see that nothing is left. Whoever adds addresses meanwhile is an operator. */
+const ROUNDS = 3;
 
 export class InterfaceAddresses {
   readonly #requests: NetlinkRequests;
@@ -56,8 +58,11 @@ export class InterfaceAddresses {
 
   /** Removes all of global scope but these. Throws `ERR_SYSTEM_CALL`. */
   keepOnly(addresses: readonly IpPrefix[]): void {
-    for (const found of this.list()) {
-      if (!addresses.some(({ ip }) => equalBytes(ip, found.ip))) this.remove(found);
+    // What changes while the kernel tells of it may be left out.
+    for (let round = 0; round < ROUNDS; round++) {
+      const others = this.list().filter(found => !addresses.some(({ ip }) => equalBytes(ip, found.ip)));
+      if (others.length === 0) return;
+      for (const other of others) this.remove(other);
     }
   }
 
