@@ -33,9 +33,9 @@ export function registerPeers(program: Command, io: CliIo, finish: Finish): void
       .argument('<interface>', 'the name of an interface', interfaceName)
       .option('--store <path>', 'where its peers are kept (default: /var/lib/wireonce/INTERFACE.peers)');
 
-  command('add', 'add a peer, or change one')
+  command('add', 'add a peer, or change what is said of one that is there')
     .argument('<key>', 'its public key', publicKey)
-    .requiredOption('--allowed-ips <ranges>', 'its inner addresses, parted by commas', ranges)
+    .option('--allowed-ips <ranges>', 'its inner addresses, parted by commas; a new peer has some', ranges)
     .option('--preshared-key-file <file>', 'the file with the preshared key')
     .action(async (name: string, key: Uint8Array, options: AddOptions) =>
       finish(await addPeer(io, name, key, options)),
@@ -64,7 +64,7 @@ export function registerPeers(program: Command, io: CliIo, finish: Finish): void
     .action(async (name: string, options: ListOptions) => finish(await listPeers(io, name, options)));
   command(
     'import',
-    'add or change peers by a file: JSON, a line for each, or values by commas under names of columns',
+    'add or change peers by a file: JSON, a line for each, or CSV whose first line is publicKey,allowedIps',
   )
     .argument('[file]', 'default: standard input')
     .action(async (name: string, file: string | undefined, options: PlaceOptions) =>

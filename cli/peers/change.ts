@@ -18,7 +18,8 @@ import { type PlaceOptions, loadedPeers, peerProblem, tellDaemon, withStore } fr
 const AT_ONCE = 1_000;
 
 export interface AddOptions extends PlaceOptions {
-  readonly allowedIps: readonly AllowedIp[];
+  /** May be left out for one that is there. */
+  readonly allowedIps?: readonly AllowedIp[];
   readonly presharedKeyFile?: string;
 }
 
@@ -37,8 +38,8 @@ export interface ExpireOptions extends PlaceOptions {
 }
 
 /**
- * Adds a peer, or gives one that is there these addresses and this preshared key. Throws `ERR_CLI_INPUT` when one of the
- * addresses is another peer's, or for the file.
+ * Adds a peer, or changes of one that is there what is said; whose revocation ends is as one that was added. Throws
+ * `ERR_CLI_INPUT` when one of the addresses is another peer's, when there are none, or for the file.
  */
 export async function addPeer(
   io: CliIo,
@@ -54,7 +55,22 @@ export async function addPeer(
       store.update(publicKey, known => {
         wasKnown = known !== undefined;
         const { admittedAt = now(), lastSeenAt = 0, latestTimestamp } = known ?? {};
-        return { publicKey, allowedIps, presharedKey, admittedAt, lastSeenAt, latestTimestamp };
+        const stays = known?.revokedAt === undefined ? known : undefined;
+        if (!allowedIps && !stays)
+          throw new CliError(
+            'ERR_CLI_INPUT',
+            `${encodeKey(publicKey)} is not there: a new peer wants --allowed-ips`,
+          );
+        return {
+          publicKey,
+          allowedIps: allowedIps ?? stays?.allowedIps ?? [],
+          presharedKey: presharedKey ?? stays?.presharedKey,
+          // A preshared key of an operator's takes the place of the derived one.
+          enrolledUnder: presharedKey ? undefined : stays?.enrolledUnder,
+          admittedAt,
+          lastSeenAt,
+          latestTimestamp,
+        };
       }),
     );
   } catch (error) {

@@ -121,12 +121,26 @@ function newParser(): (text: string) => SaidOfPeer | undefined {
   return text => {
     if (text.trim() === '' || text.startsWith('#')) return undefined;
     isJson ??= text.trimStart().startsWith('{');
+    if (!isJson && !columns) requireColumns(text);
     if (isJson) return readNamedPeer(JSON.parse(text));
     const cells = cellsOf(text);
     if (columns) return readNamedPeer(fromCells(columns, cells));
     columns = cells;
     return undefined;
   };
+}
+
+/** Else a file of another form would be taken for one without peers. */
+function requireColumns(text: string): void {
+  const cells = cellsOf(text);
+  if (['publicKey', 'allowedIps'].every(name => cells.includes(name))) return;
+  throw new CliError(
+    'ERR_CLI_INPUT',
+    'line 1 names no columns: a file begins with publicKey,allowedIps or with {',
+    {
+      hints: ['a line for each: KEY,10.0.0.2/32 or {"publicKey":"KEY","allowedIps":["10.0.0.2/32"]}'],
+    },
+  );
 }
 
 function fromCells(columns: readonly string[], cells: readonly string[]): object {

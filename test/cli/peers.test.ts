@@ -115,6 +115,37 @@ describe('add', () => {
     expect(removedFrom(heard)).toEqual([text(1)]);
   });
 
+  test('leaves as it is what is not said of one that is there', async () => {
+    await fill(peer(1, { presharedKey: keyOf(5) }), peer(2, { enrolledUnder: 'a' }));
+    await serve();
+    await addPeer(io, 'wg0', keyOf(1), options({ allowedIps: [addressOf(8)] }));
+    await addPeer(io, 'wg0', keyOf(2), options({ allowedIps: [addressOf(9)] }));
+    writeFileSync(join(folder, 'psk'), `${text(6)}\n`, { mode: 0o600 });
+    await addPeer(io, 'wg0', keyOf(1), options({ presharedKeyFile: join(folder, 'psk') }));
+    expect(await kept()).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ publicKey: keyOf(1), allowedIps: [addressOf(8)], presharedKey: keyOf(6) }),
+        expect.objectContaining({ publicKey: keyOf(2), allowedIps: [addressOf(9)], enrolledUnder: 'a' }),
+      ]),
+    );
+    // An operator's key takes the place of the derived one.
+    await addPeer(io, 'wg0', keyOf(2), options({ presharedKeyFile: join(folder, 'psk') }));
+    expect(
+      (await kept()).find(({ presharedKey, enrolledUnder }) => presharedKey && enrolledUnder),
+    ).toBeUndefined();
+  });
+
+  test('wants addresses for a new one', async () => {
+    await fill(peer(2, { revokedAt: 3 }));
+    await serve();
+    for (const number of [1, 2]) {
+      await expect(addPeer(io, 'wg0', keyOf(number), options({}))).rejects.toMatchObject({
+        code: 'ERR_CLI_INPUT',
+        message: expect.stringContaining('a new peer wants --allowed-ips'),
+      });
+    }
+  });
+
   test('says whose an address is, and changes nothing', async () => {
     await fill(peer(2));
     const heard = await serve(1);
@@ -283,6 +314,19 @@ describe('import', () => {
     expect(await kept()).toEqual(first);
   });
 
+  test.each([
+    ['a line of values without the names of its columns', `${text(1)},${range(1)}`],
+    ['other names', `key,ips\n${text(1)},${range(1)}`],
+    ['another separator', `publicKey;allowedIps\n${text(1)};${range(1)}`],
+    ['an array of JSON', `[${JSON.stringify({ publicKey: text(1), allowedIps: [range(1)] })}]`],
+    ['a file of wg', `[Peer]\nPublicKey = ${text(1)}`],
+  ])('refuses %s, which would be a file without peers', async (_name, input) => {
+    await expect(take(input)).rejects.toMatchObject({
+      code: 'ERR_CLI_INPUT',
+      message: expect.stringContaining('line 1 names no columns'),
+    });
+  });
+
   test('takes values by commas, under the names of their columns', async () => {
     const rows = [
       'allowedIps,publicKey, presharedKey,lastSeenAt',
@@ -428,7 +472,6 @@ describe('which store', () => {
 describe('the command line', () => {
   test.each([
     [['add', 'wg0', 'AAAA', '--allowed-ips', '10.0.0.1']],
-    [['add', 'wg0', text(1)]],
     [['add', 'wg0', text(1), '--allowed-ips', '10.0.0.1/33']],
     [['add', 'no/name', text(1), '--allowed-ips', '10.0.0.1']],
     [['remove', 'wg0']],

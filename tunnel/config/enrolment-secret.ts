@@ -4,7 +4,7 @@
 // Read on: gateway/derive.ts (what is derived from it).
 
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { wipe } from '../../native/bytes.js';
+import { isZero, wipe } from '../../native/bytes.js';
 import { secretBytes } from '../../native/secret-bytes.js';
 import { BadValue } from './config-values.js';
 import { decodeKeyBytes } from '../keys.js';
@@ -25,7 +25,7 @@ export function readEnrolmentSecret(path: string): Uint8Array {
       throw new BadValue(`${path} can be read by every user of this machine: chmod 600 ${path}`);
     const length = readSync(fd, bytes, 0, bytes.length, 0);
     const secret = decodeKeyBytes(withoutBlanksBehind(bytes.subarray(0, length)));
-    if (!secret) {
+    if (!secret || isZero(secret)) {
       throw new BadValue(
         `${path} does not hold 32 bytes in base64: wireonce enrol secret makes such a secret`,
       );

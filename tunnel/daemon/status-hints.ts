@@ -111,7 +111,7 @@ function peerHints(status: Omit<DeviceStatus, 'hints'>): string[] {
   if (drops.badTag > 0) {
     say(
       silent,
-      `completed no handshake, and ${times(drops.badTag)} an answer did not authenticate: most likely its PresharedKey is another`,
+      `completed no handshake, and ${times(drops.badTag)} an answer did not authenticate: most likely ${status.enrolment?.method === 'derived' ? 'the secret in our SecretFile is not its own' : 'its PresharedKey is another'}`,
     );
   } else if (silent.length > 0 && status.lastUdpError !== null && REFUSED_HERE.has(status.lastUdpError)) {
     say(
@@ -123,6 +123,7 @@ function peerHints(status: Omit<DeviceStatus, 'hints'>): string[] {
       silent,
       'answered no handshake: its Endpoint or PublicKey is wrong here, ' +
         `ours (${publicKey}) is missing there, a firewall drops what is sent, or our clock is behind a time it saw before` +
+        (status.enrolment ? '; or it refuses this clone, and its own status says why' : '') +
         (status.lastUdpError === null ? '' : `; sending failed, last with ${status.lastUdpError}`),
     );
   }

@@ -89,7 +89,6 @@ function start(home: string, address: string): Shell {
       'mkdir -p /run/etc /run/work /run/wireguard',
       'mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work /etc',
       'mount -t tmpfs tmpfs /var/lib',
-      'mkdir -p /etc/wireonce',
       '',
     ].join('\n'),
   );
