@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { serialize } from 'node:v8';
 import { afterEach, describe, expect, test } from 'vitest';
-import { HANDOVER_FD } from '../../../cli/daemon/handover.js';
+import { HANDOVER_FD, type Handover } from '../../../cli/daemon/handover.js';
 import { capabilityMask, capabilityNames } from '../../../tunnel/linux/capabilities.js';
 import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
 import { socketPath, UapiClient } from '../../../tunnel/daemon/uapi/index.js';
@@ -123,13 +123,9 @@ describe.each([
 
 test('control: one that is started past its first start keeps everything, and says that this is too much', async () => {
   const path = join(folder(), 'handover');
-  writeFileSync(
-    path,
-    serialize({
-      options: { foreground: true, settings: { device: {} }, peers: [], warnings: [] },
-      opened: {},
-    }),
-  );
+  const options = { foreground: true, settings: { device: {} }, peers: [], secrets: [], warnings: [] };
+  const handover: Handover = { options: { ...options, enrolment: undefined }, opened: {} };
+  writeFileSync(path, serialize(handover));
   const fd3 = openSync(path, 'r+');
   const daemon = await start({ fd3, env: { [HANDOVER_FD]: '3' } });
   closeSync(fd3);
