@@ -21,6 +21,7 @@ import {
 import { KEYSTREAM_TAIL_BYTES, type Keystream, nobleKeystream } from './keystream.js';
 import { InputPool, POOL_BYTES } from './pool.js';
 import type { Randomness } from './randomness.js';
+import { clampX25519 } from './x25519.js';
 
 /** What a generator is made of. */
 export interface CrngOptions {
@@ -224,8 +225,7 @@ export class Crng implements Randomness {
   /** An X25519 private key, 32 bytes, clamped (RFC 7748 section 5). Throws as `fill`. */
   x25519PrivateKey(): Uint8Array<ArrayBuffer> {
     const key = this.bytes(32);
-    key[0] &= 248;
-    key[31] = (key[31] & 127) | 64;
+    clampX25519(key);
     return key;
   }
 

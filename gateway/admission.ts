@@ -5,10 +5,10 @@
 // Read on: secrets.ts (two secrets at a time); store-lookups.ts; ../sessions/admission.ts (the port, and what a device bounds).
 
 import { bytesToHex } from '@noble/hashes/utils.js';
+import { BoundedMap } from '../native/bounded-map.js';
 import { copySecret } from '../native/secret-bytes.js';
 import type { AdmittedPeer } from '../sessions/admission.js';
 import type { DeviceEvent } from '../sessions/events.js';
-import { BoundedMap } from './bounded-map.js';
 import { deriveAddress, derivePresharedKey } from './derive.js';
 import type { GatewayError } from './errors.js';
 import { expirePeers } from './expire.js';

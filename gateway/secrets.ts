@@ -5,8 +5,8 @@
 // A clone of an old secret so is admitted at its second call, five seconds later, at worst.
 // Promises: secrets are copied to memory that `erase` zeroes; what is remembered of strangers is bounded.
 
+import { BoundedMap } from '../native/bounded-map.js';
 import { copySecret } from '../native/secret-bytes.js';
-import { BoundedMap } from './bounded-map.js';
 import { secretName } from './derive.js';
 
 /** Callers of whom the last call has proven nothing, remembered at most. One more than that begins anew. */

@@ -18,12 +18,12 @@ import { ProtocolError } from './errors.js';
 import { INITIATION, RESPONSE, readU32, writeU32 } from './messages.js';
 import { KEY_BYTES, type Suite, TAG_BYTES } from './suite.js';
 import { SYMMETRIC_STATE_BYTES, SymmetricState } from './symmetric-state.js';
+import { TAI64N_BYTES } from './tai64n.js';
 
 /** Bytes that a handshake in flight needs: a symmetric state and an ephemeral key (private, or the peer's public). */
 export const HANDSHAKE_STATE_BYTES = SYMMETRIC_STATE_BYTES + KEY_BYTES;
 
 const EMPTY = new Uint8Array(0);
-const TIMESTAMP_BYTES = 12;
 
 /** A shared secret, between its derivation and the end of the function that mixes it in. */
 const shared = secretBytes(KEY_BYTES);
@@ -253,7 +253,7 @@ export class ReceivedInitiation {
       this.#state.mixKey(remote.staticShared);
       /* {t} */
       const timestamp = this.#state.decryptAndHash(this.#sealedTimestamp);
-      if (timestamp?.length !== TIMESTAMP_BYTES) return undefined;
+      if (timestamp?.length !== TAI64N_BYTES) return undefined;
 
       const kept = new SymmetricState(this.#suite, storage.subarray(0, SYMMETRIC_STATE_BYTES));
       kept.chainingKey.set(this.#state.chainingKey);

@@ -20,7 +20,7 @@
 import { secretBytes } from '../native/secret-bytes.js';
 import type { ConsumedInitiation, LocalIdentity, ReceivedInitiation } from '../protocol/handshake.js';
 import { KEY_BYTES } from '../protocol/suite.js';
-import { isAfterTai64n } from '../protocol/tai64n.js';
+import { TAI64N_BYTES, isAfterTai64n } from '../protocol/tai64n.js';
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import { ADMISSION_TIMEOUT_MS, type Admissions, type Stranger, endAwaited } from './admissions.js';
 import type { AllowedIp } from './allowed-ips.js';
@@ -34,7 +34,6 @@ import { requirePeerSettings } from './require.js';
 import { setPersistentKeepalive } from './timers.js';
 
 const NO_KEY = new Uint8Array(KEY_BYTES);
-const TIMESTAMP_BYTES = 12;
 
 /** Who decides about a static key that no peer has. */
 export interface Admission {
@@ -107,13 +106,11 @@ export function considerStranger(
   if (known) return replace(context, known, initiation, bytes, from);
   const answered = context.peers.get(id);
   if (answered && !isAfterTai64n(initiation.timestamp, answered.latestTimestamp)) {
-    initiation.wipe();
-    staticShared.fill(0);
+    endAwaited({ initiation, staticShared });
     return drops.drop('replayedInitiation');
   }
   if (!admissions.mayAsk(turn.now)) {
-    initiation.wipe();
-    staticShared.fill(0);
+    endAwaited({ initiation, staticShared });
     return drops.drop('queueFull');
   }
   // It has not taken the answer: told before it is asked about, since another answer may be wanted.
@@ -180,10 +177,15 @@ export function settleAdmission(
 function isSound(answer: AdmittedPeer): boolean {
   try {
     requirePeerSettings(answer);
-    return answer.latestTimestamp === undefined || answer.latestTimestamp.length === TIMESTAMP_BYTES;
+    return answer.latestTimestamp === undefined || answer.latestTimestamp.length === TAI64N_BYTES;
   } catch {
     return false;
   }
+}
+
+/** Whether somebody has one of these very ranges. */
+function isTaken({ allowedIps }: Context, ranges: readonly AllowedIp[]): boolean {
+  return ranges.some(({ ip, prefix }) => allowedIps.ownerOf(ip, prefix) !== undefined);
 }
 
 /** A provisional peer, or nothing where its addresses are another's. */
@@ -193,8 +195,8 @@ function admit(
   awaited: Stranger,
   answer: AdmittedPeer,
 ): Peer | undefined {
-  const { allowedIps, drops, turn } = context;
-  if (answer.allowedIps.some(({ ip, prefix }) => allowedIps.ownerOf(ip, prefix) !== undefined)) {
+  const { drops, turn } = context;
+  if (isTaken(context, answer.allowedIps)) {
     admissions.refuse(awaited.id, turn.now);
     drops.drop('addressTaken');
     return undefined;
@@ -222,7 +224,7 @@ export function proveAdmission(context: Context, peer: Peer): Drop | undefined {
   const { admissions, allowedIps, drops, turn } = context;
   const { admission } = peer;
   if (!admission || !admissions) return undefined;
-  if (admission.allowedIps.some(({ ip, prefix }) => allowedIps.ownerOf(ip, prefix) !== undefined)) {
+  if (isTaken(context, admission.allowedIps)) {
     removePeer(context, peer.id);
     return drops.drop('addressTaken');
   }

@@ -2,6 +2,7 @@
 // Promises: all of it is bounded, in number and in time. Whoever is proven is none of these, and gives way to none of them.
 // Read on: admission.ts, which fills and empties it.
 
+import { BoundedMap } from '../native/bounded-map.js';
 import { REKEY_TIMEOUT_MS } from '../protocol/constants.js';
 import type { ConsumedInitiation } from '../protocol/handshake.js';
 import type { Peer } from './peer.js';
@@ -40,7 +41,7 @@ export class Admissions {
   // Each in the order in which they end, as all have the same time.
   readonly #awaited = new Map<string, Stranger>();
   readonly #provisional = new Map<Peer, number>();
-  readonly #refused = new Map<string, number>();
+  readonly #refused = new BoundedMap<string, number>(MAX_REFUSED);
   #asksLeft = ASKS_AT_ONCE;
   #asksCountedAt = Number.NEGATIVE_INFINITY;
   /** Counted since the start. */
@@ -106,11 +107,6 @@ export class Admissions {
   }
 
   refuse(id: string, now: number): void {
-    this.#refused.delete(id);
-    if (this.#refused.size >= MAX_REFUSED) {
-      const [oldest] = this.#refused.keys();
-      this.#refused.delete(oldest);
-    }
     this.#refused.set(id, now + REFUSED_MS);
   }
 
@@ -159,7 +155,10 @@ export class Admissions {
 }
 
 /** Erases what was derived. */
-export function endAwaited({ initiation, staticShared }: Stranger): void {
+export function endAwaited({
+  initiation,
+  staticShared,
+}: Pick<Stranger, 'initiation' | 'staticShared'>): void {
   initiation.wipe();
   staticShared.fill(0);
 }

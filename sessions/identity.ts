@@ -5,6 +5,7 @@
 // Read on: fork-response.ts; crng/freshness.ts; docs/architecture.md "What a device does when its machine was forked".
 
 import { bytesToHex } from '@noble/hashes/utils.js';
+import { clampX25519 } from '../crng/x25519.js';
 import { equalBytes, isZero } from '../native/bytes.js';
 import { secretBytes } from '../native/secret-bytes.js';
 import { KEY_BYTES } from '../protocol/suite.js';
@@ -55,9 +56,7 @@ export function drawIdentity(context: Context, epoch: number): void {
   try {
     // Who hears of a fork that the draw has brought to light may have changed anything; another is due then.
     if (!draw(context.crng, privateKey) || context.epoch !== epoch || context.enrolment !== 'due') return;
-    // RFC 7748 section 5, as `wg genkey` does: so it reads the same wherever it is shown.
-    privateKey[0] &= 248;
-    privateKey[KEY_BYTES - 1] = (privateKey[KEY_BYTES - 1] & 127) | 64;
+    clampX25519(privateKey);
     setIdentity(context, privateKey);
     context.enrolment = 'drawn';
     const { local } = context;

@@ -5,6 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import { plug } from '../../cli/demo/host.js';
 import { Machine } from '../../cli/demo/machine.js';
 import { DEFAULT_HOP_LIMIT, echoPacket, parseIcmp } from '../../cli/icmp.js';
 import { deriveAddress, derivePresharedKey } from '../../gateway/derive.js';
@@ -180,13 +181,6 @@ async function until(clones: readonly Clone[], isSo: () => boolean): Promise<voi
 
 async function openNic(): Promise<UdpTransport> {
   return UdpTransport.open({ ipv6: false });
-}
-
-function plug(nic: UdpTransport, machine: Machine): void {
-  nic.onDatagram = (datagram, from) => {
-    const bytes = new Uint8Array(datagram);
-    machine.hear(device => device.receiveDatagram(new Uint8Array(bytes), from));
-  };
 }
 
 function echoFrom(source: Uint8Array): Uint8Array {

@@ -11,9 +11,9 @@
 import { crc32 } from 'node:zlib';
 import { copySecret, secretBytes } from '../../native/secret-bytes.js';
 import { KEY_BYTES } from '../../protocol/suite.js';
+import { TAI64N_BYTES } from '../../protocol/tai64n.js';
 import type { AllowedIp } from '../../sessions/allowed-ips.js';
 import type { PeerRecord } from '../store.js';
-import { TIMESTAMP_BYTES } from './record.js';
 
 const FORMAT = 1;
 const FIXED_BYTES = 18;
@@ -33,7 +33,7 @@ export function encodeRecord(record: PeerRecord): Uint8Array {
   const length =
     FIXED_BYTES +
     (revokedAt === undefined ? 0 : TIME_BYTES) +
-    (latestTimestamp ? TIMESTAMP_BYTES : 0) +
+    (latestTimestamp ? TAI64N_BYTES : 0) +
     (presharedKey ? KEY_BYTES : 0) +
     (name ? 1 + name.length : 0) +
     ranges;
@@ -89,7 +89,7 @@ export function decodeRecord(publicKey: Uint8Array, bytes: Uint8Array): PeerReco
   const time = () => view.getFloat64((at += TIME_BYTES) - TIME_BYTES);
   const piece = (length: number) => bytes.slice(at, (at += length));
   const revokedAt = flags & REVOKED ? time() : undefined;
-  const latestTimestamp = flags & TIMESTAMP ? piece(TIMESTAMP_BYTES) : undefined;
+  const latestTimestamp = flags & TIMESTAMP ? piece(TAI64N_BYTES) : undefined;
   const presharedKey = flags & PRESHARED_KEY ? copySecret(bytes.subarray(at, (at += KEY_BYTES))) : undefined;
   const name = flags & NAME ? piece(bytes[at++]) : undefined;
   const allowedIps: AllowedIp[] = [];

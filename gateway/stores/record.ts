@@ -2,14 +2,14 @@
 // Promises: a record that is kept shares no memory with what was given, and has one form.
 // Read on: ../store.ts; bytes.ts (records as bytes).
 
+import { equalBytes } from '../../native/bytes.js';
 import { copySecret } from '../../native/secret-bytes.js';
 import { KEY_BYTES } from '../../protocol/suite.js';
+import { TAI64N_BYTES } from '../../protocol/tai64n.js';
 import type { AllowedIp } from '../../sessions/allowed-ips.js';
 import { GatewayError } from '../errors.js';
 import type { PeerRecord } from '../store.js';
 
-/** TAI64N: 8 bytes of seconds, 4 of nanoseconds. */
-export const TIMESTAMP_BYTES = 12;
 /** More than anybody gives one peer, and few enough for one transaction. */
 const MAX_RANGES = 4_096;
 /** In UTF-8: its length is one byte. */
@@ -18,10 +18,10 @@ export const MAX_NAME_BYTES = 255;
 /** A copy in the one form, of the peer with this key. Throws `ERR_PEER_RECORD`. */
 export function ownRecord(publicKey: Uint8Array, record: PeerRecord): PeerRecord {
   requireBytes('a public key', record.publicKey, KEY_BYTES);
-  if (!publicKey.every((byte, i) => byte === record.publicKey[i])) refuse('it has the key of another peer');
+  if (!equalBytes(publicKey, record.publicKey)) refuse('it has the key of another peer');
   const { presharedKey, latestTimestamp, enrolledUnder, revokedAt } = record;
   if (presharedKey) requireBytes('a preshared key', presharedKey, KEY_BYTES);
-  if (latestTimestamp) requireBytes('a timestamp', latestTimestamp, TIMESTAMP_BYTES);
+  if (latestTimestamp) requireBytes('a timestamp', latestTimestamp, TAI64N_BYTES);
   if (enrolledUnder !== undefined) requireName(enrolledUnder);
   const ranges = new Map<string, AllowedIp>();
   for (const range of record.allowedIps) {

@@ -12,6 +12,7 @@ import type { VmLab } from './lab.js';
 import type { LinkDatagram } from './link.js';
 import type { Machine } from './machine.js';
 import { Wiretap, findRepeatedEphemerals, findReuse } from './wiretap.js';
+import { sleep, until } from './waiting.js';
 
 /** `pinging`: a machine that has enrolled is copied. `enrolling`: a clone of it, in its first second. */
 export const COPIED = ['pinging', 'enrolling'] as const;
@@ -52,7 +53,6 @@ export interface EnrolmentForkOptions {
 const QUIET_MS = 3_000;
 const SESSION_MS = 60_000;
 const ECHO_MS = 400;
-const POLL_MS = 10;
 const MOMENTS_MS = 1_000;
 
 export class EnrolmentTrial {
@@ -227,18 +227,4 @@ export class EnrolmentTrial {
     if (await arriving(SESSION_MS)) return;
     throw new Error(`it does not get through: ${await this.#subject.account(this.#machine)}`);
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms));
-}
-
-/** Whether the condition came true in that time. */
-async function until(condition: () => boolean, timeoutMs: number): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs;
-  while (!condition()) {
-    if (performance.now() > deadline) return false;
-    await sleep(POLL_MS);
-  }
-  return true;
 }

@@ -7,6 +7,7 @@ import { HostPeer, WIREGUARD_PORT } from './host-peer.js';
 import type { LinkDatagram } from './link.js';
 import type { Moment, Trial } from './trial.js';
 import { Wiretap } from './wiretap.js';
+import { sleep } from './waiting.js';
 
 /** A number in [0, 1). */
 export type Draw = () => number;
@@ -180,7 +181,3 @@ function seen(trial: Trial, type: number): Promise<LinkDatagram> {
 }
 
 const SEEN_MS = 60_000;
-
-function sleep(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms));
-}

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import type { Calls } from './calls.js';
 import { onLine } from './lines.js';
+import { sleep } from './waiting.js';
 
 const ANSWER_MS = 60_000;
 const POLL_MS = 5;
@@ -63,8 +64,4 @@ export class Qmp {
 /** For the shell through which QEMU reads and writes states. */
 export function shellQuoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms));
 }

@@ -14,6 +14,7 @@ import type { Snapshot, VmLab } from './lab.js';
 import type { Link } from './link.js';
 import type { Machine } from './machine.js';
 import { Wiretap, findRepeatedEphemerals, findReuse, recoverPlaintext } from './wiretap.js';
+import { sleep, until } from './waiting.js';
 
 /** Where a snapshot is to be taken, and what the network does to its clones first. */
 export interface Moment {
@@ -70,7 +71,6 @@ export interface ForkResult {
 const ENOUGH = 5_000;
 const OBSERVE_MS = 30_000;
 const SETTLED_MS = 150;
-const POLL_MS = 10;
 const SESSION_MS = 60_000;
 /** Thousands of packets a second, and the queues on their way mostly empty: what waits in one is the same in clones. */
 const STEADY_LOAD: LoadOptions = { burst: 64, pauseMs: 2, joined: true };
@@ -285,18 +285,4 @@ function isNew({ session }: { session: string }, origin: Wiretap): boolean {
 
 function firstUnderNewKeys(tap: Wiretap, origin: Wiretap): number | undefined {
   return tap.data.find(datagram => isNew(datagram, origin))?.at;
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms));
-}
-
-/** Whether the condition came true in that time. */
-async function until(condition: () => boolean, timeoutMs: number): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs;
-  while (!condition()) {
-    if (performance.now() > deadline) return false;
-    await sleep(POLL_MS);
-  }
-  return true;
 }
