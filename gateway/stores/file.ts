@@ -89,7 +89,7 @@ export class FilePeerStore implements PeerStore {
     return new Promise((resolve, reject) => {
       // Whatever comes in the same turn shares one wait for the disk.
       if (this.#waiting.length === 0) setImmediate(() => this.#write());
-      this.#waiting.push({ publicKey: publicKey.slice(), change, resolve, reject });
+      this.#waiting.push({ publicKey: new Uint8Array(publicKey), change, resolve, reject });
     });
   }
 

@@ -36,7 +36,7 @@ export class MemoryPeerStore implements PeerStore {
       if (owner && idOf(owner) !== id) throw new AddressTakenError(range, owner);
     }
     for (const range of known?.allowedIps ?? []) this.#owners.delete(rangeId(range));
-    for (const range of kept?.allowedIps ?? []) this.#owners.set(rangeId(range), publicKey.slice());
+    for (const range of kept?.allowedIps ?? []) this.#owners.set(rangeId(range), new Uint8Array(publicKey));
     this.#standing += standing(kept) - standing(known);
     if (kept) this.#peers.set(id, kept);
     else this.#peers.delete(id);

@@ -30,13 +30,13 @@ export function ownRecord(publicKey: Uint8Array, record: PeerRecord): PeerRecord
   }
   if (ranges.size > MAX_RANGES) refuse(`a peer has ${MAX_RANGES} ranges at most`);
   return {
-    publicKey: record.publicKey.slice(),
+    publicKey: new Uint8Array(record.publicKey),
     allowedIps: [...ranges.values()],
     ...(presharedKey && { presharedKey: copySecret(presharedKey) }),
     ...(enrolledUnder !== undefined && { enrolledUnder }),
     admittedAt: requireTime('admittedAt', record.admittedAt),
     lastSeenAt: requireTime('lastSeenAt', record.lastSeenAt),
-    ...(latestTimestamp && { latestTimestamp: latestTimestamp.slice() }),
+    ...(latestTimestamp && { latestTimestamp: new Uint8Array(latestTimestamp) }),
     ...(revokedAt !== undefined && { revokedAt: requireTime('revokedAt', revokedAt) }),
   };
 }

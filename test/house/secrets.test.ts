@@ -141,6 +141,17 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   'sessions/allowed-ips.ts': ['const bytes = new Uint8Array(V6_BYTES);'],
   'tunnel/daemon/uapi/values.ts': ['const ip = new Uint8Array(4);'],
   'tunnel/daemon/device-thread/messages.ts': ['const packed = new Uint8Array(bytes);'],
+  // Public keys, and a timestamp: copies, also of Buffers.
+  'gateway/stores/record.ts': [
+    'publicKey: new Uint8Array(record.publicKey),',
+    '...(latestTimestamp && { latestTimestamp: new Uint8Array(latestTimestamp) }),',
+  ],
+  'gateway/stores/memory.ts': [
+    'for (const range of kept?.allowedIps ?? []) this.#owners.set(rangeId(range), new Uint8Array(publicKey));',
+  ],
+  'gateway/stores/file.ts': [
+    'this.#waiting.push({ publicKey: new Uint8Array(publicKey), change, resolve, reject });',
+  ],
   // Public keys, and none at all.
   'tunnel/linux/enrolment.ts': [
     'const NO_KEY = new Uint8Array(32);',

@@ -36,6 +36,22 @@ describe.each(STORES)('a store $name', ({ open }) => {
     await store.close();
   });
 
+  it('keeps copies, also of Buffers, whose slice shares their memory', async () => {
+    const publicKey = Buffer.from(keyOf(1));
+    const latestTimestamp = Buffer.alloc(12, 3);
+    const record = peer(1, { latestTimestamp: new Uint8Array(latestTimestamp) });
+    const kept = store.update(publicKey, () => ({
+      ...record,
+      publicKey: Buffer.from(keyOf(1)),
+      latestTimestamp,
+    }));
+    publicKey.fill(0);
+    await kept;
+    latestTimestamp.fill(0);
+    expect(await store.get(keyOf(1))).toEqual(record);
+    expect(await store.ownerOf(record.allowedIps[0])).toEqual(keyOf(1));
+  });
+
   it('knows nobody at first', async () => {
     expect(await store.get(keyOf(1))).toBeUndefined();
     expect(await store.ownerOf(addressOf(1))).toBeUndefined();
