@@ -19,6 +19,7 @@ import type { LoadMeter } from './load-meter.js';
 import type { IndexEntry, Peer } from './peer.js';
 import type { PeerRecords } from './peer-times.js';
 import type { Clock } from './ports.js';
+import type { Recovery } from './recovery.js';
 import type { ReleaseGate } from './release.js';
 import type { SettledSettings } from './settings.js';
 import type { Turn } from './turn.js';
@@ -66,6 +67,8 @@ export interface Context {
   readonly emit: (event: DeviceEvent) => void;
   /** Peers that the next `runTimers` calls anew: when everybody has been told of what ended their sessions. */
   readonly recalled: Set<Peer>;
+  /** How far the device has come back from the last fork. */
+  readonly recovery: Recovery;
   /** Peers whose handshake waits until somebody vouches for the generation and the randomness is fresh. */
   readonly waiting: Set<Peer>;
   /** Our identity; none until a private key is set. */

@@ -40,6 +40,7 @@ import { requireAddress, requireKey, requirePeerSettings, requireRange } from '.
 import { type ReceiveResult, gatherDatagram, openGathered, receiveDatagram } from './receive.js';
 import { consumeQueued } from './receive-handshakes.js';
 import { pump } from './pump.js';
+import { type PeerRecovery, Recovery, type RecoveryStats } from './recovery.js';
 import { type Output, ReleaseGate } from './release.js';
 import { type SendResult, sendPacket } from './send.js';
 import { type DeviceSettings, type SettledSettings, settle } from './settings.js';
@@ -106,6 +107,8 @@ export interface PeerInfo {
   readonly hasSession: boolean;
   /** The epoch in which that keypair was born. */
   readonly sessionEpoch: number | undefined;
+  /** Of a peer that was called for the last fork of the machine. */
+  readonly recovery: PeerRecovery | undefined;
   /** `provisional`: answered, and not proven yet. `admitted`: by `DeviceOptions.admission`. */
   readonly origin: 'configured' | 'provisional' | 'admitted';
 }
@@ -127,6 +130,8 @@ export interface DeviceStats {
   readonly waitingForFreshness: number;
   /** Bytes of shared memory that hold session secrets. */
   readonly sessionSlabBytes: number;
+  /** How far it has come back from the last fork; undefined before the first. */
+  readonly recovery: RecoveryStats | undefined;
   /** Of a device with `admission`. */
   readonly admission: AdmissionStats | undefined;
 }
@@ -232,6 +237,7 @@ export class Device {
       peerId: bytesToHex,
       emit: event => this.#emit(event),
       recalled: new Set(),
+      recovery: new Recovery(),
       waiting: new Set(),
       local: undefined,
       mtu,
@@ -578,7 +584,7 @@ export class Device {
 
   /** Counters since the start, and what holds the device up. */
   stats(): DeviceStats {
-    const { admissions, drops, epoch, held, waiting } = this.#context;
+    const { admissions, clock, drops, epoch, held, recovery, waiting } = this.#context;
     return {
       drops: { ...drops.counts },
       epoch,
@@ -590,6 +596,7 @@ export class Device {
       discardedAtRelease: this.#discardedAtRelease,
       waitingForFreshness: waiting.size,
       sessionSlabBytes: this.#sessionSlab.bytes,
+      recovery: recovery.stats(clock.now()),
       admission: admissions && {
         awaited: admissions.awaited,
         provisional: admissions.provisional,
@@ -705,7 +712,7 @@ export class Device {
   }
 
   #info(peer: Peer): PeerInfo {
-    const { vmgenid, allowedIps, clock } = this.#context;
+    const { vmgenid, allowedIps, clock, recovery } = this.#context;
     const { current } = peer.keypairs;
     const hasSession =
       current?.sendEpoch === vmgenid.epoch && clock.now() - current.createdAt < REJECT_AFTER_TIME_MS;
@@ -720,6 +727,7 @@ export class Device {
       txBytes: peer.txBytes,
       hasSession,
       sessionEpoch: hasSession ? current.sendEpoch : undefined,
+      recovery: recovery.of(peer),
       origin: !peer.admission ? 'configured' : peer.isProvisional ? 'provisional' : 'admitted',
     };
   }
@@ -734,12 +742,13 @@ export class Device {
   }
 
   // What was discarded was traffic of the old epoch: the peer is called anew, so that the next packet finds a session.
-  #discarded({ kind, peer }: Output): void {
+  #discarded({ kind, peer, epoch }: Output): void {
     this.#discardedAtRelease++;
     this.#context.drops.drop('staleEpoch');
-    const { held, peers, recalled } = this.#context;
+    const { held, peers, recalled, recovery } = this.#context;
     if (!peer || kind === 'response' || held || peers.get(peer.id) !== peer) return;
     recalled.add(peer);
+    if (epoch !== this.#context.epoch) recovery.called(peer, this.#context.epoch);
   }
 
   #emit(event: DeviceEvent): void {

@@ -63,6 +63,8 @@ export type DeviceEvent =
       readonly type: 'handshakeComplete';
       readonly peer: Uint8Array;
       readonly role: 'initiator' | 'responder';
+      /** When that brings back a peer that was called for a fork: milliseconds since the device saw the fork. */
+      readonly afterForkMs?: number | undefined;
     }
   | { readonly type: 'handshakeGivenUp'; readonly peer: Uint8Array }
   /** A handshake waits for randomness that no sibling of this clone shares. Said once per wait. */

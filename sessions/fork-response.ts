@@ -12,6 +12,7 @@ import { invariant } from './invariant.js';
 import { Timer } from './peer-times.js';
 import type { Peer } from './peer.js';
 import { endAdmissions } from './peers.js';
+import type { Recovery } from './recovery.js';
 
 /**
  * Reads the generation and, into `context.turn.now`, the clock, and responds if the machine was forked; once in a turn. The
@@ -33,11 +34,12 @@ export function respondToFork(context: Context, epoch: number): void {
   invariant(epoch > context.epoch, 'an epoch never goes back');
   context.epoch = epoch;
   const policy = context.settings.forkPolicy;
+  context.recovery.begin(epoch, context.clock.now());
   const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
   if (policy === 'enrol') beginEnrolment(context);
   try {
     if (policy === 'expire-sending') expireSending(context, epoch, ended);
-    else wipe(context, ended);
+    else wipe(context, ended, isSilencedByFork(policy) ? undefined : context.recovery);
   } finally {
     // Even if that failed: nobody comes here again in this epoch.
     if (isSilencedByFork(policy)) hold(context);
@@ -64,29 +66,36 @@ export function wipeSessions(context: Context): Ended {
   return ended;
 }
 
-function wipe(context: Context, ended: Ended): void {
+/** `recovery`: counts who is called, if anybody is to. */
+function wipe(context: Context, ended: Ended, recovery?: Recovery): void {
   // Erase first, tidy up after: from here on there is nothing left to misuse.
   context.sessionSlab.eraseAll();
   try {
     context.suite.forget();
   } finally {
     // Even if that failed: keypairs whose keys and counters are zeros by now must not be there for the next packet.
-    dropSessions(context, ended);
+    dropSessions(context, ended, recovery);
   }
 }
 
-function dropSessions(context: Context, ended: Ended): void {
+function dropSessions(context: Context, ended: Ended, recovery: Recovery | undefined): void {
   const now = context.clock.now();
   context.cookies.wipe();
   context.indices.clear();
   context.deadlines.abandon();
   context.records.endSessions();
-  for (const peer of context.peers.values()) tidyUp(context, peer, now, ended);
+  for (const peer of context.peers.values()) tidyUp(context, peer, now, ended, recovery);
 }
 
 // A function of its own, and short: after the first fork of a process the walk is through before the engine would have
 // compiled the loop around it.
-function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
+function tidyUp(
+  context: Context,
+  peer: Peer,
+  now: number,
+  ended: Ended,
+  recovery: Recovery | undefined,
+): void {
   const { keypairs } = peer;
   const { size } = keypairs;
   ended.wipedKeypairs += size;
@@ -99,7 +108,10 @@ function tidyUp(context: Context, peer: Peer, now: number, ended: Ended): void {
   }
   peer.needsAnotherKeepalive = false;
   const isTalking = size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
-  if (peer.staged.length > 0 || isTalking) context.recalled.add(peer);
+  if (peer.staged.length > 0 || isTalking) {
+    context.recalled.add(peer);
+    recovery?.called(peer, context.epoch);
+  }
   if (peer.persistentKeepaliveMs > 0) {
     peer.setTimer(Timer.persistent, Math.min(peer.timer(Timer.persistent), now + peer.persistentKeepaliveMs));
     context.deadlines.schedule(peer, peer.timer(Timer.persistent));
@@ -122,7 +134,10 @@ function expireSending(context: Context, epoch: number, ended: Ended): void {
       keypair.sendEpoch = NO_EPOCH;
       keypair.receiveEpoch = epoch;
     }
-    if (peer.staged.length > 0) context.recalled.add(peer);
+    if (peer.staged.length > 0) {
+      context.recalled.add(peer);
+      context.recovery.called(peer, epoch);
+    }
   }
   context.suite.forget();
 }

@@ -239,7 +239,8 @@ export function consumeResponse(
   authenticatedPacketReceived(context, peer, now);
   sessionDerived(context, peer, now);
   handshakeComplete(context, peer);
-  context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'initiator' });
+  const afterForkMs = context.recovery.back(peer, epoch, now);
+  context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'initiator', afterForkMs });
   // The responder may not send before it has heard from us: what is staged, or a keepalive, confirms.
   context.wishes.add(peer, Wish.keepalive);
   return 'handshake';

@@ -73,6 +73,9 @@ export function completeEnrolment(context: Context, publicKey: Uint8Array): bool
   if (context.enrolment !== 'drawn' || !local || !equalBytes(local.publicKey, publicKey)) return false;
   context.enrolment = 'none';
   context.held = false;
-  for (const peer of peers.values()) wishes.add(peer, Wish.handshake);
+  for (const peer of peers.values()) {
+    wishes.add(peer, Wish.handshake);
+    context.recovery.called(peer, context.epoch);
+  }
   return true;
 }

@@ -16,6 +16,7 @@ export { SessionError, type SessionErrorCode } from './errors.js';
 export type { DeviceEvent, ForkPolicy, PeerAdmitted, PeerCloned, PeerEvicted } from './events.js';
 export type { Clock, Endpoint, KeyMemory, Outbox, OutboxSlot, Sink } from './ports.js';
 export type { ReceiveResult } from './receive.js';
+export type { PeerRecovery, RecoveryStats } from './recovery.js';
 export type { SendResult } from './send.js';
 export type { DeviceSettings, SettledSettings } from './settings.js';
 export { describePeerCloned } from './tripwire.js';

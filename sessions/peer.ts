@@ -10,6 +10,7 @@ import {
 } from '../protocol/handshake.js';
 import type { Keypair } from '../protocol/keypair.js';
 import { KEY_BYTES, MAC_BYTES } from '../protocol/suite.js';
+import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { AllowedIp } from './allowed-ips.js';
 import { KEYPAIRS_BYTES, Keypairs } from './keypairs.js';
 import { type PeerRecords, PeerTimes } from './peer-times.js';
@@ -58,6 +59,8 @@ export class Peer extends PeerTimes implements RemoteIdentity {
   handshakeAttempts = 0;
   sentLastMinuteHandshake = false;
   needsAnotherKeepalive = false;
+  /** The epoch in which it was last called for a fork: see `Recovery`, which keeps it. */
+  calledIn = NO_EPOCH;
   /** What is wished for: see `Wishes`, which keeps it. */
   wishes = 0;
   /** Where the deadline queue keeps this peer. */
@@ -81,6 +84,8 @@ export class Peer extends PeerTimes implements RemoteIdentity {
 
   /** Wall-clock milliseconds of our last TAI64N timestamp: the next is later, whatever the clock says. */
   lastSentTimestampMs = 0;
+  /** Since the fork for which it was called: see `Recovery`. */
+  backAfterMs: number | undefined;
   // The handshakes the peer started.
   readonly latestTimestamp = new Uint8Array(12);
 

@@ -39,6 +39,7 @@ export function removePeer(context: Context, id: string): boolean {
   peer.endpoint = undefined;
   context.waiting.delete(peer);
   context.recalled.delete(peer);
+  context.recovery.forget(peer);
   context.wishes.forget(peer);
   context.deadlines.remove(peer);
   context.admissions?.forget(peer);

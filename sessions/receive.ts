@@ -152,7 +152,8 @@ function consumeData(context: Context, message: GatheredMessage): ReceiveResult 
     // Linux has one handshake per peer, and ours has given way to the peer's: no late response revives it.
     endSentInitiation(context, peer);
     handshakeComplete(context, peer);
-    context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'responder' });
+    const afterForkMs = context.recovery.back(peer, keypair.sendEpoch, now);
+    context.emit({ type: 'handshakeComplete', peer: peer.publicKey, role: 'responder', afterForkMs });
     wishes.add(peer, Wish.flush);
   }
   rekeyBeforeTheEnd(context, peer, now);

@@ -25,10 +25,32 @@ export interface PeerStatus {
   readonly hasSession: boolean;
   /** The epoch in which that keypair was born; null without one. */
   readonly sessionEpoch: number | null;
+  /** Of a peer that was called for the last fork; else null. */
+  readonly recovery: PeerRecoveryStatus | null;
   /** Initiations of ours since it last completed a handshake. */
   readonly unanswered: number;
   /** How often it has moved to another address within the last minute; counts to `MAX_MOVES`. */
   readonly moves: number;
+}
+
+/** How a peer that was called for the last fork came back. */
+export interface PeerRecoveryStatus {
+  /** Milliseconds from seeing the fork to having keys of its epoch on both sides; null until then. */
+  readonly backAfterMs: number | null;
+}
+
+/** How far the device has come back from the last fork of its machine. */
+export interface RecoveryStatus {
+  /** The epoch that it began. */
+  readonly epoch: number;
+  /** Milliseconds since the device saw it. */
+  readonly ageMs: number;
+  /** Peers that were called for it: those in conversation, and those for whom packets wait. */
+  readonly called: number;
+  /** Those of them with which there are keys of this epoch, on both sides. */
+  readonly back: number;
+  /** Milliseconds from seeing the fork to the last of these; null while there is none. */
+  readonly lastBackMs: number | null;
 }
 
 export const MAX_MOVES = 8;
@@ -120,6 +142,8 @@ export interface DeviceStatus {
   /** Forks responded to. */
   readonly forks: number;
   readonly wipedKeypairs: number;
+  /** Null before the first fork. */
+  readonly recovery: RecoveryStatus | null;
   /** Sealed datagrams that the release gate discarded. */
   readonly discardedAtRelease: number;
   readonly handshakes: {
@@ -224,6 +248,15 @@ const CHECKS: Checks<DeviceStatus> = {
   epoch: isNumber,
   forks: isNumber,
   wipedKeypairs: isNumber,
+  recovery: orNull(
+    shape({
+      epoch: isNumber,
+      ageMs: isNumber,
+      called: isNumber,
+      back: isNumber,
+      lastBackMs: orNull(isNumber),
+    } satisfies Checks<RecoveryStatus>),
+  ),
   discardedAtRelease: isNumber,
   handshakes: shape({
     completed: isNumber,
@@ -274,6 +307,7 @@ const CHECKS: Checks<DeviceStatus> = {
       txBytes: isNumber,
       hasSession: isBoolean,
       sessionEpoch: orNull(isNumber),
+      recovery: orNull(shape({ backAfterMs: orNull(isNumber) } satisfies Checks<PeerRecoveryStatus>)),
       unanswered: isNumber,
       moves: isNumber,
     } satisfies Checks<PeerStatus>),

@@ -692,7 +692,7 @@ function eventsOf(pending: number): number {
 }
 
 function peerStatus(peer: PeerInfo): PeerReport {
-  const { publicKey, endpoint, lastHandshakeAt, rxBytes, txBytes, hasSession, sessionEpoch } = peer;
+  const { publicKey, endpoint, lastHandshakeAt, rxBytes, txBytes, hasSession, sessionEpoch, recovery } = peer;
   return {
     publicKey: encodeKey(publicKey),
     endpoint: endpoint?.toString() ?? null,
@@ -701,5 +701,6 @@ function peerStatus(peer: PeerInfo): PeerReport {
     txBytes,
     hasSession,
     sessionEpoch: sessionEpoch ?? null,
+    recovery: recovery ? { backAfterMs: recovery.backAfterMs ?? null } : null,
   };
 }

@@ -129,6 +129,7 @@ export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: Sta
     epoch: device.epoch,
     forks: device.forks,
     wipedKeypairs: device.wipedKeypairs,
+    recovery: device.recovery ? { ...device.recovery, lastBackMs: device.recovery.lastBackMs ?? null } : null,
     discardedAtRelease: device.discardedAtRelease,
     handshakes: { completed: device.handshakesCompleted, ...tally.handshakes },
     drops: device.drops,

@@ -34,6 +34,7 @@ const report: LoopReport = {
     waitingForFreshness: 0,
     sessionSlabBytes: 1,
     clonedPeers: 0,
+    recovery: { epoch: 2, ageMs: 9, called: 2, back: 0, lastBackMs: undefined },
     admission: undefined,
   },
   peers: [],
@@ -109,6 +110,15 @@ describe('the status of a device thread', () => {
     expect(composeStatus({ ...parts, tally, relayCounters: [] }).hints).toEqual([]);
   });
 
+  it('tells how far it has come back from a fork, in JSON', () => {
+    const { recovery } = composeStatus({ ...parts, report, tally: new EventTally(), relayCounters: [] });
+    expect(recovery).toEqual({ epoch: 2, ageMs: 9, called: 2, back: 0, lastBackMs: null });
+    const unforked = { ...report, device: { ...report.device, recovery: undefined } };
+    expect(
+      composeStatus({ ...parts, report: unforked, tally: new EventTally(), relayCounters: [] }).recovery,
+    ).toBeNull();
+  });
+
   it('counts by peer what was not answered and how often it moved, and forgets those that are gone', () => {
     const tally = new EventTally();
     const listed = {
@@ -119,6 +129,7 @@ describe('the status of a device thread', () => {
       txBytes: 0,
       hasSession: false,
       sessionEpoch: null,
+      recovery: null,
     };
     const seen = (peers = [listed]) =>
       composeStatus({ ...parts, report: { ...report, peers }, tally, relayCounters: [] }).peers;
