@@ -32,7 +32,7 @@ function deviceRows(status: DeviceStatus, now: number): Row[] {
       ],
     ),
     ['fork policy', forkPolicy(status)],
-    ['epoch', `${status.epoch} (${plural(status.forks, 'fork')} seen)`],
+    ['epoch', `${status.epoch} (${epochs(status)})`],
     lastTripwire
       ? [
           'last tripwire',
@@ -51,6 +51,11 @@ function deviceRows(status: DeviceStatus, now: number): Row[] {
     ],
   ];
   return rows.filter(row => row !== undefined);
+}
+
+function epochs({ forks, drills }: DeviceStatus): string {
+  const seen = `${plural(forks, 'fork')} seen`;
+  return drills === 0 ? seen : `${seen}, ${plural(drills, 'drill')}`;
 }
 
 function gatewayRows({ gateway }: DeviceStatus): Row[] {

@@ -356,7 +356,7 @@ export class Crng implements Randomness {
   #renew(epoch: number, now: number): void {
     this.#epoch = NO_EPOCH;
     this.#discard();
-    if (this.#barrier.begin(epoch, now)) {
+    if (this.#barrier.begin(this.#guard.forkEpoch, now)) {
       this.#hardwareBytes = 0;
       this.#hardwareAt = Number.NEGATIVE_INFINITY;
     }

@@ -48,7 +48,7 @@ export interface BarrierOptions {
 export class FreshnessBarrier {
   readonly #options: BarrierOptions;
   readonly #facts = new Set<FreshnessFact>();
-  #epoch = FIRST_EPOCH;
+  #forkEpoch = FIRST_EPOCH;
   #closedAt = 0;
   #seenSerial = 0;
 
@@ -56,10 +56,13 @@ export class FreshnessBarrier {
     this.#options = options;
   }
 
-  /** Call when an epoch is answered. Returns whether it is a new one; facts about the older no longer count then. */
-  begin(epoch: number, now: number): boolean {
-    if (epoch === this.#epoch) return false;
-    this.#epoch = epoch;
+  /**
+   * Call when an epoch is answered, with the epoch that the last fork began. Returns whether that is a new one; facts about the
+   * older no longer count then.
+   */
+  begin(forkEpoch: number, now: number): boolean {
+    if (forkEpoch === this.#forkEpoch) return false;
+    this.#forkEpoch = forkEpoch;
     this.#closedAt = now;
     this.#seenSerial = 0;
     this.#facts.clear();
@@ -67,10 +70,10 @@ export class FreshnessBarrier {
   }
 
   get forked(): boolean {
-    return this.#epoch !== FIRST_EPOCH;
+    return this.#forkEpoch !== FIRST_EPOCH;
   }
 
-  /** The facts that hold in this epoch. */
+  /** The facts that hold since the last fork. */
   get facts(): FreshnessFact[] {
     return [...this.#facts];
   }

@@ -120,6 +120,8 @@ export interface DeviceStats {
   readonly held: boolean;
   /** Forks responded to. */
   readonly forks: number;
+  /** Drills responded to, see `VmGenId.drill`. */
+  readonly drills: number;
   readonly wipedKeypairs: number;
   readonly handshakesCompleted: number;
   /** How often a peer was found to be cloned. */
@@ -170,6 +172,7 @@ export class Device {
   readonly #admission: Admission | undefined;
   readonly #unregister: (() => void)[];
   #forks = 0;
+  #drills = 0;
   #wipedKeypairs = 0;
   #handshakesCompleted = 0;
   #clonedPeers = 0;
@@ -590,6 +593,7 @@ export class Device {
       epoch,
       held,
       forks: this.#forks,
+      drills: this.#drills,
       wipedKeypairs: this.#wipedKeypairs,
       handshakesCompleted: this.#handshakesCompleted,
       clonedPeers: this.#clonedPeers,
@@ -753,7 +757,8 @@ export class Device {
 
   #emit(event: DeviceEvent): void {
     if (event.type === 'vmFork') {
-      this.#forks++;
+      if (event.isDrill) this.#drills++;
+      else this.#forks++;
       this.#wipedKeypairs += event.wipedKeypairs;
       // What parts this clone from its siblings may be there already.
       this.#retryAt = Number.NEGATIVE_INFINITY;

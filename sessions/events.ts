@@ -52,7 +52,10 @@ export type DeviceEvent =
   | {
       readonly type: 'vmFork';
       readonly epoch: number;
+      /** What was done: a drill leaves an identity as it is, and is answered by `wipe` where the policy would take it. */
       readonly policy: ForkPolicy;
+      /** There was no fork: see `VmGenId.drill`. */
+      readonly isDrill?: true;
       /** Keypairs that can no longer send. */
       readonly wipedKeypairs: number;
       /** Handshakes in flight that were ended. */

@@ -32,8 +32,11 @@ export function enter(context: Context): number {
 export function respondToFork(context: Context, epoch: number): void {
   if (epoch === context.epoch) return;
   invariant(epoch > context.epoch, 'an epoch never goes back');
+  const { forkPolicy } = context.settings;
+  const isDrill = context.vmgenid.forkEpoch <= context.epoch;
   context.epoch = epoch;
-  const policy = context.settings.forkPolicy;
+  // After a drill we are who we were: no other has our key.
+  const policy = isDrill && isSilencedByFork(forkPolicy) ? 'wipe' : forkPolicy;
   context.recovery.begin(epoch, context.clock.now());
   const ended: Ended = { wipedKeypairs: 0, wipedHandshakes: 0 };
   if (policy === 'enrol') beginEnrolment(context);
@@ -43,7 +46,7 @@ export function respondToFork(context: Context, epoch: number): void {
   } finally {
     // Even if that failed: nobody comes here again in this epoch.
     if (isSilencedByFork(policy)) hold(context);
-    context.emit({ type: 'vmFork', epoch, policy, ...ended });
+    context.emit({ type: 'vmFork', epoch, policy, ...(isDrill && { isDrill }), ...ended });
     endAdmissions(context);
   }
 }

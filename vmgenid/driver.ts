@@ -27,6 +27,8 @@ export type Protection = 'immediate' | 'delayed' | 'none';
 export interface ForkGuard {
   /** The epoch as last seen, without a look at any source. */
   readonly epoch: number;
+  /** The epoch that the last fork began, as last seen; FIRST_EPOCH before the first. Drills begin epochs too. */
+  readonly forkEpoch: number;
   readonly protection: Protection;
   readonly evidence: ForkEvidence;
   /**
@@ -40,6 +42,11 @@ export interface ForkGuard {
   register(phase: Phase, subscriber: ForkSubscriber, options?: SubscriberOptions): () => void;
   /** Calls back when evidence about the current fork arrives after its notification. */
   onEvidence(callback: () => void): () => void;
+}
+
+/** Whether somebody vouches that there has been no fork since this epoch. Drills are none. */
+export function isUnforkedSince(guard: Pick<ForkGuard, 'check' | 'forkEpoch'>, epoch: number): boolean {
+  return guard.check() !== NO_EPOCH && guard.forkEpoch <= epoch;
 }
 
 /** How a source stands. */
@@ -195,6 +202,10 @@ export class VmGenId implements ForkGuard {
     return this.#state.epoch;
   }
 
+  get forkEpoch(): number {
+    return this.#state.record.forkEpoch;
+  }
+
   /**
    * The state, for the drivers of other threads: `new VmGenId(sources, { shared })`. Whichever sees a fork first ends every
    * session of every thread; the others find out at their next check, so wake those that sleep.
@@ -235,6 +246,21 @@ export class VmGenId implements ForkGuard {
     this.#look();
     this.#pollDelayed(false);
     return this.check();
+  }
+
+  /**
+   * Has everybody do what follows a fork, though there was none: the epoch is raised, so that whatever bears an older one is
+   * dead, and the chain runs. What is known about the last fork stays as it is, and the next one is seen as ever: nothing that
+   * a source says later is taken for this. Returns the epoch that began, NO_EPOCH when closed.
+   */
+  drill(): number {
+    this.poll();
+    if (this.#closed) return NO_EPOCH;
+    // Another thread was faster: what it has counted is told first.
+    if (!this.#state.change(draft => draft.drill())) return this.drill();
+    const { epoch } = this.#state.record;
+    this.#tell();
+    return epoch;
   }
 
   /** Calls back at each fork, in this phase. Returns what ends it. */
@@ -309,7 +335,7 @@ export class VmGenId implements ForkGuard {
     for (const tracked of this.#immediate) this.#recovered(tracked);
     if (this.#closed) return;
     const { epoch, serial } = this.#state.record;
-    if (epoch !== this.#epoch) this.#fork();
+    if (epoch !== this.#epoch) this.#tell();
     else if (serial !== this.#serial) this.#learnt();
   }
 
@@ -341,7 +367,7 @@ export class VmGenId implements ForkGuard {
       if (uniqueness !== 'unique') continue;
       tracked.id = generationBytes(counted);
       // Of several forks that were counted elsewhere it may be the first.
-      tracked.idEpoch = Math.min(record.epoch, this.#epoch + 1);
+      tracked.idEpoch = Math.min(record.forkEpoch, this.#epoch + 1);
     }
   }
 
@@ -419,7 +445,7 @@ export class VmGenId implements ForkGuard {
       look: () => {
         this.#look();
         if (this.#closed) return { epoch: NO_EPOCH, parted: false };
-        return { epoch: this.epoch, parted: this.epoch === FIRST_EPOCH || this.#evidence.parts };
+        return { epoch: this.epoch, parted: this.forkEpoch === FIRST_EPOCH || this.#evidence.parts };
       },
       settled: () => this.settled(),
     };
@@ -427,16 +453,16 @@ export class VmGenId implements ForkGuard {
 
   // If a fork shows only now, what a delayed source has in hand may have been written before the snapshot.
   #lookFirst(): boolean {
-    const before = this.#epoch;
+    const before = this.forkEpoch;
     this.#look();
-    return this.#draining || this.#epoch !== before;
+    return this.#draining || this.forkEpoch !== before;
   }
 
   #missed(tracked: Tracked): void {
     this.#look();
     // What is lost pays for no word that is owed: it may have been any other.
     if (this.#closed || this.#shownAtOnce || this.#now() <= tracked.owesUntil) return;
-    if (this.#state.change(draft => draft.raise(tracked.place))) this.#fork();
+    if (this.#state.change(draft => draft.raise(tracked.place))) this.#tell();
     else this.#missed(tracked);
   }
 
@@ -450,13 +476,14 @@ export class VmGenId implements ForkGuard {
     const heardIn = vmGenId && this.#heardIn(vmGenId);
     const repeated = vmGenId !== undefined && tracked.id !== undefined && equalBytes(vmGenId, tracked.id);
     const owed = this.#now() <= tracked.owesUntil;
-    const same = owed || repeated || heardIn === this.epoch;
+    const same = owed || repeated || heardIn === this.forkEpoch;
     const epoch = same ? this.epoch : this.epoch + 1;
+    const forkEpoch = same ? this.forkEpoch : epoch;
     // What was found when the fork was, unread in a socket or a file, may have been there when the snapshot was taken,
     // unless an immediate source has parted the siblings already.
     const found = unsure && same && this.#evidence.vmGenId === undefined;
     // So was what was first heard in an older epoch. Every sibling has it then.
-    const stale = found || (heardIn !== undefined && heardIn !== epoch);
+    const stale = found || (heardIn !== undefined && heardIn !== forkEpoch);
     const { kernelReseeded = false, seed } = announcement;
     // The kernel may have been copied between its reseed for the fork before and its word on that one.
     const isDoubtful = kernelReseeded && (unsure || tracked.owesOlder);
@@ -470,13 +497,13 @@ export class VmGenId implements ForkGuard {
 
     if (vmGenId) {
       tracked.id = new Uint8Array(vmGenId);
-      tracked.idEpoch = heardIn ?? (found ? epoch - 1 : epoch);
+      tracked.idEpoch = heardIn ?? (found ? forkEpoch - 1 : forkEpoch);
     }
     if (seed && stale) seed.fill(0);
     else if (seed) this.#evidence.keepSeed(seed);
     if (isDoubtful) this.#doubt();
     if (!same) {
-      this.#fork();
+      this.#tell();
       return epoch;
     }
     if (!unsure) {
@@ -495,6 +522,16 @@ export class VmGenId implements ForkGuard {
   }
 
   // The record has a new epoch: whatever carries an older stamp is dead, in every thread. Now everybody here is told.
+  #tell(): void {
+    const { epoch, serial, forkEpoch } = this.#state.record;
+    if (forkEpoch > this.#epoch) return this.#fork();
+    // Drills alone. No source owes a word on these: what one says next is about a fork.
+    this.#epoch = epoch;
+    this.#serial = serial;
+    this.#queue.push({ epoch, source: 'drill', isDrill: true });
+    this.#runChain();
+  }
+
   #fork(): void {
     const { epoch, serial, source, vmGenId } = this.#state.record;
     const first = this.#tracked.find(({ place }) => place === source);

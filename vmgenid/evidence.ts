@@ -1,5 +1,5 @@
 // What parts this clone from its siblings, as one driver knows it: the state's words, and what is no word, a seed, a doubt.
-// Promises: it is about the fork that began the epoch as last looked at, and about none before.
+// Promises: it is about the last fork as last looked at, and about none before; a drill in between is none.
 // Read on: machine-state.ts; crng/freshness.ts, which waits for it.
 
 import { NO_EPOCH } from './generation.js';
@@ -47,7 +47,7 @@ export class Evidence implements ForkEvidence {
   }
 
   get seed(): Uint8Array | undefined {
-    return this.#seedEpoch === this.#state.record.epoch ? this.#seed : undefined;
+    return this.#seedEpoch === this.#state.record.forkEpoch ? this.#seed : undefined;
   }
 
   get kernelReseeded(): boolean {
@@ -63,7 +63,7 @@ export class Evidence implements ForkEvidence {
   keepSeed(seed: Uint8Array): void {
     this.forgetSeed();
     this.#seed = seed;
-    this.#seedEpoch = this.#state.record.epoch;
+    this.#seedEpoch = this.#state.record.forkEpoch;
     this.#seeds++;
   }
 
@@ -74,16 +74,16 @@ export class Evidence implements ForkEvidence {
 
   /** The kernel has said that it reseeded: in a while that will be about this fork for sure. */
   doubt(): void {
-    const { epoch } = this.#state.record;
-    if (this.#doubtEpoch === epoch) return;
-    this.#doubtEpoch = epoch;
+    const { forkEpoch } = this.#state.record;
+    if (this.#doubtEpoch === forkEpoch) return;
+    this.#doubtEpoch = forkEpoch;
     this.#doubtSince = this.#now();
   }
 
   // If the state was changed meanwhile this is for whoever asks after the next look.
   #ripen(): void {
     const { record } = this.#state;
-    if (this.#doubtEpoch !== record.epoch || record.kernelReseeded) return;
+    if (this.#doubtEpoch !== record.forkEpoch || record.kernelReseeded) return;
     if (this.#now() - this.#doubtSince < UNSURE_RESEED_MS) return;
     this.#state.change(draft => draft.learn({ kernelReseeded: true }));
   }

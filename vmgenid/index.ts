@@ -19,6 +19,7 @@ export {
   VmGenId,
   type VmGenIdEvent,
   type VmGenIdOptions,
+  isUnforkedSince,
 } from './driver.js';
 export { type ForkEvidence, UNSURE_RESEED_MS } from './evidence.js';
 export type { SharedState } from './machine-state.js';

@@ -38,7 +38,8 @@ const EPOCH = 0;
 const SERIAL = 1;
 const SOURCE = 2;
 const EVIDENCE = 3;
-const ID = 4;
+const FORK = 4;
+const ID = 5;
 const READINGS = ID + GENERATION_WORDS;
 /** Whether there is one, and its words. */
 const READING_WORDS = 1 + GENERATION_WORDS;
@@ -48,7 +49,7 @@ const HAS_ID = 1;
 const HAS_SEED = 2;
 const RESEEDED = 4;
 
-/** One record. What was learnt in it is about the fork that began its epoch, and about no other. */
+/** One record. What was learnt in it is about the last fork, and about no other. */
 export class MachineRecord {
   readonly words: Uint32Array;
 
@@ -70,13 +71,18 @@ export class MachineRecord {
     return this.words[SOURCE];
   }
 
-  /** The first that was learnt in this epoch. */
+  /** The first that was learnt about it. */
   get vmGenId(): Uint8Array | undefined {
     return (this.words[EVIDENCE] & HAS_ID) === 0 ? undefined : generationBytes(this.words.subarray(ID));
   }
 
   get kernelReseeded(): boolean {
     return (this.words[EVIDENCE] & RESEEDED) !== 0;
+  }
+
+  /** The epoch that the last fork began; FIRST_EPOCH before the first. Drills have begun those after it. */
+  get forkEpoch(): number {
+    return this.words[FORK];
   }
 
   /** Whether any of it parts this clone from its siblings. */
@@ -89,7 +95,14 @@ export class MachineRecord {
     this.words[EPOCH]++;
     this.words[SERIAL]++;
     this.words[SOURCE] = source;
+    this.words[FORK] = this.words[EPOCH];
     this.words[EVIDENCE] = 0;
+  }
+
+  /** A drill. There has been no fork: what is known about the last one holds. */
+  drill(): void {
+    this.words[EPOCH]++;
+    this.words[SERIAL]++;
   }
 
   /** Evidence. A seed itself is no word, and stays with whoever was given it. */
@@ -119,7 +132,7 @@ export class MachineRecord {
 /** A state in its first epoch, with a place for each of these sources. */
 export function newState(names: readonly string[]): SharedState {
   const words = new Int32Array(sharedMemory(4 * (SLOTS_AT + SLOTS * recordWords(names.length))));
-  words[SLOTS_AT + EPOCH] = FIRST_EPOCH;
+  words[SLOTS_AT + EPOCH] = words[SLOTS_AT + FORK] = FIRST_EPOCH;
   return { names, words };
 }
 

@@ -14,12 +14,14 @@ export type Phase = (typeof PHASES)[number];
 
 /** What a subscriber is told about a fork. */
 export interface VmFork {
-  /** The epoch that began with this fork. */
+  /** The epoch that began with it. */
   readonly epoch: number;
-  /** The source that showed it first. */
+  /** The source that showed it first; `drill` for what is none. */
   readonly source: string;
   /** The new generation ID, 16 bytes, when a unique source gave one. */
   readonly vmGenId?: Uint8Array;
+  /** There was no fork: somebody has asked for what follows one. */
+  readonly isDrill?: true;
 }
 
 /** What is called at a fork. */

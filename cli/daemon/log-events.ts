@@ -30,11 +30,11 @@ const AFTER_FORK: Readonly<Record<ForkPolicy, string>> = {
 
 export function logDeviceEvent(logger: Logger, event: DeviceEvent | ThreadDeviceEvent): void {
   if (event.type === 'vmFork') {
-    const { type, epoch, policy, wipedKeypairs, wipedHandshakes } = event;
+    const { type, epoch, policy, isDrill, wipedKeypairs, wipedHandshakes } = event;
     const ended = `${plural(wipedKeypairs, 'keypair')} and ${plural(wipedHandshakes, 'handshake')} ended`;
     logger.warn(
-      { event: type, epoch, policy, wipedKeypairs, wipedHandshakes },
-      `Responded to a fork of this machine (epoch ${epoch}): ${ended}; ${AFTER_FORK[policy]}`,
+      { event: type, epoch, policy, ...(isDrill && { isDrill }), wipedKeypairs, wipedHandshakes },
+      `Responded to a ${isDrill ? 'drill' : 'fork of this machine'} (epoch ${epoch}): ${ended}; ${AFTER_FORK[policy]}`,
     );
     return;
   }
@@ -173,7 +173,11 @@ export function logVmGenIdEvent(logger: Logger, event: VmGenIdEvent): void {
   const { type } = event;
   switch (type) {
     case 'fork': {
-      const { epoch, source, vmGenId } = event.fork;
+      const { epoch, source, vmGenId, isDrill } = event.fork;
+      if (isDrill) {
+        logger.warn({ event: type, epoch, isDrill }, `A drill, and no fork: epoch ${epoch} begins`);
+        break;
+      }
       const guid = vmGenId && formatGuid(vmGenId);
       logger.warn(
         { event: type, epoch, source, ...(guid && { vmGenId: guid }) },
@@ -284,6 +288,7 @@ export class SilenceLog {
 
   hear(event: DeviceEvent | ThreadDeviceEvent): void {
     if (event.type === 'vmFork') {
+      if (event.isDrill) return;
       this.#forked = true;
       this.#answered.clear();
     } else if (event.type === 'handshakeComplete' && this.#forked) {

@@ -67,6 +67,7 @@ test('prints everything of a device that has seen forks, aligned', async () => {
       holdBackMs: 300,
       epoch: 3,
       forks: 2,
+      drills: 1,
       wipedKeypairs: 4,
       discardedAtRelease: 1,
       handshakes: { completed: 6, initiatedSinceFork: 1, completedSinceFork: 1 },
@@ -99,7 +100,7 @@ test('prints everything of a device that has seen forks, aligned', async () => {
   source:                       kmsg: delayed, counter
   source:                       file:/g: does not work: no such file
   fork policy:                  wipe, strict, holding back 300 ms
-  epoch:                        3 (2 forks seen)
+  epoch:                        3 (2 forks seen, 1 drill)
   last tripwire:                peer ${keyText(2)}, 1 minute, 1 second ago (2 in all)
   waiting for fresh randomness: 1 peer
   public key:                   ${keyText(1)}

@@ -517,3 +517,40 @@ test('a failing kernel at an evidence callback is an event; the announcer does n
   entropy.broken = false;
   crng.uint32();
 });
+
+describe('a drill', () => {
+  test('reseeds, and opens no barrier: on a machine that was never forked it stays open', async () => {
+    const { crng, vmgenid, events } = await machine({ source: { uniqueness: 'counter' } });
+    const before = crng.reseeds;
+    vmgenid.drill();
+    expect([crng.isFresh(), crng.reseeds, crng.bytes(8).length]).toEqual([true, before + 1, 8]);
+    expect(events).toEqual([
+      { type: 'reseeded', reason: 'fork', epoch: 2 },
+      { type: 'freshness', freshness: 'fresh', epoch: 2, facts: [], waitedMs: expect.any(Number) },
+    ]);
+  });
+
+  test('where nothing parts a clone from its siblings they wait on, and longer for no drill', async () => {
+    for (const { crng, vmgenid, clock } of await siblings()) {
+      expect(crng.isFresh()).toBe(false);
+      clock.ms += FRESHNESS_TIMEOUT_MS / 2;
+      vmgenid.drill();
+      expect([crng.isFresh(), crng.freshness]).toEqual([false, 'waiting']);
+      expect(() => crng.bytes(1)).toThrow(notFresh);
+      clock.ms += FRESHNESS_TIMEOUT_MS / 2;
+      expect([crng.isFresh(), crng.freshness]).toEqual([false, 'refusing']);
+    }
+  });
+
+  test('what has parted them holds: they draw on, and nothing in common', async () => {
+    const drawn: string[] = [];
+    for (const [n, { crng, vmgenid, announcer }] of (await siblings()).entries()) {
+      announcer.announce({ seed: new Uint8Array(32).fill(n + 1) });
+      expect(crng.isFresh()).toBe(true);
+      vmgenid.drill();
+      expect(crng.isFresh()).toBe(true);
+      drawn.push(hex(crng.bytes(16)));
+    }
+    expect(new Set(drawn).size).toBe(2);
+  });
+});

@@ -90,6 +90,10 @@ export class HandGuard implements ForkGuard {
     return this.#inner.epoch;
   }
 
+  get forkEpoch(): number {
+    return this.#inner.forkEpoch;
+  }
+
   get protection(): ForkGuard['protection'] {
     return this.#inner.protection;
   }

@@ -327,6 +327,53 @@ describe('policy hold', () => {
   });
 });
 
+describe('a drill', () => {
+  it.each(['wipe', 'hold', 'enrol'] as const)(
+    'by policy %s ends every session, leaves us who we are, and calls the peers in conversation',
+    forkPolicy => {
+      const pair = withPolicy(forkPolicy).connect();
+      const { publicKey } = pair.a.device;
+      pair.advance(1_000);
+      pair.a.vmgenid.drill();
+      expect(forkEvents(pair)).toEqual([
+        { type: 'vmFork', epoch: 2, policy: 'wipe', isDrill: true, wipedKeypairs: 1, wipedHandshakes: 0 },
+      ]);
+      expect(pair.a.device.stats()).toMatchObject({ forks: 0, drills: 1, epoch: 2, held: false });
+      expect(pair.a.device.publicKey).toEqual(publicKey);
+      pair.a.device.runTimers();
+      expect(pair.a.types).toEqual([INITIATION]);
+      pair.settle();
+      expect(pair.a.device.peers()[0]).toMatchObject({ hasSession: true, sessionEpoch: 2 });
+    },
+  );
+
+  it('by policy expire-sending ends what it ends at a fork', () => {
+    const pair = withPolicy('expire-sending').connect();
+    pair.a.vmgenid.drill();
+    expect(forkEvents(pair)).toMatchObject([{ policy: 'expire-sending', isDrill: true, wipedKeypairs: 1 }]);
+    expect(pair.a.device.peers()[0].hasSession).toBe(false);
+  });
+
+  it.each([
+    ['before it', (pair: Pair) => [pair.a.source.fork(ID), pair.a.vmgenid.drill()]],
+    ['after it', (pair: Pair) => [pair.a.vmgenid.drill(), pair.a.source.fork(ID)]],
+    [
+      'found in it',
+      (pair: Pair) => {
+        pair.a.vmgenid.register('randomness', ({ isDrill }) => isDrill && pair.a.source.fork(ID));
+        pair.a.vmgenid.drill();
+      },
+    ],
+  ] as const)('a fork %s holds the device all the same', (_, act) => {
+    const pair = withPolicy('hold').connect();
+    act(pair);
+    pair.a.device.runTimers();
+    pair.advance(60_000, true);
+    expect(pair.a.device.stats()).toMatchObject({ forks: 1, held: true });
+    expect(pair.a.types).toEqual([]);
+  });
+});
+
 describe('every policy', () => {
   it.each<ForkPolicy>(['wipe', 'expire-sending', 'hold'])(
     '%s: whoever looks before the chain has reached the device finds the fork answered',

@@ -1,7 +1,7 @@
 // The driver: what counts as a fork, in which order things happen, when nothing may leave.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { SAME_FORK_MS, VmGenId, type VmGenIdEvent } from '../../vmgenid/driver.js';
+import { SAME_FORK_MS, VmGenId, type VmGenIdEvent, isUnforkedSince } from '../../vmgenid/driver.js';
 import { UNSURE_RESEED_MS } from '../../vmgenid/evidence.js';
 import { NO_EPOCH, generationBytes } from '../../vmgenid/generation.js';
 import { MachineState } from '../../vmgenid/machine-state.js';
@@ -1186,5 +1186,130 @@ describe('memory source', () => {
     const source: MemorySource = new MemorySource({ onRead: () => ++reads === 3 && source.fork(id(2)) });
     const { vm } = await machine(source);
     expect([vm.check(), vm.check()]).toEqual([1, 2]);
+  });
+});
+
+describe('driver: a drill', () => {
+  const drill = (epoch: number) => ({ epoch, source: 'drill', isDrill: true });
+
+  it('raises the epoch as a fork does, and runs the whole chain, also where no source is', async () => {
+    for (const sources of [[], [new MemorySource()], [new Announcer('hook')]]) {
+      const { vm, types } = await machine(...sources);
+      const order: string[] = [];
+      for (const phase of ['application', 'sessions', 'randomness'] as const)
+        vm.register(phase, ({ epoch }) => void order.push(`${phase} ${epoch}: ${vm.check()}`));
+      expect(vm.drill()).toBe(2);
+      expect(order).toEqual(['randomness 2: 2', 'sessions 2: 2', 'application 2: 2']);
+      expect([vm.epoch, vm.forkEpoch, vm.check(), types()]).toEqual([2, 1, 2, ['fork']]);
+      expect(vm.drill()).toBe(3);
+    }
+  });
+
+  it('is told as what it is, and leaves what is known about the last fork', async () => {
+    const source = new MemorySource();
+    const { vm, forks } = await machine(source);
+    source.fork(id(2));
+    vm.drill();
+    expect(forks).toEqual([{ epoch: 2, source: 'memory', vmGenId: id(2) }, drill(3)]);
+    expect([vm.forkEpoch, vm.evidence.vmGenId]).toEqual([2, id(2)]);
+    source.fork(id(3));
+    expect([vm.check(), vm.forkEpoch, vm.evidence.vmGenId]).toEqual([4, 4, id(3)]);
+  });
+
+  it('of a source that speaks right after it nothing is taken for the drill: it tells of a fork', async () => {
+    const hook = new Announcer('hook');
+    const { vm, clock, forks } = await machine(new MemorySource(), hook);
+    vm.drill();
+    clock.ms += 1;
+    hook.listener.announce({ vmGenId: id(9) });
+    expect(forks).toEqual([drill(2), { epoch: 3, source: 'hook', vmGenId: id(9) }]);
+    expect(vm.evidence.vmGenId).toEqual(id(9));
+  });
+
+  it('what a source says later of the fork before it is about that one, and no fork', async () => {
+    const page = new MemorySource();
+    const hook = new Announcer('hook');
+    const { vm, clock, types } = await machine(page, hook);
+    page.fork(id(2));
+    vm.check();
+    vm.drill();
+    clock.ms += SAME_FORK_MS + 1;
+    hook.listener.announce({ vmGenId: id(2), kernelReseeded: true });
+    expect([vm.epoch, vm.evidence.kernelReseeded]).toEqual([3, true]);
+    expect(types()).toEqual(['fork', 'fork', 'sameFork']);
+  });
+
+  it('a doubt about the last fork passes in its time, whatever was drilled meanwhile', async () => {
+    const page = new MemorySource({ uniqueness: 'counter' });
+    const log = new Announcer('kmsg');
+    const { vm, clock } = await machine(page, log);
+    log.waiting.push({ kernelReseeded: true });
+    page.fork(count(1));
+    vm.check();
+    vm.drill();
+    expect(vm.evidence.kernelReseeded).toBe(false);
+    clock.ms += UNSURE_RESEED_MS;
+    expect(vm.evidence.kernelReseeded).toBe(true);
+  });
+
+  it('a fork that is found in it, or that was there before it, is told as a fork', async () => {
+    const source = new MemorySource();
+    const { vm, forks } = await machine(source);
+    source.fork(id(2));
+    vm.register('randomness', ({ isDrill }) => {
+      if (!isDrill) return;
+      source.fork(id(3));
+      vm.check();
+    });
+    expect(vm.drill()).toBe(3);
+    expect(forks.map(({ epoch, isDrill = false }) => [epoch, isDrill])).toEqual([
+      [2, false],
+      [3, true],
+      [4, false],
+    ]);
+    expect(vm.forkEpoch).toBe(4);
+  });
+
+  it('other threads hear of it as a drill, and of a fork beside it as a fork', async () => {
+    const page = new MemorySource();
+    const { vm } = await machine(page);
+    const other = new VmGenId([page], { shared: vm.shared });
+    const heard: VmFork[] = [];
+    other.register('sessions', fork => void heard.push(fork));
+    vm.drill();
+    expect([other.check(), heard]).toEqual([2, [drill(2)]]);
+    page.fork(id(2));
+    vm.drill();
+    expect([other.check(), other.forkEpoch]).toEqual([4, 3]);
+    expect(heard.slice(1)).toEqual([{ epoch: 4, source: 'memory', vmGenId: id(2) }]);
+    // Whoever drills when another thread has counted a fork drills after it.
+    page.fork(id(3));
+    other.check();
+    expect([vm.drill(), vm.forkEpoch]).toEqual([6, 5]);
+  });
+
+  it('of two at a time each has its epoch', async () => {
+    const { vm, forks } = await machine(new MemorySource());
+    const other = new VmGenId([], { shared: vm.shared });
+    expect([vm.drill(), other.drill(), vm.check()]).toEqual([2, 3, 3]);
+    expect(forks).toEqual([drill(2), drill(3)]);
+  });
+
+  it('is nothing in a driver that is closed', async () => {
+    const { vm, forks } = await machine(new MemorySource());
+    await vm.close();
+    expect([vm.drill(), forks]).toEqual([NO_EPOCH, []]);
+  });
+
+  it('a machine is unforked since an epoch after which there were drills alone, while somebody vouches for it', async () => {
+    const source = new Brittle();
+    const { vm } = await machine(source);
+    vm.drill();
+    expect([1, 2, NO_EPOCH].map(epoch => isUnforkedSince(vm, epoch))).toEqual([true, true, false]);
+    source.broken = 'away';
+    expect(isUnforkedSince(vm, 1)).toBe(false);
+    source.broken = undefined;
+    source.fork(id(2));
+    expect([1, 2, 3].map(epoch => isUnforkedSince(vm, epoch))).toEqual([false, false, true]);
   });
 });

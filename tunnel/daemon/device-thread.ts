@@ -9,7 +9,7 @@ import type { Randomness } from '../../crng/randomness.js';
 import { copySecret, secretBytes } from '../../native/secret-bytes.js';
 import type { GatewayAdmission } from '../../gateway/admission.js';
 import { isSilencedByFork } from '../../sessions/events.js';
-import type { VmGenId } from '../../vmgenid/index.js';
+import { type VmGenId, isUnforkedSince } from '../../vmgenid/driver.js';
 import { NO_EPOCH } from '../../vmgenid/generation.js';
 import type { SourceSelection } from '../../vmgenid/detect.js';
 import { KMSG_PATH } from '../../vmgenid/sources/kmsg.js';
@@ -142,7 +142,7 @@ export class DeviceThread implements UapiBackend {
       arrivals: new RingWriter(this.#settings.arrivals, () => this.#wakeSoon()),
       departures: new RingReader(this.#settings.departures, () => {}),
       isHeld: () =>
-        isSilencedByFork(settings.forkPolicy ?? 'wipe') && vmgenid.check() !== this.#identityEpoch,
+        isSilencedByFork(settings.forkPolicy ?? 'wipe') && !isUnforkedSince(vmgenid, this.#identityEpoch),
       onTrouble: error => options.onTrouble?.(error),
     });
     this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {
@@ -205,7 +205,7 @@ export class DeviceThread implements UapiBackend {
       const question = { kind: 'set', changes, numbers: this.#relays.numbers } as const;
       const { urls, held } = (await this.#ask(question, keyBuffersOf(changes))) as Answers['set'];
       // A fork meanwhile is not what the device has answered of.
-      if (!held && vmgenid.check() === epoch) {
+      if (!held && isUnforkedSince(vmgenid, epoch)) {
         this.#identityEpoch = epoch;
         this.#options.clone?.stopAsking();
       }

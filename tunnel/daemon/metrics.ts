@@ -172,8 +172,9 @@ function describeDevice(metrics: Metrics, status: DeviceStatus): void {
       Number(readable),
     ]),
   );
-  metrics.gauge('epoch', 'Grows by one with each fork that is seen', status.epoch);
+  metrics.gauge('epoch', 'Grows by one with each fork that is seen, and with each drill', status.epoch);
   metrics.counter('forks_total', 'Forks of the machine responded to', status.forks);
+  metrics.counter('drills_total', 'Drills responded to', status.drills);
   metrics.counter(
     'keypairs_wiped_total',
     'Keypairs erased by forks and changes of identity',

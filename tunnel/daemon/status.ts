@@ -141,6 +141,8 @@ export interface DeviceStatus {
   readonly epoch: number;
   /** Forks responded to. */
   readonly forks: number;
+  /** Drills responded to: `wireonce drill`. */
+  readonly drills: number;
   readonly wipedKeypairs: number;
   /** Null before the first fork. */
   readonly recovery: RecoveryStatus | null;
@@ -247,6 +249,7 @@ const CHECKS: Checks<DeviceStatus> = {
   holdBackMs: isNumber,
   epoch: isNumber,
   forks: isNumber,
+  drills: isNumber,
   wipedKeypairs: isNumber,
   recovery: orNull(
     shape({

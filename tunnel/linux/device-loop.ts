@@ -12,7 +12,7 @@ import type { Admission } from '../../sessions/admission.js';
 import type { DeviceEvent } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { DeviceSettings, SettledSettings } from '../../sessions/settings.js';
-import type { ForkGuard, Protection } from '../../vmgenid/driver.js';
+import { type ForkGuard, type Protection, isUnforkedSince } from '../../vmgenid/driver.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
 import type { RingReader } from '../daemon/device-thread/datagram-ring.js';
@@ -366,7 +366,7 @@ export class DeviceLoop {
         this.#scheduleLook();
       },
     }));
-    const isOfNow = guard.check() === order.epoch;
+    const isOfNow = isUnforkedSince(guard, order.epoch);
     if (!isOfNow && order.identity) eraseIdentity(order.identity);
     enrolment.start(isOfNow ? order : { ...order, identity: undefined });
     this.#flush();
@@ -383,7 +383,7 @@ export class DeviceLoop {
   /** An identity from outside, for this epoch. False: it is over. */
   setIdentity(identity: KeptIdentity, epoch: number, numbers: ReadonlyMap<string, number>): boolean {
     this.#number(numbers);
-    const isOfNow = this.#enrolment !== undefined && this.#options.guard.check() === epoch;
+    const isOfNow = this.#enrolment !== undefined && isUnforkedSince(this.#options.guard, epoch);
     if (isOfNow) this.#enrolment?.become(identity, epoch);
     else eraseIdentity(identity);
     this.#flush();

@@ -153,8 +153,9 @@ export class Enrolment {
 
   /** Call with every event of the device. */
   hear(event: DeviceEvent): void {
-    if (event.type === 'vmFork') this.#forked();
-    else if (event.type === 'identityDrawn') this.#drawn(event.publicKey, event.epoch);
+    if (event.type === 'vmFork') {
+      if (!event.isDrill) this.#forked();
+    } else if (event.type === 'identityDrawn') this.#drawn(event.publicKey, event.epoch);
   }
 
   /** What was asked for the key that was drawn. False when that is over, and `told` is erased. */

@@ -15,7 +15,7 @@ import type { Transport } from '../transport.js';
 export interface EventLoopTunnelOptions extends Omit<DeviceOptions, 'clock' | 'sink' | 'vmgenid'> {
   readonly vmgenid: Pick<
     VmGenId,
-    'check' | 'poll' | 'register' | 'onEvidence' | 'epoch' | 'protection' | 'evidence'
+    'check' | 'poll' | 'register' | 'onEvidence' | 'epoch' | 'forkEpoch' | 'protection' | 'evidence'
   >;
   /** Each datagram goes by the first that owns its endpoint. Closed by `close`. */
   readonly transports: readonly Transport[];

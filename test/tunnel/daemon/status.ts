@@ -49,6 +49,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     holdBackMs: 0,
     epoch: 1,
     forks: 0,
+    drills: 0,
     wipedKeypairs: 0,
     recovery: null,
     discardedAtRelease: 0,

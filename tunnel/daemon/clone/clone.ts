@@ -6,7 +6,7 @@
 import type { Randomness } from '../../../crng/randomness.js';
 import { equalBytes } from '../../../native/bytes.js';
 import type { Suite } from '../../../protocol/suite.js';
-import type { VmGenId } from '../../../vmgenid/driver.js';
+import { type VmGenId, isUnforkedSince } from '../../../vmgenid/driver.js';
 import type { CloneSettings } from '../../config/enrolment-config.js';
 import { type IdentityConfig, formatPrefix, parseIdentityConfig } from '../../config/config.js';
 import { type ResolveEndpoints, toldIdentity } from '../../config/told-identity.js';
@@ -52,7 +52,7 @@ export interface CloneOptions {
   readonly settings: CloneSettings;
   /** For what is derived: 32 bytes, the clone's from here on. */
   readonly secret: Uint8Array | undefined;
-  readonly vmgenid: Pick<VmGenId, 'check' | 'evidence'>;
+  readonly vmgenid: Pick<VmGenId, 'check' | 'evidence' | 'forkEpoch'>;
   readonly suite: Suite;
   readonly interfaceName: () => string;
   /** For the time between two questions. */
@@ -110,7 +110,7 @@ export class Clone {
 
   /** Call with every event of the device. */
   hear(event: ThreadDeviceEvent): void {
-    if (event.type === 'vmFork') {
+    if (event.type === 'vmFork' && !event.isDrill) {
       this.stopAsking();
       this.#dropKept();
     }
@@ -207,10 +207,10 @@ export class Clone {
     const { settings, vmgenid, onEvent } = this.#options;
     const path = settings.identityFile;
     try {
-      const isOfNow = vmgenid.check() === epoch;
+      const isOfNow = isUnforkedSince(vmgenid, epoch);
       const generation = vmgenid.evidence.vmGenId;
-      // In another epoch the key is that of the machine that was copied.
-      if (!generation || !isOfNow || vmgenid.check() !== epoch) return;
+      // After another fork the key is that of the machine that was copied.
+      if (!generation || !isOfNow || !isUnforkedSince(vmgenid, epoch)) return;
       writeIdentity(path, { privateKey, publicKey, generation, parent, since, told });
     } catch (error) {
       onEvent({ type: 'identityNotKept', path, reason: (error as Error).message });

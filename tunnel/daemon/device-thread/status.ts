@@ -128,6 +128,7 @@ export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: Sta
     holdBackMs: report.settings.holdBackMs,
     epoch: device.epoch,
     forks: device.forks,
+    drills: device.drills,
     wipedKeypairs: device.wipedKeypairs,
     recovery: device.recovery ? { ...device.recovery, lastBackMs: device.recovery.lastBackMs ?? null } : null,
     discardedAtRelease: device.discardedAtRelease,

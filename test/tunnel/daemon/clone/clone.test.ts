@@ -27,7 +27,8 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A clone, the device that it tells, and the time that it waits. */
 class World {
-  readonly machine = { epoch: 1, generation: GENERATION as Uint8Array | undefined };
+  /** All epochs but the last `drills` were begun by forks. */
+  readonly machine = { epoch: 1, drills: 0, generation: GENERATION as Uint8Array | undefined };
   readonly events: CloneEvent[] = [];
   readonly told: { publicKey: Uint8Array; told: ToldIdentity }[] = [];
   readonly pauses: { ms: number; end: () => void }[] = [];
@@ -39,6 +40,9 @@ class World {
     const { machine } = this;
     const vmgenid = {
       check: () => machine.epoch,
+      get forkEpoch() {
+        return machine.epoch - machine.drills;
+      },
       evidence: {
         serial: 0,
         seed: undefined,
@@ -331,6 +335,22 @@ describe('what is kept', () => {
     world.machine.epoch = epoch;
     world.enrolled({ epoch: 1 });
     expect(existsSync(world.path)).toBe(false);
+  });
+
+  it('stays what it is when a drill is held', () => {
+    const world = new World('derived');
+    world.machine.epoch = 2;
+    world.machine.drills = 1;
+    world.enrolled({ epoch: 1 });
+    world.clone.hear({
+      type: 'vmFork',
+      epoch: 2,
+      policy: 'wipe',
+      isDrill: true,
+      wipedKeypairs: 1,
+      wipedHandshakes: 0,
+    });
+    expect(existsSync(world.path)).toBe(true);
   });
 
   it('(control: the key of now is)', () => {

@@ -28,6 +28,7 @@ const report: LoopReport = {
     epoch: 2,
     held: false,
     forks: 1,
+    drills: 2,
     wipedKeypairs: 3,
     handshakesCompleted: 7,
     discardedAtRelease: 5,
