@@ -36,7 +36,10 @@ export function registerServe(group: Command, io: CliIo, finish: Finish): void {
     .option('--socket <path>', 'the socket for subscribers', DEFAULT_BROKER_SOCKET)
     .option('--no-socket', 'no socket')
     .option('--socket-mode <octal>', 'who may connect (default: 600)', fileMode)
-    .option('--exec <command>', 'run this by the shell for every fork; see WIREONCE_* in its environment')
+    .option(
+      '--exec <command>',
+      'run this by the shell for every fork, and again when the kernel has reseeded: WIREONCE_RESEEDED is 1',
+    )
     .option(
       '--ack-timeout <seconds>',
       'how long a fork waits for subscribers and the command',
@@ -90,6 +93,12 @@ function report(event: BrokerEvent, print: Print): void {
       const { epoch, acknowledged, missed } = event;
       const text = `settled: epoch ${epoch}, ${acknowledged} acknowledged, ${missed} missed`;
       print('settled', { epoch, acknowledged, missed }, text);
+      break;
+    }
+    case 'commandDone': {
+      const { epoch, reseeded } = event;
+      const then = reseeded ? 'the kernel has reseeded' : 'again when the kernel has reseeded';
+      print('commandDone', { epoch, reseeded }, `the command succeeded (epoch ${epoch}; ${then})`);
       break;
     }
     case 'commandFailed': {

@@ -1,15 +1,14 @@
 // The broker: tells every other program on this machine of forks, by a page of memory, a socket and a command.
 // Promises: the page moves before anybody else is told, and is touched last: a start that fails changes nothing; a
 // fork counts as settled when all that asked to be waited for have answered, or have had their time; nobody who
-// listens can hold it up for longer.
+// listens can hold it up for longer. The command runs whenever the counter has moved, whoever was there to see it.
 // Read on: docs/configuration.md "The broker"; the SysGenID proposal for Linux, whose place this takes.
 
 import type { VmGenId } from '../driver.js';
-import { formatGuid } from '../generation.js';
+import { NO_EPOCH, formatGuid } from '../generation.js';
 import type { VmFork } from '../notifier.js';
-import { runCommand } from './command.js';
+import { CommandTurns, type Occasion } from './command-turns.js';
 import { CounterPage, type PageHistory } from './counter-page.js';
-import type { BrokerLine } from './lines.js';
 import { PageLock } from './page-lock.js';
 import { BrokerSocket } from './socket.js';
 
@@ -22,9 +21,9 @@ export interface BrokerOptions {
   readonly socket?: string | undefined;
   /** Who may connect, as a file's mode. Default 0600. */
   readonly socketMode?: number | undefined;
-  /** Run by the shell for every fork. */
+  /** Run by the shell for every fork, and once more when the kernel has reseeded since. */
   readonly command?: string | undefined;
-  /** Milliseconds that subscribers and the command have for a fork. Default 10000. */
+  /** Milliseconds that subscribers, and each run of the command, have for a fork. Default 10000. */
   readonly ackTimeoutMs?: number | undefined;
   /** Must not throw. */
   readonly onEvent?: ((event: BrokerEvent) => void) | undefined;
@@ -41,6 +40,9 @@ export type BrokerEvent =
       /** Subscribers that went or did not answer in time, and the command if it failed. */
       readonly missed: number;
     }
+  /** The command has succeeded; `reseeded`: and the kernel had reseeded, so that this was its last run for the fork. */
+  | { readonly type: 'commandDone'; readonly epoch: number; readonly reseeded: boolean }
+  /** It is tried again. */
   | { readonly type: 'commandFailed'; readonly epoch: number; readonly reason: string }
   /** A client was refused or sent away. */
   | { readonly type: 'clientTrouble'; readonly reason: string };
@@ -57,18 +59,31 @@ export class Broker {
   readonly #options: BrokerOptions;
   readonly #ackTimeoutMs: number;
   readonly #unregister: (() => void)[] = [];
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #command: CommandTurns | undefined;
   #lock: PageLock | undefined;
   #page: CounterPage | undefined;
   #socket: BrokerSocket | undefined;
   /** The latest epoch since whose beginning the kernel has reseeded. */
   #reseededEpoch: number;
   #reseedTimer: NodeJS.Timeout | undefined;
+  /** What the command was told last. */
+  #occasion: Occasion | undefined;
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
     this.#ackTimeoutMs = options.ackTimeoutMs ?? DEFAULT_ACK_TIMEOUT_MS;
     this.#reseededEpoch = options.vmgenid.epoch;
+    const { command } = options;
+    if (command === undefined) return;
+    this.#command = new CommandTurns({
+      command,
+      timeoutMs: this.#ackTimeoutMs,
+      onDone: ({ epoch, reseeded, counter }) => {
+        if (reseeded && counter !== null) this.#page?.commandDone(counter);
+        this.#emit({ type: 'commandDone', epoch, reseeded });
+      },
+      onFailed: ({ epoch }, reason) => this.#emit({ type: 'commandFailed', epoch, reason }),
+    });
   }
 
   /**
@@ -96,12 +111,12 @@ export class Broker {
     return this.#socket?.clients ?? 0;
   }
 
-  /** Tells nobody any more. The page stays, for those who have mapped it. Waits for commands that run. */
+  /** Tells nobody any more. The page stays, for those who have mapped it. Waits for a command that runs. */
   async close(): Promise<void> {
     for (const unregister of this.#unregister.splice(0)) unregister();
     clearTimeout(this.#reseedTimer);
     await this.#socket?.close();
-    await Promise.allSettled(this.#running);
+    await this.#command?.close();
     this.#page?.close();
     this.#lock?.release();
   }
@@ -136,30 +151,40 @@ export class Broker {
   #openPage(path: string): void {
     this.#page = new CounterPage(path, this.#options.vmgenid.evidence.vmGenId);
     const { history, counter } = this.#page;
-    if (history === 'new') this.#page.reseeded();
+    if (history === 'new') {
+      this.#page.reseeded();
+      this.#page.commandDone(counter);
+    }
     // The broker before may have ended before the kernel had reseeded.
-    if (!this.#page.isReseeded) this.#awaitReseed();
+    const reseeded = this.#page.isReseeded;
+    if (!reseeded) {
+      this.#reseededEpoch = NO_EPOCH;
+      this.#awaitReseed();
+    }
     this.#emit({ type: 'page', history, counter });
+    // Or before its command was through, or before the fork.
+    if (!this.#page.isCommandDone) {
+      const { epoch, evidence } = this.#options.vmgenid;
+      void this.#runCommand({
+        epoch,
+        counter,
+        vmGenId: guidOf(evidence.vmGenId),
+        reseeded,
+        source: 'counter page',
+      });
+    }
   }
 
   // The chain waits for what this returns: whoever asks the driver to settle waits for our subscribers too.
   async #tell({ epoch, source, vmGenId }: VmFork): Promise<void> {
     const reseeded = this.#options.vmgenid.evidence.kernelReseeded;
-    const guid = vmGenId ? formatGuid(vmGenId) : null;
-    const line: BrokerLine = {
-      event: 'fork',
-      epoch,
-      counter: this.counter ?? null,
-      vmGenId: guid,
-      reseeded,
-      source,
-    };
-    this.#socket?.tell(line);
+    const fork = { epoch, counter: this.counter ?? null, vmGenId: guidOf(vmGenId), reseeded, source };
+    this.#socket?.tell({ event: 'fork', ...fork });
     if (reseeded) this.#reseeded(epoch);
     else this.#awaitReseed();
     const outcomes = await Promise.all([
       this.#socket?.acknowledgements(epoch) ?? { acknowledged: 0, missed: 0 },
-      this.#runCommand(line),
+      this.#runCommand(fork),
     ]);
     const acknowledged = outcomes.reduce((sum, outcome) => sum + outcome.acknowledged, 0);
     const missed = outcomes.reduce((sum, outcome) => sum + outcome.missed, 0);
@@ -167,24 +192,11 @@ export class Broker {
     this.#emit({ type: 'settled', epoch, acknowledged, missed });
   }
 
-  async #runCommand(fork: BrokerLine & { event: 'fork' }) {
-    const { command } = this.#options;
-    if (command === undefined) return { acknowledged: 0, missed: 0 };
-    const { epoch, counter, vmGenId, reseeded, source } = fork;
-    const variables = {
-      WIREONCE_EPOCH: String(epoch),
-      WIREONCE_COUNTER: counter === null ? '' : String(counter),
-      WIREONCE_VMGENID: vmGenId ?? '',
-      WIREONCE_RESEEDED: reseeded ? '1' : '0',
-      WIREONCE_SOURCE: source,
-    };
-    const running = runCommand(command, variables, this.#ackTimeoutMs);
-    this.#running.add(running);
-    const reason = await running;
-    this.#running.delete(running);
-    if (reason === undefined) return { acknowledged: 1, missed: 0 };
-    this.#emit({ type: 'commandFailed', epoch, reason });
-    return { acknowledged: 0, missed: 1 };
+  async #runCommand(occasion: Occasion) {
+    if (!this.#command) return { acknowledged: 0, missed: 0 };
+    this.#occasion = occasion;
+    const succeeded = await this.#command.tell(occasion);
+    return succeeded ? { acknowledged: 1, missed: 0 } : { acknowledged: 0, missed: 1 };
   }
 
   #awaitReseed(): void {
@@ -196,7 +208,9 @@ export class Broker {
     const { epoch } = this.#options.vmgenid;
     const isNews = this.#reseededEpoch !== epoch;
     this.#reseeded(epoch);
-    if (isNews) this.#socket?.tell({ event: 'reseeded', epoch });
+    if (!isNews) return;
+    this.#socket?.tell({ event: 'reseeded', epoch });
+    if (this.#occasion) void this.#runCommand({ ...this.#occasion, reseeded: true });
   }
 
   #reseeded(epoch: number): void {
@@ -208,4 +222,8 @@ export class Broker {
   #emit(event: BrokerEvent): void {
     this.#options.onEvent?.(event);
   }
+}
+
+function guidOf(vmGenId: Uint8Array | undefined): string | null {
+  return vmGenId ? formatGuid(vmGenId) : null;
 }

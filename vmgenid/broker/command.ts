@@ -1,5 +1,6 @@
 // A command that is run for every fork, and told of it by its environment.
-// Promises: it never holds up another fork; one that takes too long is ended, with everything that it started.
+// Promises: one that takes too long, or that a newer fork has overtaken, is ended, with everything that it started.
+// Read on: command-turns.ts for when it is run.
 
 import { spawn } from 'node:child_process';
 
@@ -9,11 +10,12 @@ const GRACE_MS = 1_000;
 /** How a command ended: `undefined` when it did what was asked, else why not. */
 export type CommandFailure = string | undefined;
 
-/** Runs `command` by the shell, in a process group of its own. Resolves when it has ended; never rejects. */
+/** Runs `command` by the shell, in a process group of its own. Resolves when it or `signal` has ended it; never rejects. */
 export function runCommand(
   command: string,
   variables: Readonly<Record<string, string>>,
   timeoutMs: number,
+  signal: AbortSignal,
 ): Promise<CommandFailure> {
   return new Promise(resolve => {
     const child = spawn('/bin/sh', ['-c', command], {
@@ -22,26 +24,29 @@ export function runCommand(
       detached: true,
     });
     const { pid } = child;
-    let late = false;
+    let stopped: CommandFailure;
     let killer: NodeJS.Timeout | undefined;
-    const timer = setTimeout(() => {
-      late = true;
-      if (pid === undefined) return;
+    const stop = (reason: string) => {
+      if (pid === undefined || stopped !== undefined) return;
+      stopped = reason;
       endGroup(pid, 'SIGTERM');
       killer = setTimeout(() => endGroup(pid, 'SIGKILL'), GRACE_MS);
-    }, timeoutMs);
+    };
+    const timer = setTimeout(stop, timeoutMs, `took longer than ${timeoutMs} ms and was ended`);
+    const overtaken = () => stop('overtaken by another fork');
+    signal.addEventListener('abort', overtaken);
     const end = (failure: CommandFailure) => {
       clearTimeout(timer);
       clearTimeout(killer);
+      signal.removeEventListener('abort', overtaken);
       resolve(failure);
     };
     child.once('error', error => end(error.message));
-    child.once('exit', (code, signal) => {
+    child.once('exit', (code, killedBy) => {
       // The shell is gone; what it left running in its group goes too.
-      if (late && pid !== undefined) endGroup(pid, 'SIGKILL');
-      if (late) end(`took longer than ${timeoutMs} ms and was ended`);
-      else if (code === 0) end(undefined);
-      else end(signal ? `ended by ${signal}` : `exit status ${code}`);
+      if (stopped !== undefined && pid !== undefined) endGroup(pid, 'SIGKILL');
+      if (stopped !== undefined || code === 0) end(stopped);
+      else end(killedBy ? `ended by ${killedBy}` : `exit status ${code}`);
     });
   });
 }

@@ -21,10 +21,12 @@ import { VmGenIdError } from '../errors.js';
 /*
  *    0  counter   u32 LE  grows with every fork
  *    4  reseeded  u32 LE  the counter for which /dev/urandom is this clone's own
+ *    8  done      u32 LE  the counter for which the command has done all it is to do
  *   16  id        16 B    hash of the generation ID (zeros: not known); an ID says nothing, but it need not be public
  */
 const COUNTER_AT = 0;
 const RESEEDED_AT = 4;
+const DONE_AT = 8;
 const ID_AT = 16;
 const ID_BYTES = 16;
 export const PAGE_BYTES = 4_096;
@@ -107,6 +109,16 @@ export class CounterPage {
   /** The kernel has reseeded its generator since the fork that the counter stands for. */
   reseeded(): void {
     this.#write(RESEEDED_AT, this.#counter);
+  }
+
+  /** Whether the command has done what a fork asks of it, for every fork that the counter has seen. */
+  get isCommandDone(): boolean {
+    return this.#read(DONE_AT) === this.#counter;
+  }
+
+  /** The command has done all it is to do, for the fork of this counter. */
+  commandDone(counter: number): void {
+    this.#write(DONE_AT, counter);
   }
 
   /** The page stays where it is, for those who have mapped it. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KERNEL_RESEED_MS } from '../../../vmgenid/broker/broker.js';
+import { RETRY_LONGEST_MS } from '../../../vmgenid/broker/command-turns.js';
 import {
   Broker,
   type BrokerEvent,
@@ -455,17 +456,118 @@ describe('the command', () => {
     await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow('ESRCH'), { timeout: 5_000 });
   });
 
-  it('does not hold up the next fork', async () => {
+  it('runs once more when the kernel has reseeded, and is told so', async () => {
+    const machine = await run(`echo $WIREONCE_EPOCH $WIREONCE_RESEEDED >> ${path.out}`);
+    machine.fork(2);
+    await machine.vmgenid.settled();
+    machine.kernel.announce({ kernelReseeded: true });
+    await done(machine, 2);
+    expect(readFileSync(path.out, 'utf8')).toBe('2 0\n2 1\n');
+    expect(machine.events.filter(({ type }) => type === 'commandDone')).toEqual([
+      { type: 'commandDone', epoch: 2, reseeded: false },
+      { type: 'commandDone', epoch: 2, reseeded: true },
+    ]);
+  });
+
+  it('that failed is tried again until it succeeds, while nobody waits for it', async () => {
+    const machine = await run(`echo . >> ${path.out}; [ $(wc -l < ${path.out}) = 3 ]`);
+    machine.fork(2);
+    await machine.vmgenid.settled();
+    expect(machine.settlements()).toMatchObject([{ missed: 1 }]);
+    await done(machine, 2, false);
+    expect(machine.events.map(({ type }) => type)).toEqual([
+      'page',
+      'commandFailed',
+      'settled',
+      'commandFailed',
+      'commandDone',
+    ]);
+  });
+
+  it('is not started again by a broker that has ended', async () => {
+    const machine = await run(`echo . >> ${path.out}; exit 1`);
+    machine.fork(2);
+    await machine.vmgenid.settled();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    await machine.broker.close();
+    vi.advanceTimersByTime(10 * RETRY_LONGEST_MS);
+    vi.useRealTimers();
+    expect(readFileSync(path.out, 'utf8')).toBe('.\n');
+  });
+
+  it('is ended by a newer fork, which has a run of its own: there are never two', async () => {
+    const lock = join(folder, 'lock');
+    // Slow to die: that the second run waits for the end of the first is what is looked at.
     const machine = await run(
-      `[ $WIREONCE_EPOCH = 2 ] && while [ ! -e ${path.out} ]; do sleep 0.01; done; : > ${path.out}`,
+      `mkdir ${lock} || echo two at once >> ${path.out}; trap 'sleep 0.2; rmdir ${lock}; exit 1' TERM
+       echo begin $WIREONCE_EPOCH >> ${path.out}
+       while [ $WIREONCE_EPOCH = 2 ]; do sleep 0.01; done
+       rmdir ${lock}; echo end $WIREONCE_EPOCH >> ${path.out}`,
     );
     machine.fork(2);
+    await vi.waitFor(() => expect(readFileSync(path.out, 'utf8')).toBe('begin 2\n'), { timeout: 20_000 });
     machine.fork(3);
+    machine.fork(4);
     await machine.vmgenid.settled();
-    // The first one ends well only if the second has run meanwhile.
-    expect(machine.settlements().map(({ acknowledged }) => acknowledged)).toEqual([1, 1]);
+    expect(readFileSync(path.out, 'utf8')).toBe('begin 2\nbegin 4\nend 4\n');
+    // The newest stands for all before it, and nothing has failed.
+    expect(machine.settlements()).toMatchObject([
+      { acknowledged: 1 },
+      { acknowledged: 1 },
+      { acknowledged: 1 },
+    ]);
+    expect(machine.events.filter(({ type }) => type === 'commandFailed')).toEqual([]);
+  });
+
+  describe('at the start of a broker', () => {
+    const next = async (fill: number) => {
+      const machine = new Machine(fill);
+      const command = `echo $WIREONCE_COUNTER $WIREONCE_RESEEDED >> ${path.out}`;
+      await machine.open({ counterFile: path.page, command });
+      return machine;
+    };
+    const ran = () => (existsSync(path.out) ? readFileSync(path.out, 'utf8') : '');
+
+    it('runs for a fork that fell between two brokers', async () => {
+      await (await next(1)).broker.close();
+      const machine = await next(2);
+      await done(machine, 1, false);
+      machine.kernel.announce({ kernelReseeded: true });
+      await machine.broker.close();
+      expect(ran()).toMatch(/^1 0\n/);
+    });
+
+    it('runs for a fork whose broker ended before the command was through', async () => {
+      const machine = await start({ counterFile: path.page, command: 'exit 1' });
+      machine.fork(2);
+      await machine.vmgenid.settled();
+      machine.kernel.announce({ kernelReseeded: true });
+      await machine.broker.close();
+      await done(await next(2), 1);
+      expect(ran()).toBe('1 1\n');
+    });
+
+    it('does not run where there was no fork, or where it is through with it', async () => {
+      await (await next(1)).broker.close();
+      const machine = await next(1);
+      machine.fork(2);
+      machine.kernel.announce({ kernelReseeded: true });
+      await done(machine, 2);
+      await machine.broker.close();
+      const before = ran();
+      const after = await next(2);
+      await after.broker.close();
+      expect(after.events).toEqual([{ type: 'page', history: 'same', counter: 1 }]);
+      expect([ran(), before.includes('1 1\n')]).toEqual([before, true]);
+    });
   });
 });
+
+/** The command has succeeded for this epoch. */
+const done = (machine: Machine, epoch: number, reseeded = true) =>
+  vi.waitFor(() => expect(machine.events).toContainEqual({ type: 'commandDone', epoch, reseeded }), {
+    timeout: 20_000,
+  });
 
 it('a fork while the fork before is being told is told after it, with a counter of its own', async () => {
   const machine = await start();
