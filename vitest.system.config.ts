@@ -1,14 +1,46 @@
 import { defineConfig } from 'vitest/config';
 
-// Tests against an unmodified wireguard-go. One file after the other: they share the machine's network.
+// These want the machine for themselves: they load it, count every byte that is sent in time, or change its links.
+const ALONE = [
+  ...['soak', 'full-load', 'scale', 'flood', 'gateway-flood', 'strangers', 'many-peers'].map(
+    name => `test/system/daemon/${name}.test.ts`,
+  ),
+  'test/system/counters.test.ts',
+  'test/system/linux/*.test.ts',
+];
+
+const common = {
+  // A process of its own for each file: daemons die with the process that started them.
+  pool: 'forks' as const,
+  testTimeout: 180_000,
+  hookTimeout: 120_000,
+};
+
+// Tests against an unmodified wireguard-go. Names and namespaces are each process's own, and most of the time is spent
+// waiting for WireGuard's timers: so most files run two at a time, and after these the others, one by one.
 export default defineConfig({
   test: {
-    include: ['test/system/**/*.test.ts'],
     globalSetup: ['test/system/global-setup.ts'],
-    fileParallelism: false,
-    // A process of its own for each file: daemons die with the process that started them.
-    pool: 'forks',
-    testTimeout: 180_000,
-    hookTimeout: 120_000,
+    projects: [
+      {
+        test: {
+          ...common,
+          name: 'together',
+          include: ['test/system/**/*.test.ts'],
+          exclude: ALONE,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'alone',
+          include: ALONE,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });
