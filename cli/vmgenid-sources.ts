@@ -28,6 +28,11 @@ export function sourceOptions(command: Command): Command {
     )
     .option('--acpi', 'the ACPI generation-ID page must be read (default: where there is one)')
     .option('--no-acpi', 'no ACPI page')
+    .option(
+      '--bpf',
+      'the generation-ID page must be read by a program in the kernel (default: where it cannot be mapped)',
+    )
+    .option('--no-bpf', 'no program in the kernel')
     .option('--vmclock <path>', 'this vmclock device (default: /dev/vmclock0 where there is one)')
     .option('--no-vmclock', 'no vmclock')
     .option('--kmsg <path>', 'this kernel log (default: /dev/kmsg where the kernel watches a generation ID)')
@@ -57,7 +62,7 @@ export function requireAll(sources: readonly SourceStatus[]): void {
 export function listSources(options: SourceSelection): ListedSource[] {
   // Those that were asked for are used whether they work or not.
   const asked = new Set<string>(
-    (['file', 'hook', 'acpi', 'vmclock', 'kmsg'] as const).filter(kind => Boolean(options[kind])),
+    (['file', 'hook', 'acpi', 'bpf', 'vmclock', 'kmsg'] as const).filter(kind => Boolean(options[kind])),
   );
   return detectSources(options).map(source => ({
     ...source,

@@ -9,6 +9,7 @@ import { VmGenIdError } from './errors.js';
 import { GENERATION_WORDS } from './generation.js';
 import type { GenerationSource, Timing, Uniqueness } from './source.js';
 import { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
+import { BpfSource, type BpfSourceOptions, type OpenedBpf } from './sources/bpf.js';
 import { FileSource, type FileSourceOptions } from './sources/file.js';
 import { HookSource, type HookSourceOptions } from './sources/hook.js';
 import { KMSG_PATH, KmsgSource, openKmsg } from './sources/kmsg.js';
@@ -18,6 +19,11 @@ import { VMCLOCK_PATH, VmclockSource } from './sources/vmclock.js';
 export interface SourceSelection {
   /** Unset: the generation-ID page that the ACPI tables name, where it can be read. True or options ask for it. */
   readonly acpi?: boolean | AcpiSourceOptions | undefined;
+  /**
+   * Unset: the same page by a program in the kernel, where it can be loaded and no other immediate source was found: a
+   * check costs a system call. True or options ask for it; see {@link BpfSource}.
+   */
+  readonly bpf?: boolean | BpfSourceOptions | undefined;
   /** A file with the generation; see {@link FileSource}. */
   readonly file?: string | ({ readonly path: string } & FileSourceOptions) | undefined;
   /** A socket path or loopback address for the hypervisor's agent; see {@link HookSource}. */
@@ -33,10 +39,17 @@ export interface SourceSelection {
    */
   readonly kernelLogWatched?: boolean | undefined;
   /**
-   * Descriptors in place of `/dev/mem` and the kernel's log, for a program that has given up the right to open these: see
-   * `memoryFd` of {@link AcpiSource} and `fd` of {@link KmsgSource}, whose it is when that source is used.
+   * Descriptors in place of `/dev/mem`, the kernel's log and a program in the kernel, for who has given up the right to
+   * open these: see `memoryFd` of {@link AcpiSource}, `fd` of {@link KmsgSource}, whose it is when that source is used, and
+   * `opened` of {@link BpfSource}.
    */
-  readonly opened?: { readonly memory?: number | undefined; readonly kmsg?: number | undefined } | undefined;
+  readonly opened?:
+    | {
+        readonly memory?: number | undefined;
+        readonly kmsg?: number | undefined;
+        readonly bpf?: OpenedBpf | undefined;
+      }
+    | undefined;
 }
 
 export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
@@ -46,7 +59,7 @@ export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
 
 /** A source that this machine may have: the source, or why it is not here. */
 export interface SourceCandidate {
-  readonly kind: 'acpi' | 'vmclock' | 'kmsg' | 'file' | 'hook';
+  readonly kind: 'acpi' | 'bpf' | 'vmclock' | 'kmsg' | 'file' | 'hook';
   /** As the source would be named: `vmclock`, `file:/run/generation`. */
   readonly name: string;
   readonly timing: Timing;
@@ -66,11 +79,17 @@ const SYS_BUS = '/sys/bus';
  */
 export function detectSources(selection: SourceSelection = {}, sysBus: string = SYS_BUS): SourceCandidate[] {
   const candidates: SourceCandidate[] = [];
-  const { acpi, vmclock, kmsg } = selection;
+  const { acpi, bpf, vmclock, kmsg } = selection;
   const page = acpiSource(selection);
   candidates.push(candidate('acpi', page, acpi === false ? switchedOff : () => tryRead(page)));
   const clock = new VmclockSource({ path: vmclock || VMCLOCK_PATH });
   candidates.push(candidate('vmclock', clock, vmclock === false ? switchedOff : () => tryRead(clock)));
+  const program = bpfSource(selection, { sysBus });
+  const tryProgram = () => {
+    if (!bpf) requireNoBetter(candidates);
+    tryRead(program);
+  };
+  candidates.push(candidate('bpf', program, bpf === false ? switchedOff : tryProgram));
   const log = new KmsgSource({ path: kmsg || KMSG_PATH });
   const tryLog = () => {
     if (kmsg === undefined) requireKernelDriver(sysBus);
@@ -108,12 +127,13 @@ export function openImmediateSources(selection: SourceSelection = {}): Generatio
 
 /** What was asked for, and what was found where nothing was said. */
 function chosenSources(selection: SourceSelection, found = foundKinds(selection)): GenerationSource[] {
-  const { acpi, vmclock, kmsg, kernelLogWatched, opened } = selection;
+  const { acpi, bpf, vmclock, kmsg, kernelLogWatched, opened } = selection;
   const log = kmsg || found.has('kmsg');
   const pace = log && kernelLogWatched ? { pollMs: 0 } : {};
   const chosen: (GenerationSource | undefined)[] = [
     acpi || found.has('acpi') ? acpiSource(selection, pace) : undefined,
     vmclock || found.has('vmclock') ? new VmclockSource({ path: vmclock || VMCLOCK_PATH }) : undefined,
+    bpf || found.has('bpf') ? bpfSource(selection, pace) : undefined,
     fileSource(selection),
     log ? new KmsgSource({ path: kmsg || KMSG_PATH, fd: opened?.kmsg, ...pace }) : undefined,
     hookSource(selection),
@@ -122,15 +142,18 @@ function chosenSources(selection: SourceSelection, found = foundKinds(selection)
 }
 
 /** What works here without having been asked for, and was not left out. */
-function foundKinds({ acpi, vmclock, kmsg, opened }: SourceSelection): Set<SourceCandidate['kind']> {
-  const ruledOut = (choice: unknown): false | undefined => (choice === false ? choice : undefined);
-  const left = { acpi: ruledOut(acpi), vmclock: ruledOut(vmclock), kmsg: ruledOut(kmsg), opened };
-  const works = detectSources(left).filter(({ available }) => available);
+function foundKinds(selection: SourceSelection): Set<SourceCandidate['kind']> {
+  const ofMachine = { ...selection, file: undefined, hook: undefined };
+  const works = detectSources(ofMachine).filter(({ available }) => available);
   return new Set(works.map(({ kind }) => kind));
 }
 
 function acpiSource({ acpi, opened }: SourceSelection, pace: { pollMs?: number } = {}): AcpiSource {
   return new AcpiSource({ ...pace, memoryFd: opened?.memory, ...(typeof acpi === 'object' && acpi) });
+}
+
+function bpfSource({ bpf, opened }: SourceSelection, more: BpfSourceOptions): BpfSource {
+  return new BpfSource({ ...more, opened: opened?.bpf, ...(typeof bpf === 'object' && bpf) });
 }
 
 function fileSource({ file }: SourceSelection): FileSource | undefined {
@@ -161,12 +184,18 @@ function switchedOff(): never {
   throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', 'switched off by an option');
 }
 
-function tryRead(source: AcpiSource | FileSource | VmclockSource): void {
+function tryRead(source: AcpiSource | BpfSource | FileSource | VmclockSource): void {
   try {
     source.read(new Uint32Array(GENERATION_WORDS));
   } finally {
     source.close();
   }
+}
+
+// By a page that is mapped a check needs no system call; nor is the kernel then asked to load anything.
+function requireNoBetter(candidates: readonly SourceCandidate[]): void {
+  const better = candidates.find(({ available, timing }) => available && timing === 'immediate');
+  if (better) throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', `not needed beside ${better.name}`);
 }
 
 // Without a device under the kernel's vmgenid driver the log will never speak of a fork, and to listen protects

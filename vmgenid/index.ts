@@ -43,6 +43,14 @@ export type {
   Uniqueness,
 } from './source.js';
 export { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
+export {
+  BpfSource,
+  type BpfKernel,
+  type BpfSourceOptions,
+  type OpenedBpf,
+  closeBpf,
+  openBpf,
+} from './sources/bpf.js';
 export { FileSource, type FileSourceOptions } from './sources/file.js';
 export { type HookEnrolment, HookSource, type HookSourceOptions } from './sources/hook.js';
 export { KmsgSource, type KmsgSourceOptions } from './sources/kmsg.js';

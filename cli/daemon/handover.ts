@@ -15,6 +15,9 @@ export const HANDOVER_FD = 'WIREONCE_HANDOVER_FD';
 export interface OpenedDevices {
   /** Physical memory, for the generation-ID page; needed until that is mapped. */
   readonly memory?: number;
+  /** The program in the kernel that reads this page where it cannot be mapped, and the device that it sets out from. */
+  readonly bpfProgram?: number;
+  readonly bpfDevice?: number;
   /** The kernel's log, for its source and for the device's thread: each reads all of it. */
   readonly kmsg?: number;
   readonly kmsgOfThread?: number;

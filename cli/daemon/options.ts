@@ -119,6 +119,13 @@ const FLAGS: readonly Flag[] = [
     help: 'the ACPI generation-ID page must be read (default: where there is one)',
   },
   { setting: 'Acpi', flag: '--no-acpi', means: 'off', help: 'no ACPI page' },
+  {
+    setting: 'Bpf',
+    flag: '--bpf',
+    means: 'on',
+    help: 'the generation-ID page must be read by a program in the kernel (default: where it cannot be mapped)',
+  },
+  { setting: 'Bpf', flag: '--no-bpf', means: 'off', help: 'no program in the kernel' },
   { setting: 'Vmclock', flag: '--vmclock <path>', help: 'this vmclock device' },
   { setting: 'Vmclock', flag: '--no-vmclock', means: 'off', help: 'no vmclock' },
   { setting: 'Kmsg', flag: '--kmsg <path>', help: 'this kernel log' },

@@ -8,6 +8,7 @@ import { constants as os } from 'node:os';
 import type { DaemonSettings } from '../../tunnel/config/daemon-config.js';
 import { capabilityMask } from '../../tunnel/linux/capabilities.js';
 import { type ProcessRights, RLIMIT_CORE, RLIMIT_MEMLOCK } from '../../tunnel/linux/process-rights.js';
+import { detectSources, openBpf } from '../../vmgenid/index.js';
 import { ACPI_MEMORY } from '../../vmgenid/sources/acpi.js';
 import { KMSG_PATH } from '../../vmgenid/sources/kmsg.js';
 import type { CliIo } from '../io.js';
@@ -29,13 +30,15 @@ const TO_LOCK_MEMORY = 'CAP_IPC_LOCK';
 const TO_READ_THE_PROGRAM = 'CAP_DAC_READ_SEARCH';
 
 /** Opens what the sources of a daemon need rights for. What cannot be opened is left out: the source will say why. */
-export function openDevices({ acpi, kmsg }: DaemonSettings): OpenedDevices {
+export function openDevices(settings: DaemonSettings): OpenedDevices {
+  const { acpi, kmsg } = settings;
   const memory = acpi === false ? undefined : tryOpen(ACPI_MEMORY, constants.O_RDONLY);
   const log = kmsg === false ? undefined : (kmsg ?? KMSG_PATH);
   const openLog = () => log && tryOpen(log, constants.O_RDONLY | constants.O_NONBLOCK);
   const [own, ofThread] = [openLog(), openLog()];
   return {
     ...(memory !== undefined && { memory }),
+    ...openProgram(settings),
     ...(own && { kmsg: own }),
     ...(ofThread && { kmsgOfThread: ofThread }),
   };
@@ -66,6 +69,20 @@ export async function startAnew(io: CliIo, rights: ProcessRights, handover: Hand
   const passed = [fd, ...Object.values(handover.opened), ...inherited.map(Number)];
   const argv = [process.argv0, ...NODE_FLAGS, ...process.argv.slice(1)];
   rights.replaceProcess(process.execPath, argv, passed);
+}
+
+/** What is loaded into the kernel only where it is asked for, or no page can be mapped. */
+function openProgram({ acpi, vmclock, bpf }: DaemonSettings) {
+  const isWanted = detectSources({ acpi, vmclock, bpf, kmsg: false }).some(
+    ({ kind, available }) => kind === 'bpf' && available,
+  );
+  if (!isWanted) return {};
+  try {
+    const { program, device } = openBpf();
+    return { bpfProgram: program, bpfDevice: device };
+  } catch {
+    return {};
+  }
 }
 
 function tryOpen(path: string, flags: number): number | undefined {

@@ -97,11 +97,12 @@ async function start(
 ): Promise<DeviceThread> {
   const silence = new SilenceLog(logger);
   const troubles = new TransportErrorLog(logger, systemClock.now);
-  const { memory, kmsg, kmsgOfThread } = devices;
+  const { memory, bpfProgram: program, bpfDevice: device, kmsg, kmsgOfThread } = devices;
+  const bpf = program !== undefined && device !== undefined ? { program, device } : undefined;
   const later: { endpoints?: ConfiguredEndpoints; clone?: Clone } = {};
   const method = enrolment?.role === 'clone' ? enrolment.method.kind : undefined;
   const enrol = method && hookEnrolment(method, () => later.clone, resolveEndpoints);
-  const selection = { ...sourcesOf(settings, enrol), opened: { memory, kmsg } };
+  const selection = { ...sourcesOf(settings, enrol), opened: { memory, bpf, kmsg } };
   const vmgenid = await openVmGenId({
     ...selection,
     // By the device's thread.
@@ -207,10 +208,16 @@ function after(ms: number, callback: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-/** The page is mapped by now, in both threads; the log is theirs, if it is a source. */
-function closeUnused({ memory, kmsg, kmsgOfThread }: OpenedDevices, { sources }: VmGenId): void {
-  const hasLog = sources.some(({ name }) => name.startsWith('kmsg'));
-  for (const fd of hasLog ? [memory] : [memory, kmsg, kmsgOfThread]) if (fd !== undefined) closeSync(fd);
+/** The page is mapped by now, in both threads; the log and the program are theirs, if they are sources. */
+function closeUnused(opened: OpenedDevices, { sources }: VmGenId): void {
+  const { memory, bpfProgram, bpfDevice, kmsg, kmsgOfThread } = opened;
+  const has = (kind: string) => sources.some(({ name }) => name.startsWith(kind));
+  const unused = [
+    memory,
+    ...(has('bpf') ? [] : [bpfProgram, bpfDevice]),
+    ...(has('kmsg') ? [] : [kmsg, kmsgOfThread]),
+  ];
+  for (const fd of unused) if (fd !== undefined) closeSync(fd);
 }
 
 /** A descriptor that whoever started us has opened for us. */

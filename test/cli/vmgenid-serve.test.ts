@@ -39,7 +39,7 @@ function setGeneration(guid: string): void {
 function serve(...more: string[]) {
   const io = terminal();
   const places = ['--counter-file', page, '--socket', socket];
-  const sources = ['--no-acpi', '--no-vmclock', '--no-kmsg', '--file', file];
+  const sources = ['--no-acpi', '--no-bpf', '--no-vmclock', '--no-kmsg', '--file', file];
   const ended = runCli(['vmgenid', 'serve', ...sources, ...places, ...more], io);
   running.push({ io, ended });
   const said = (pattern: RegExp) =>

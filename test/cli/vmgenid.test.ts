@@ -22,7 +22,7 @@ import { AcpiMachine } from '../support/acpi-tables.js';
 import { terminal } from './terminal.js';
 
 const GUIDS = ['00112233-4455-6677-8899-aabbccddeeff', 'ffeeddcc-bbaa-9988-7766-554433221100'];
-const NO_MACHINE = ['--no-acpi', '--no-vmclock', '--no-kmsg'];
+const NO_MACHINE = ['--no-acpi', '--no-bpf', '--no-vmclock', '--no-kmsg'];
 let folder: string;
 let file: string;
 
@@ -56,6 +56,7 @@ async function status(argv: string[]) {
 describe('vmgenid status', () => {
   test('lists every source, with the reason where it does not work', async () => {
     const { exitCode, out, err } = await status([
+      '--no-bpf',
       '--file',
       file,
       '--hook',
@@ -63,6 +64,7 @@ describe('vmgenid status', () => {
     ]);
     expect([exitCode, err]).toEqual([0, '']);
     expect(out).toMatch(/^SOURCE +TIMING +VALUE +AVAILABLE\nacpi +immediate +unique +(yes|no: )/);
+    expect(out).toMatch(/\nbpf +immediate +unique +no: switched off by an option/);
     expect(out).toMatch(/\nvmclock +immediate +counter +/);
     expect(out).toMatch(/\nkmsg +delayed +counter +/);
     expect(out).toContain(`file:${file}`);
@@ -85,7 +87,13 @@ describe('vmgenid status', () => {
     ['an ACPI page, whether this machine has one or not', () => ({ acpi: true })],
     ['a file and one thing that fails', () => ({ file, kmsg: join(folder, 'no-log') })],
   ] as const)('tells the protection that the driver has: %s', async (_, make) => {
-    const selection: SourceSelection = { acpi: false, vmclock: false, kmsg: false, ...make() };
+    const selection: SourceSelection = {
+      acpi: false,
+      bpf: false,
+      vmclock: false,
+      kmsg: false,
+      ...make(),
+    };
     const argv = Object.entries(selection).flatMap(([name, value]) => {
       if (typeof value === 'boolean') return value ? [`--${name}`] : [`--no-${name}`];
       return [`--${name}`, String(value)];

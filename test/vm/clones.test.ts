@@ -60,7 +60,9 @@ describe('a guest that is not on the fast path', () => {
 
 describe('control: clones of wireonce without any source', () => {
   it('use nonces twice', async () => {
-    const blind = wireonce('wireonce (none)', { settings: { ACPI: 'off', KMSG: 'off', VMCLOCK: 'off' } });
+    const blind = wireonce('wireonce (none)', {
+      settings: { ACPI: 'off', BPF: 'off', KMSG: 'off', VMCLOCK: 'off' },
+    });
     expect(reused(await test.forks(blind, ['steady traffic'], { enough: 2_000 }))).toBeGreaterThan(0);
   });
 });

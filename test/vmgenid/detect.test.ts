@@ -24,6 +24,7 @@ import {
   openVmGenId,
 } from 'wireonce/vmgenid';
 import { AcpiMachine } from '../support/acpi-tables.js';
+import { FakeBpfKernel } from '../support/bpf-kernel.js';
 
 let folder: string;
 const opened: VmGenId[] = [];
@@ -61,6 +62,7 @@ describe('detectSources', () => {
     expect(candidates.map(({ kind, timing, uniqueness }) => [kind, timing, uniqueness])).toEqual([
       ['acpi', 'immediate', 'unique'],
       ['vmclock', 'immediate', 'counter'],
+      ['bpf', 'immediate', 'unique'],
       ['kmsg', 'delayed', 'counter'],
     ]);
     for (const { available, reason } of candidates) expect(reason !== undefined).toBe(!available);
@@ -145,6 +147,27 @@ describe('a machine with a generation ID in its ACPI tables', () => {
     expect(vm.evidence.vmGenId).toEqual(new Uint8Array(16).fill(2));
   });
 
+  it('loads nothing into the kernel beside a page that it can map, unless that is asked for', async () => {
+    const kernel = new FakeBpfKernel();
+    const acpi = { tables: machine.tables, memory: machine.memory };
+    expect(find('bpf', { acpi })).toMatchObject({
+      available: false,
+      reason: `not needed beside acpi:${machine.tables}`,
+    });
+    const vm = await open({ acpi, vmclock: false, kmsg: false });
+    expect(vm.sources.map(({ name }) => name)).toEqual([`acpi:${machine.tables}`]);
+    const asked = await open({
+      acpi,
+      bpf: { kernel, sysBus: sysBus('platform') },
+      vmclock: false,
+      kmsg: false,
+    });
+    expect(asked.sources.map(({ name, readable }) => [name, readable])).toEqual([
+      [`acpi:${machine.tables}`, true],
+      ['bpf', false],
+    ]);
+  });
+
   it('gives a thread the immediate sources alone, by the same choice', async () => {
     const acpi = { tables: machine.tables, memory: machine.memory };
     const [file, counter] = [join(folder, 'generation'), join(folder, 'counter')];
@@ -161,14 +184,14 @@ describe('a machine with a generation ID in its ACPI tables', () => {
     const both = [`acpi:${machine.tables}`, 'vmclock:/nowhere/vmclock0'];
     expect(names({ file })).toEqual(both);
     expect(names({ file: { path: file, timing: 'immediate' } })).toEqual([...both, `file:${file}`]);
-    expect(names({ acpi: false, vmclock: false })).toEqual([]);
+    expect(names({ acpi: false, bpf: false, vmclock: false })).toEqual([]);
     const immediate = detectSources().filter(({ available, timing }) => available && timing === 'immediate');
     expect(openImmediateSources().map(it => it.name)).toEqual(immediate.map(it => it.name));
   });
 });
 
 describe('openVmGenId', () => {
-  const nothing = { acpi: false, vmclock: false, kmsg: false } as const;
+  const nothing = { acpi: false, bpf: false, vmclock: false, kmsg: false } as const;
 
   it.each([
     ['by nobody else is looked at every 10 ms', {}],
@@ -209,9 +232,11 @@ describe('openVmGenId', () => {
       writeFileSync(log, '5,1,1,-;random: crng reseeded due to virtual machine fork\n');
       expect(vm.poll()).toBe(2);
       // Without them: control.
-      expect(detectSources(closed).some(({ available, kind }) => available && kind !== 'vmclock')).toBe(
-        false,
-      );
+      expect(
+        detectSources(closed).some(
+          ({ available, kind }) => available && kind !== 'vmclock' && kind !== 'bpf',
+        ),
+      ).toBe(false);
     } finally {
       closeSync(opened.memory);
       machine.remove();

@@ -47,6 +47,8 @@ export interface DaemonSettings {
   readonly generationFileFormat?: FileSourceOptions['format'];
   /** True: the ACPI generation-ID page must be read. False leaves it out. */
   readonly acpi?: boolean;
+  /** The same for that page by a program in the kernel. */
+  readonly bpf?: boolean;
   /** A path, or false to leave the source out. */
   readonly vmclock?: string | false;
   readonly kmsg?: string | false;
@@ -110,6 +112,7 @@ const INTERFACE_FIELDS = fields<SettingsDraft>(
     read: (value, to) => (to.generationFileFormat = readWord(value, ['id', 'counter32'])),
   },
   { name: 'Acpi', read: (value, to) => (to.acpi = readWord(value, ['on', 'off']) === 'on') },
+  { name: 'Bpf', read: (value, to) => (to.bpf = readWord(value, ['on', 'off']) === 'on') },
   {
     name: 'Vmclock',
     verbatim: true,
@@ -172,10 +175,11 @@ const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
 
 /** What to look for forks by. `enrol`: for the hook of a clone. */
 export function sourcesOf(settings: DaemonSettings, enrol?: HookEnrolment): SourceSelection {
-  const { acpi, vmclock, kmsg, hook, hookToken: token, generationFile: path } = settings;
+  const { acpi, bpf, vmclock, kmsg, hook, hookToken: token, generationFile: path } = settings;
   const { generationFileTiming: timing, generationFileFormat: format } = settings;
   return {
     acpi,
+    bpf,
     vmclock,
     kmsg,
     hook: hook === undefined ? undefined : { listen: hook, token, enrol },

@@ -420,6 +420,6 @@ function kernelLogOf({ vmgenid, sources, kernelLogFd }: DeviceThreadOptions): st
 }
 
 /** A hook has a socket, which cannot be handed to a thread; no delayed source is of use to it. */
-function immediateOnly({ acpi, vmclock, file, opened }: SourceSelection = {}): SourceSelection {
-  return { kmsg: false, acpi, vmclock, file, opened };
+function immediateOnly({ acpi, bpf, vmclock, file, opened }: SourceSelection = {}): SourceSelection {
+  return { kmsg: false, acpi, bpf, vmclock, file, opened };
 }

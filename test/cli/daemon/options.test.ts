@@ -99,6 +99,7 @@ describe('every setting', () => {
     GenerationFileTiming: ['immediate', 'immediate'],
     GenerationFileFormat: ['counter32', 'counter32'],
     Acpi: ['off', false],
+    Bpf: ['off', false],
     Vmclock: ['/v', '/v'],
     Kmsg: ['off', false],
     Metrics: ['9586', '9586'],
@@ -248,9 +249,11 @@ describe('[Enrolment]', () => {
 
 test('sources can be left out by flag', () => {
   expect(
-    read(flags('--no-acpi', '--no-vmclock', '--no-kmsg', '--no-tripwire', '--no-offloads')).settings,
+    read(flags('--no-acpi', '--no-bpf', '--no-vmclock', '--no-kmsg', '--no-tripwire', '--no-offloads'))
+      .settings,
   ).toEqual({
     acpi: false,
+    bpf: false,
     vmclock: false,
     kmsg: false,
     device: { tripwire: false, offloads: false },

@@ -188,7 +188,7 @@ const DOORS: readonly Door[] = [
   },
   {
     what: 'strict without protection',
-    argv: () => node('--strict', '--no-acpi', '--no-kmsg', '--no-vmclock', name),
+    argv: () => node('--strict', '--no-acpi', '--no-bpf', '--no-kmsg', '--no-vmclock', name),
     says: "this machine offers protection 'none'",
     next: 'wireonce vmgenid status',
   },

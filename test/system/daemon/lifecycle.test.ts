@@ -83,7 +83,7 @@ describe('in the background', () => {
       ['--listen-websocket', '192.0.2.1:9'],
       ['--hook', '/nonexistent/hook'],
       ['--generation-file', '/nonexistent/generation'],
-      ['--strict', '--no-vmclock', '--no-acpi'],
+      ['--strict', '--no-vmclock', '--no-acpi', '--no-bpf'],
       ['--fork-policy', 'panic'],
       ['--config', '/nonexistent.conf'],
     ]) {

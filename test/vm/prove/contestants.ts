@@ -3,7 +3,7 @@
 import { identityOf } from '../harness/identity.js';
 import { type Enrollee, enrolling, keeping } from '../subjects/enrollee.js';
 import type { Subject } from '../subjects/subject.js';
-import { kernelWireguard, wireguardGo, wireonce } from '../subjects/wg-interface.js';
+import { kernelWireguard, wireguardGo, wireonce, wireonceLockedDown } from '../subjects/wg-interface.js';
 
 export interface Contestant {
   readonly subject: Subject;
@@ -21,14 +21,15 @@ const HOLD_BACK_MS = 1_500;
 
 export const CONTESTANTS: readonly Contestant[] = [
   { subject: wireonce('wireonce (immediate)'), expected: 'none', enough: 5_000 },
+  { subject: wireonceLockedDown, expected: 'none', enough: 5_000 },
   {
-    subject: wireonce('wireonce (delayed: kmsg)', { settings: { ACPI: 'off' } }),
+    subject: wireonce('wireonce (delayed: kmsg)', { settings: { ACPI: 'off', BPF: 'off' } }),
     expected: 'any',
     enough: 5_000,
   },
   {
     subject: wireonce('wireonce (delayed, holdBackMs)', {
-      settings: { ACPI: 'off', HOLD_BACK_MS: String(HOLD_BACK_MS) },
+      settings: { ACPI: 'off', BPF: 'off', HOLD_BACK_MS: String(HOLD_BACK_MS) },
     }),
     expected: 'any',
     enough: 5_000,

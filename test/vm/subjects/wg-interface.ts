@@ -30,14 +30,25 @@ export interface WireonceOptions {
   readonly settings?: Readonly<Record<string, string>>;
   readonly replaced?: Replaced;
   readonly hardware?: Subject['hardware'];
+  /** What is done in the guest before the daemon starts. */
+  readonly before?: string;
+  /** The immediate sources that it must have, by their names: by others nothing were shown of these. */
+  readonly immediate?: readonly string[];
 }
+
+/** The daemon where the kernel lets nobody map the page: by a program in the kernel, which reads it. */
+export const wireonceLockedDown = wireonce('wireonce (immediate: bpf, kernel locked down)', {
+  hardware: { cpu: 'max', kernelOptions: 'lockdown=integrity' },
+  settings: { KMSG: 'off' },
+  immediate: ['bpf'],
+});
 
 /** The daemon, `wireonce wg0`: by default with the best sources of the machine, which is the generation-ID page. */
 export function wireonce(name: string, options: WireonceOptions = {}): Subject {
-  const { settings = {}, replaced = {}, hardware } = options;
+  const { settings = {}, replaced = {}, hardware, before = ':', immediate } = options;
   const environment = Object.entries(settings).map(([key, value]) => `WIREONCE_${key}=${value}`);
   const command = [...environment, 'node', '/app/dist/cli/main.js', INTERFACE].join(' ');
-  const create = `LOG_LEVEL=verbose ${command} >${LOG} 2>&1 || (cat ${LOG} >&2; exit 1)`;
+  const create = `${before}; LOG_LEVEL=verbose ${command} >${LOG} 2>&1 || (cat ${LOG} >&2; exit 1)`;
   const subject = wgInterface(name, create);
   return {
     ...subject,
@@ -60,6 +71,7 @@ export function wireonce(name: string, options: WireonceOptions = {}): Subject {
           );
         });
       requireFastPath(name, status);
+      if (immediate) requireImmediate(name, immediate, status);
       return status;
     },
   };
@@ -87,6 +99,16 @@ function wgInterface(name: string, create: string): Subject {
       await addPeer(machine, keys);
     },
   };
+}
+
+function requireImmediate(name: string, expected: readonly string[], { sources }: DeviceStatus): void {
+  const found = sources
+    .filter(({ readable, timing }) => readable && timing === 'immediate')
+    .map(it => it.name);
+  if (found.join() !== expected.join())
+    throw new Error(
+      `${name}: the guest's immediate sources are ${found.join() || 'none'}, not ${expected.join()}`,
+    );
 }
 
 async function addPeer({ agent }: Machine, { host }: Keys): Promise<void> {
