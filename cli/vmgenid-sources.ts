@@ -28,12 +28,14 @@ export function sourceOptions(command: Command): Command {
     )
     .option('--acpi', 'the ACPI generation-ID page must be read (default: where there is one)')
     .option('--no-acpi', 'no ACPI page')
+    .option('--devicetree', "the device tree's generation-ID page must be read (default: where there is one)")
+    .option('--no-devicetree', 'no page of the device tree')
     .option(
       '--bpf',
       'the generation-ID page must be read by a program in the kernel (default: where it cannot be mapped)',
     )
     .option('--no-bpf', 'no program in the kernel')
-    .option('--vmclock <path>', 'this vmclock device (default: /dev/vmclock0 where there is one)')
+    .option('--vmclock <path>', 'this vmclock device (default: the page of this machine where there is one)')
     .option('--no-vmclock', 'no vmclock')
     .option('--kmsg <path>', 'this kernel log (default: /dev/kmsg where the kernel watches a generation ID)')
     .option('--no-kmsg', 'no kernel log')
@@ -62,7 +64,9 @@ export function requireAll(sources: readonly SourceStatus[]): void {
 export function listSources(options: SourceSelection): ListedSource[] {
   // Those that were asked for are used whether they work or not.
   const asked = new Set<string>(
-    (['file', 'hook', 'acpi', 'bpf', 'vmclock', 'kmsg'] as const).filter(kind => Boolean(options[kind])),
+    (['file', 'hook', 'acpi', 'devicetree', 'bpf', 'vmclock', 'kmsg'] as const).filter(kind =>
+      Boolean(options[kind]),
+    ),
   );
   return detectSources(options).map(source => ({
     ...source,

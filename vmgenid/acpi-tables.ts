@@ -1,8 +1,9 @@
-// Where the ACPI tables say that the generation ID lies in physical memory.
+// Where the ACPI tables say that the generation ID and the vmclock page lie in physical memory.
 // Promises: computation only; a table is taken for what it says or refused with the reason, whatever bytes it holds.
 // Read on: Microsoft "Virtual Machine Generation ID"; QEMU docs/specs/vmgenid; Firecracker devices/acpi/vmgenid.rs;
-// the DSDT of Hyper-V's firmware (mu_msvm, AcpiTables/Dsdt.asl); ACPI 6.5 section 20.
+// the DSDT of Hyper-V's firmware (mu_msvm, AcpiTables/Dsdt.asl); ACPI 6.5 section 20; acpi-resources.ts.
 
+import { type MemoryRange, memoryRange } from './acpi-resources.js';
 import {
   ADD_OP,
   AmlReader,
@@ -44,8 +45,9 @@ export interface GenerationIdPlace {
 const HEADER_BYTES = 36;
 const LENGTH_AT = 4;
 
-/** What Linux finds the device by (drivers/virt/vmgenid.c); case is ignored. */
-const DEVICE_IDS = new Set(['VM_GEN_COUNTER', 'VMGENCTR']);
+/** What Linux finds the devices by (drivers/virt/vmgenid.c, drivers/ptp/ptp_vmclock.c); case is ignored. */
+const GENERATION_ID = new Set(['VM_GEN_COUNTER', 'VMGENCTR']);
+const VMCLOCK = new Set(['AMZNC10C', 'VMCLOCK']);
 const SYSTEM_MEMORY = 0;
 const FIELD_BITS = 32;
 
@@ -57,7 +59,7 @@ export function findGenerationId(tables: readonly AcpiTable[]): GenerationIdPlac
   const codes = tables.flatMap(code);
   const places: GenerationIdPlace[] = [];
   for (const table of codes) {
-    for (const device of devices(table)) {
+    for (const device of devices(table, GENERATION_ID)) {
       const address = addressOf(device, table, codes);
       if (!address) {
         throw new VmGenIdError(
@@ -78,6 +80,34 @@ export function findGenerationId(tables: readonly AcpiTable[]): GenerationIdPlac
   if (others.some(({ low, high }) => !sameNumber(low, first.low) || !sameNumber(high, first.high))) {
     const names = places.map(({ table }) => table).join(', ');
     throw new VmGenIdError('ERR_SOURCE_FORMAT', `ACPI tables (${names}) name more than one generation ID`);
+  }
+  return first;
+}
+
+/** A page of memory, and the table that names it. */
+export interface TablePage extends MemoryRange {
+  readonly table: string;
+}
+
+/** The vmclock page that the tables name. Undefined without one; throws `ERR_SOURCE_FORMAT` as `findGenerationId`. */
+export function findVmclock(tables: readonly AcpiTable[]): TablePage | undefined {
+  const places: TablePage[] = [];
+  for (const table of tables.flatMap(code)) {
+    for (const device of devices(table, VMCLOCK)) {
+      const range = resourcesOf(device, table);
+      if (!range) {
+        throw new VmGenIdError(
+          'ERR_SOURCE_FORMAT',
+          `ACPI table ${table.name} has a vmclock whose resources (_CRS) are in a form that is not known here`,
+        );
+      }
+      places.push({ table: table.name, ...range });
+    }
+  }
+  const [first, ...others] = places;
+  if (others.some(({ address, bytes }) => address !== first.address || bytes !== first.bytes)) {
+    const names = places.map(({ table }) => table).join(', ');
+    throw new VmGenIdError('ERR_SOURCE_FORMAT', `ACPI tables (${names}) name more than one vmclock`);
   }
   return first;
 }
@@ -124,23 +154,23 @@ function whole(table: Code): Span {
   return { start: 0, end: table.bytes.length };
 }
 
-/** The bodies of the devices that carry a generation ID, without those around them. */
-function devices(table: Code): Span[] {
+/** The bodies of the devices that bear one of these names, without those around them. */
+function devices(table: Code, ids: ReadonlySet<string>): Span[] {
   const found: Span[] = [];
   for (const reader of occurrences(table, whole(table), EXT_OP_PREFIX, DEVICE_OP)) {
     const end = reader.packageEnd();
     if (end === undefined || reader.name() === undefined) continue;
     const body = { start: reader.at, end };
-    if (hasDeviceId(table, body)) found.push(body);
+    if (hasDeviceId(table, body, ids)) found.push(body);
   }
   return found.filter(outer => !found.some(inner => inner.start > outer.start && inner.end <= outer.end));
 }
 
-function hasDeviceId(table: Code, body: Span): boolean {
+function hasDeviceId(table: Code, body: Span, ids: ReadonlySet<string>): boolean {
   for (const reader of occurrences(table, body, NAME_OP)) {
     const name = reader.segment();
     if (name !== '_HID' && name !== '_CID') continue;
-    if (strings(reader).some(id => DEVICE_IDS.has(id.toUpperCase()))) return true;
+    if (strings(reader).some(id => ids.has(id.toUpperCase()))) return true;
   }
   return false;
 }
@@ -154,6 +184,24 @@ function strings(reader: AmlReader): string[] {
   }
   for (let next = reader.string(); next !== undefined; next = reader.string()) list.push(next);
   return list;
+}
+
+/** The memory in the device's _CRS: a buffer, by itself or out of a method. */
+function resourcesOf(device: Span, table: Code): MemoryRange | undefined {
+  for (const reader of occurrences(table, device, NAME_OP)) {
+    if (reader.segment() !== '_CRS') continue;
+    const template = reader.buffer();
+    if (template) return memoryRange(template);
+  }
+  for (const reader of occurrences(table, device, METHOD_OP)) {
+    const end = reader.packageEnd();
+    if (end === undefined || reader.segment() !== '_CRS' || reader.byte() === undefined) continue;
+    for (const returned of occurrences(table, { start: reader.at, end }, RETURN_OP)) {
+      const template = returned.buffer();
+      if (template) return memoryRange(template);
+    }
+  }
+  return undefined;
 }
 
 /** What the device's ADDR says: a package of two numbers, by itself or out of a method. */

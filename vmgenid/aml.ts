@@ -6,6 +6,7 @@
 /** One-byte opcodes. */
 export const ZERO_OP = 0x00;
 export const NAME_OP = 0x08;
+export const BUFFER_OP = 0x11;
 export const PACKAGE_OP = 0x12;
 export const METHOD_OP = 0x14;
 export const STORE_OP = 0x70;
@@ -120,6 +121,16 @@ export class AmlReader {
         text += String.fromCharCode(byte);
       }
       return text;
+    });
+  }
+
+  /** The bytes that a Buffer is made with. */
+  buffer(): Uint8Array | undefined {
+    return this.attempt(() => {
+      const end = this.skip(BUFFER_OP) ? this.packageEnd() : undefined;
+      return end === undefined || this.integer() === undefined
+        ? undefined
+        : this.bytes.subarray(this.at, end);
     });
   }
 

@@ -10,15 +10,18 @@ import { GENERATION_WORDS } from './generation.js';
 import type { GenerationSource, Timing, Uniqueness } from './source.js';
 import { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
 import { BpfSource, type BpfSourceOptions, type OpenedBpf } from './sources/bpf.js';
+import { DevicetreeSource, type DevicetreeSourceOptions } from './sources/devicetree.js';
 import { FileSource, type FileSourceOptions } from './sources/file.js';
 import { HookSource, type HookSourceOptions } from './sources/hook.js';
 import { KMSG_PATH, KmsgSource, openKmsg } from './sources/kmsg.js';
-import { VMCLOCK_PATH, VmclockSource } from './sources/vmclock.js';
+import { VmclockSource, type VmclockSourceOptions } from './sources/vmclock.js';
 
 /** Which sources to look at. A path asks for a source: it is used, and must work. False leaves it out. */
 export interface SourceSelection {
   /** Unset: the generation-ID page that the ACPI tables name, where it can be read. True or options ask for it. */
   readonly acpi?: boolean | AcpiSourceOptions | undefined;
+  /** Unset: the generation-ID page that the device tree names, where it can be read. True or options ask for it. */
+  readonly devicetree?: boolean | DevicetreeSourceOptions | undefined;
   /**
    * Unset: the same page by a program in the kernel, where it can be loaded and no other immediate source was found: a
    * check costs a system call. True or options ask for it; see {@link BpfSource}.
@@ -28,16 +31,16 @@ export interface SourceSelection {
   readonly file?: string | ({ readonly path: string } & FileSourceOptions) | undefined;
   /** A socket path or loopback address for the hypervisor's agent; see {@link HookSource}. */
   readonly hook?: string | HookSource | ({ readonly listen: string } & HookSourceOptions) | undefined;
-  /** Unset: `/dev/vmclock0` where there is one. */
-  readonly vmclock?: string | false | undefined;
+  /** Unset: the vmclock page where there is one, by `/dev/vmclock0`, ACPI or the device tree. A path or options ask for it. */
+  readonly vmclock?: string | false | VmclockSourceOptions | undefined;
   /** Unset: `/dev/kmsg` where it can be read and the kernel watches a generation ID. */
   readonly kmsg?: string | false | undefined;
   /**
-   * Somebody waits for the kernel's log to grow, looks at the immediate sources once a second, and calls `poll` or
-   * `check` of the driver when there is something new. Then neither the log nor the ACPI page has a timer of its own: an
-   * idle program does not wake for them.
+   * Somebody waits for the kernel's log to grow and for the sources that have a `notice`, looks at the other immediate ones
+   * once a second, and calls `poll` or `check` of the driver when there is something new. Then neither the log, nor a page
+   * beside it, nor one with a notice has a timer of its own: an idle program does not wake for them.
    */
-  readonly kernelLogWatched?: boolean | undefined;
+  readonly watchedElsewhere?: boolean | undefined;
   /**
    * Descriptors in place of `/dev/mem`, the kernel's log and a program in the kernel, for who has given up the right to
    * open these: see `memoryFd` of {@link AcpiSource}, `fd` of {@link KmsgSource}, whose it is when that source is used, and
@@ -59,7 +62,7 @@ export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
 
 /** A source that this machine may have: the source, or why it is not here. */
 export interface SourceCandidate {
-  readonly kind: 'acpi' | 'bpf' | 'vmclock' | 'kmsg' | 'file' | 'hook';
+  readonly kind: 'acpi' | 'devicetree' | 'bpf' | 'vmclock' | 'kmsg' | 'file' | 'hook';
   /** As the source would be named: `vmclock`, `file:/run/generation`. */
   readonly name: string;
   readonly timing: Timing;
@@ -79,10 +82,12 @@ const SYS_BUS = '/sys/bus';
  */
 export function detectSources(selection: SourceSelection = {}, sysBus: string = SYS_BUS): SourceCandidate[] {
   const candidates: SourceCandidate[] = [];
-  const { acpi, bpf, vmclock, kmsg } = selection;
+  const { acpi, devicetree, bpf, vmclock, kmsg } = selection;
   const page = acpiSource(selection);
   candidates.push(candidate('acpi', page, acpi === false ? switchedOff : () => tryRead(page)));
-  const clock = new VmclockSource({ path: vmclock || VMCLOCK_PATH });
+  const node = devicetreeSource(selection);
+  candidates.push(candidate('devicetree', node, devicetree === false ? switchedOff : () => tryRead(node)));
+  const clock = vmclockSource(selection);
   candidates.push(candidate('vmclock', clock, vmclock === false ? switchedOff : () => tryRead(clock)));
   const program = bpfSource(selection, { sysBus });
   const tryProgram = () => {
@@ -127,12 +132,13 @@ export function openImmediateSources(selection: SourceSelection = {}): Generatio
 
 /** What was asked for, and what was found where nothing was said. */
 function chosenSources(selection: SourceSelection, found = foundKinds(selection)): GenerationSource[] {
-  const { acpi, bpf, vmclock, kmsg, kernelLogWatched, opened } = selection;
+  const { acpi, devicetree, bpf, vmclock, kmsg, watchedElsewhere, opened } = selection;
   const log = kmsg || found.has('kmsg');
-  const pace = log && kernelLogWatched ? { pollMs: 0 } : {};
+  const pace = log && watchedElsewhere ? { pollMs: 0 } : {};
   const chosen: (GenerationSource | undefined)[] = [
     acpi || found.has('acpi') ? acpiSource(selection, pace) : undefined,
-    vmclock || found.has('vmclock') ? new VmclockSource({ path: vmclock || VMCLOCK_PATH }) : undefined,
+    devicetree || found.has('devicetree') ? devicetreeSource(selection, pace) : undefined,
+    vmclock || found.has('vmclock') ? vmclockSource(selection) : undefined,
     bpf || found.has('bpf') ? bpfSource(selection, pace) : undefined,
     fileSource(selection),
     log ? new KmsgSource({ path: kmsg || KMSG_PATH, fd: opened?.kmsg, ...pace }) : undefined,
@@ -154,6 +160,19 @@ function acpiSource({ acpi, opened }: SourceSelection, pace: { pollMs?: number }
 
 function bpfSource({ bpf, opened }: SourceSelection, more: BpfSourceOptions): BpfSource {
   return new BpfSource({ ...more, opened: opened?.bpf, ...(typeof bpf === 'object' && bpf) });
+}
+
+function devicetreeSource(
+  { devicetree, opened }: SourceSelection,
+  pace: { pollMs?: number } = {},
+): DevicetreeSource {
+  const options = typeof devicetree === 'object' && devicetree;
+  return new DevicetreeSource({ ...pace, memoryFd: opened?.memory, ...options });
+}
+
+function vmclockSource({ vmclock, opened, watchedElsewhere }: SourceSelection): VmclockSource {
+  const options = typeof vmclock === 'string' ? { path: vmclock } : vmclock || {};
+  return new VmclockSource({ memoryFd: opened?.memory, watchedElsewhere, ...options });
 }
 
 function fileSource({ file }: SourceSelection): FileSource | undefined {
@@ -184,7 +203,7 @@ function switchedOff(): never {
   throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', 'switched off by an option');
 }
 
-function tryRead(source: AcpiSource | BpfSource | FileSource | VmclockSource): void {
+function tryRead(source: AcpiSource | BpfSource | DevicetreeSource | FileSource | VmclockSource): void {
   try {
     source.read(new Uint32Array(GENERATION_WORDS));
   } finally {

@@ -32,3 +32,8 @@ export class VmGenIdError extends Error {
 export function systemReason(error: unknown): string {
   return (error as Error).message.replace(/, [a-z]+( '.*')?$/, '');
 }
+
+/** A source that this machine does not have, and why. */
+export function unavailable(reason: string, cause?: unknown): VmGenIdError {
+  return new VmGenIdError('ERR_SOURCE_UNAVAILABLE', reason, { cause });
+}

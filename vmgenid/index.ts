@@ -36,6 +36,7 @@ export {
 } from './notifier.js';
 export type {
   Announcement,
+  ChangeNotice,
   GenerationSource,
   SourceListener,
   Standing,
@@ -43,6 +44,7 @@ export type {
   Uniqueness,
 } from './source.js';
 export { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
+export { DevicetreeSource, type DevicetreeSourceOptions } from './sources/devicetree.js';
 export {
   BpfSource,
   type BpfKernel,

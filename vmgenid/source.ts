@@ -53,6 +53,14 @@ export interface SourceListener {
   settled(): Promise<void>;
 }
 
+/** A descriptor for who waits by poll(2) or epoll(7). It is the source's, and closed with it. */
+export interface ChangeNotice {
+  /** Readable when the value may have changed, until `settle`. A hang-up: nothing tells any more. */
+  readonly fd: number;
+  /** Call before the source is read again. False: it stays readable, and is of no use. */
+  settle(): boolean;
+}
+
 /** Something that tells which generation this machine is. */
 export interface GenerationSource {
   /** Names the source and what it reads: `acpi`, `file:/run/generation`. */
@@ -65,6 +73,8 @@ export interface GenerationSource {
    * had or cannot be trusted; the driver then lets nothing out.
    */
   read?(into: Uint32Array): void;
+  /** Of a source that can be waited for. Throws as `read` does. */
+  readonly notice?: ChangeNotice | undefined;
   /**
    * Looks, synchronously, for what a delayed source would announce by itself a little later. May be called while
    * an announcement of the same source is being handled.

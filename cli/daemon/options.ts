@@ -120,6 +120,13 @@ const FLAGS: readonly Flag[] = [
   },
   { setting: 'Acpi', flag: '--no-acpi', means: 'off', help: 'no ACPI page' },
   {
+    setting: 'Devicetree',
+    flag: '--devicetree',
+    means: 'on',
+    help: "the device tree's generation-ID page must be read (default: where there is one)",
+  },
+  { setting: 'Devicetree', flag: '--no-devicetree', means: 'off', help: 'no page of the device tree' },
+  {
     setting: 'Bpf',
     flag: '--bpf',
     means: 'on',

@@ -9,7 +9,7 @@ import type { DaemonSettings } from '../../tunnel/config/daemon-config.js';
 import { capabilityMask } from '../../tunnel/linux/capabilities.js';
 import { type ProcessRights, RLIMIT_CORE, RLIMIT_MEMLOCK } from '../../tunnel/linux/process-rights.js';
 import { detectSources, openBpf } from '../../vmgenid/index.js';
-import { ACPI_MEMORY } from '../../vmgenid/sources/acpi.js';
+import { MEMORY_PATH } from '../../vmgenid/physical-memory.js';
 import { KMSG_PATH } from '../../vmgenid/sources/kmsg.js';
 import type { CliIo } from '../io.js';
 import { ENDING, NODE_FLAGS } from '../signals.js';
@@ -31,8 +31,9 @@ const TO_READ_THE_PROGRAM = 'CAP_DAC_READ_SEARCH';
 
 /** Opens what the sources of a daemon need rights for. What cannot be opened is left out: the source will say why. */
 export function openDevices(settings: DaemonSettings): OpenedDevices {
-  const { acpi, kmsg } = settings;
-  const memory = acpi === false ? undefined : tryOpen(ACPI_MEMORY, constants.O_RDONLY);
+  const { acpi, devicetree, vmclock, kmsg } = settings;
+  const wantsMemory = [acpi, devicetree, vmclock].some(choice => choice !== false);
+  const memory = wantsMemory ? tryOpen(MEMORY_PATH, constants.O_RDONLY) : undefined;
   const log = kmsg === false ? undefined : (kmsg ?? KMSG_PATH);
   const openLog = () => log && tryOpen(log, constants.O_RDONLY | constants.O_NONBLOCK);
   const [own, ofThread] = [openLog(), openLog()];

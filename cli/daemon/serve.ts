@@ -106,7 +106,7 @@ async function start(
   const vmgenid = await openVmGenId({
     ...selection,
     // By the device's thread.
-    kernelLogWatched: true,
+    watchedElsewhere: true,
     onEvent: event => logVmGenIdEvent(logger, event),
   });
   closers.push(() => vmgenid.close());

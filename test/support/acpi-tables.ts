@@ -61,6 +61,23 @@ export const XEN_DSDT = decode(
     'R0lBiFBLR18AAKRQS0df',
 );
 
+// Device (\_SB.VCLK) { Name (_HID, "AMZNC10C") Name (_CID, "VMCLOCK") Name (_DDN, "VMCLOCK") Method (_STA, 0) { Return (0x0F) }
+//   Name (_CRS, ResourceTemplate () { QWordMemory (ResourceConsumer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadOnly,
+//     0, 0x0C000000, 0x0C000FFF, 0, 0x1000) }) }
+export const VMCLOCK_SSDT = decode(
+  'U1NEVKAAAAAC6VdJUkVPTlZNQ0xPQ0sAAQAAAElOVEwlCSAgW4JKB1wuX1NCX1ZDTEsIX0hJRA1BTVpOQzEwQwAIX0NJRA1WTUNMT0NLAAhfRE' +
+    'RODVZNQ0xPQ0sAFAlfU1RBAKQKDwhfQ1JTETMKMIorAAANAgAAAAAAAAAAAAAADAAAAAD/DwAMAAAAAAAAAAAAAAAAABAAAAAAAAB5AA==',
+);
+/** Where the address stands in it. */
+const VMCLOCK_AT = 126;
+
+/** The same with the page somewhere else. */
+export function vmclockTable(address: number): Uint8Array {
+  const table = VMCLOCK_SSDT.slice();
+  new DataView(table.buffer).setUint32(VMCLOCK_AT, address, true);
+  return table;
+}
+
 /** A folder of tables, and a file in the place of physical memory. */
 export class AcpiMachine {
   readonly folder: string;

@@ -10,7 +10,7 @@ import { KernelLog } from '../../tunnel/linux/kernel-log.js';
 import { LinuxTun } from '../../tunnel/linux/tun/tun.js';
 import { EventFd } from '../../tunnel/linux/wait/poller.js';
 import type { ForkGuard } from '../../vmgenid/driver.js';
-import { VmGenId } from '../../vmgenid/index.js';
+import { type ChangeNotice, VmGenId } from '../../vmgenid/index.js';
 import type { Cloneable } from './history.js';
 import { FakeKernel } from './kernel/kernel.js';
 import { type FakeTun, type StackPacket, split } from './kernel/tun-device.js';
@@ -36,6 +36,8 @@ export interface LoopMachineOptions extends OutsideOptions {
   readonly loop?: Partial<DeviceLoopOptions>;
   /** The path of the kernel's log. */
   readonly log?: string;
+  /** What tells of changes of the generation. */
+  readonly notices?: (kernel: FakeKernel) => ChangeNotice[];
   readonly crng?: Partial<CrngOptions>;
   /** Sabotage for negative controls: what the loop (and only it) gets to see of the generation. */
   readonly sabotage?: (guard: ForkGuard) => ForkGuard;
@@ -120,6 +122,7 @@ export class LoopMachine implements Cloneable<LoopMachine, LoopSnapshot> {
       },
       onProven: () => {},
       kernelLog: options.log === undefined ? undefined : KernelLog.open(kernel, options.log),
+      notices: options.notices?.(kernel) ?? [],
       ...options.loop,
     });
     this.#closers.push(

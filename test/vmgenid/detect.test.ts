@@ -61,6 +61,7 @@ describe('detectSources', () => {
     const candidates = detectSources();
     expect(candidates.map(({ kind, timing, uniqueness }) => [kind, timing, uniqueness])).toEqual([
       ['acpi', 'immediate', 'unique'],
+      ['devicetree', 'immediate', 'unique'],
       ['vmclock', 'immediate', 'counter'],
       ['bpf', 'immediate', 'unique'],
       ['kmsg', 'delayed', 'counter'],
@@ -195,7 +196,7 @@ describe('openVmGenId', () => {
 
   it.each([
     ['by nobody else is looked at every 10 ms', {}],
-    ['by somebody else is looked at when that one says so', { kernelLogWatched: true }],
+    ['by somebody else is looked at when that one says so', { watchedElsewhere: true }],
   ])('a log that is watched %s', async (_name, watched) => {
     const kmsg = join(folder, 'kmsg');
     writeFileSync(kmsg, '');
@@ -206,7 +207,7 @@ describe('openVmGenId', () => {
       vi.advanceTimersByTime(9);
       expect(vm.epoch).toBe(1);
       vi.advanceTimersByTime(1);
-      if ('kernelLogWatched' in watched) {
+      if ('watchedElsewhere' in watched) {
         vi.advanceTimersByTime(60_000);
         expect(vm.epoch).toBe(1);
         vm.poll();
@@ -259,6 +260,7 @@ describe('openVmGenId', () => {
   it.each([
     ['a file', { file: '/nowhere/generation' }, 'file:/nowhere/generation'],
     ['an ACPI page', { acpi: { tables: '/nowhere/tables' } }, 'acpi:/nowhere/tables'],
+    ['a page of the device tree', { devicetree: { tree: '/nowhere/tree' } }, 'devicetree:/nowhere/tree'],
     ['a vmclock page', { vmclock: '/nowhere/vmclock0' }, 'vmclock:/nowhere/vmclock0'],
     ['a log', { kmsg: '/nowhere/kmsg' }, 'kmsg:/nowhere/kmsg'],
     ['a hook', { hook: '/nowhere/hook.sock' }, 'hook:/nowhere/hook.sock'],

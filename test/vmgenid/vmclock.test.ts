@@ -1,12 +1,14 @@
 // The vmclock source, on a plain file in place of the device.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { AcpiMachine, VMCLOCK_SSDT, vmclockTable } from '../support/acpi-tables.js';
+import { DeviceTreeMachine } from '../support/device-trees.js';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { VmGenId } from '../../vmgenid/driver.js';
 import { NO_EPOCH } from '../../vmgenid/generation.js';
-import { VmclockSource } from '../../vmgenid/sources/vmclock.js';
+import { VmclockSource, type VmclockSourceOptions } from '../../vmgenid/sources/vmclock.js';
 
 interface Page {
   magic?: number;
@@ -187,5 +189,153 @@ describe('vmclock source', () => {
     await vm.start();
     hypervisor(page({ generation: 8n }));
     await vi.waitFor(() => expect(vm.epoch).toBe(2), { timeout: 10_000 });
+  });
+});
+
+describe('where the kernel has no driver, the page', () => {
+  const machines: { remove(): void }[] = [];
+  afterEach(() => {
+    for (const machine of machines.splice(0)) machine.remove();
+  });
+
+  const NOWHERE = { tables: '/nowhere/tables', tree: '/nowhere/tree' };
+
+  function keep<M extends { remove(): void }>(machine: M): M {
+    machines.push(machine);
+    return machine;
+  }
+
+  function found(options: VmclockSourceOptions): VmclockSource {
+    const it = new VmclockSource({ ...NOWHERE, pollMs: 3_600_000, ...options });
+    open.push(it);
+    return it;
+  }
+
+  function acpi(address = 0x2000, content = page()): AcpiMachine {
+    const machine = keep(new AcpiMachine({ SSDT1: vmclockTable(address) }));
+    machine.write(0x2000, content);
+    return machine;
+  }
+
+  function tree(reg = [0, 0x3000, 0, 4_096], content = page({ generation: 9n })): DeviceTreeMachine {
+    const machine = keep(new DeviceTreeMachine({ '/ptp': { compatible: 'amazon,vmclock', reg } }));
+    machine.write(0x3000, content);
+    return machine;
+  }
+
+  it('is found by the ACPI tables', () => {
+    const { tables, memory } = acpi();
+    const it = found({ tables, memory });
+    expect([it.name, read(it)]).toEqual(['vmclock', [7, 0, 0, 0]]);
+  });
+
+  it('is found by the device tree, and read without a system call', () => {
+    const machine = tree();
+    const it = found({ tree: machine.tree, memory: machine.memory });
+    expect(read(it)).toEqual([9, 0, 0, 0]);
+    rmSync(machine.tree, { recursive: true });
+    machine.write(0x3000, page({ seq: 6, generation: 10n }));
+    expect(read(it)).toEqual([10, 0, 0, 0]);
+  });
+
+  it('is that of ACPI where both name one', () => {
+    const { tables, memory } = acpi();
+    expect(read(found({ tables, memory, tree: tree().tree }))).toEqual([7, 0, 0, 0]);
+  });
+
+  it('is read by a descriptor that was opened while there was the right to, once', () => {
+    const { tables, memory } = acpi();
+    const memoryFd = openSync(memory, 'r');
+    try {
+      const it = found({ tables, memory: '/nowhere/mem', memoryFd });
+      expect(read(it)).toEqual([7, 0, 0, 0]);
+      it.close();
+      expect(() => read(it)).toThrow('/nowhere/mem is not there');
+    } finally {
+      closeSync(memoryFd);
+    }
+  });
+
+  it('has nothing that tells of changes', () => {
+    const { tables, memory } = acpi(0x2000, page({ flags: 3n << 8n }));
+    expect(found({ tables, memory }).notice).toBeUndefined();
+  });
+
+  it.each<[string, () => VmclockSourceOptions, string, RegExp]>([
+    [
+      'nobody names one',
+      () => NOWHERE,
+      'ERR_SOURCE_UNAVAILABLE',
+      /vmclock0 is not there, and neither ACPI nor/,
+    ],
+    ['no device has it', () => keep(new AcpiMachine({})), 'ERR_SOURCE_UNAVAILABLE', /offers none/],
+    [
+      'it has another magic',
+      () => acpi(0x2000, page({ magic: 1 })),
+      'ERR_SOURCE_FORMAT',
+      /^ACPI table SSDT1: .*wrong magic/,
+    ],
+    ['it is all zeros', () => acpi(0x5000), 'ERR_SOURCE_FORMAT', /wrong magic/],
+    ['the table says 0', () => acpi(0), 'ERR_SOURCE_FORMAT', /lies at 0x0, which is no place/],
+    [
+      'the node is too short',
+      () => tree([0, 0x3000, 0, 64]),
+      'ERR_SOURCE_FORMAT',
+      /\/ptp: a vmclock page of 64 bytes/,
+    ],
+    ['the node is cut off', () => tree([0, 0x3000]), 'ERR_SOURCE_FORMAT', /^\/ptp has a reg of 8 bytes/],
+    [
+      'there is no memory',
+      () => ({ tree: tree().tree, memory: '/nowhere/mem' }),
+      'ERR_SOURCE_UNAVAILABLE',
+      /mem is not there/,
+    ],
+  ])('gives the reason when %s', (_name, make, code, reason) => {
+    const it = found(make());
+    expect(() => read(it)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(reason) }));
+  });
+
+  it('of two tables must be one', () => {
+    const { tables, memory } = keep(new AcpiMachine({ SSDT1: VMCLOCK_SSDT, SSDT2: vmclockTable(0x2000) }));
+    expect(() => read(found({ tables, memory }))).toThrow(
+      'ACPI tables (SSDT1, SSDT2) name more than one vmclock',
+    );
+  });
+});
+
+describe('a page that the kernel tells of', () => {
+  it('has a descriptor, which is closed with the source', () => {
+    writeFileSync(path, page({ flags: 3n << 8n }));
+    const it = source();
+    const { notice } = it;
+    expect(notice?.settle()).toBe(true);
+    expect(it.notice).toBe(notice);
+    it.close();
+    expect(notice?.settle()).toBe(false);
+  });
+
+  it('without that flag has none', () => {
+    writeFileSync(path, page());
+    expect(source().notice).toBeUndefined();
+  });
+
+  it.each([
+    ['is not looked at by a timer when somebody waits for it', 3n << 8n, 1],
+    ['is, when nothing tells him', 1n << 8n, 2],
+  ])('%s', async (_name, flags, epoch) => {
+    writeFileSync(path, page({ flags }));
+    vi.useFakeTimers();
+    try {
+      const it = new VmclockSource({ path, watchedElsewhere: true });
+      const vm = new VmGenId([it]);
+      open.push(vm);
+      await vm.start();
+      hypervisor(page({ flags, seq: 6, generation: 8n }));
+      vi.advanceTimersByTime(60_000);
+      expect(vm.epoch).toBe(epoch);
+      expect(vm.check()).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

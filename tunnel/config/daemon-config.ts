@@ -47,6 +47,8 @@ export interface DaemonSettings {
   readonly generationFileFormat?: FileSourceOptions['format'];
   /** True: the ACPI generation-ID page must be read. False leaves it out. */
   readonly acpi?: boolean;
+  /** The same for the page that the device tree names. */
+  readonly devicetree?: boolean;
   /** The same for that page by a program in the kernel. */
   readonly bpf?: boolean;
   /** A path, or false to leave the source out. */
@@ -112,6 +114,7 @@ const INTERFACE_FIELDS = fields<SettingsDraft>(
     read: (value, to) => (to.generationFileFormat = readWord(value, ['id', 'counter32'])),
   },
   { name: 'Acpi', read: (value, to) => (to.acpi = readWord(value, ['on', 'off']) === 'on') },
+  { name: 'Devicetree', read: (value, to) => (to.devicetree = readWord(value, ['on', 'off']) === 'on') },
   { name: 'Bpf', read: (value, to) => (to.bpf = readWord(value, ['on', 'off']) === 'on') },
   {
     name: 'Vmclock',
@@ -175,10 +178,11 @@ const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
 
 /** What to look for forks by. `enrol`: for the hook of a clone. */
 export function sourcesOf(settings: DaemonSettings, enrol?: HookEnrolment): SourceSelection {
-  const { acpi, bpf, vmclock, kmsg, hook, hookToken: token, generationFile: path } = settings;
+  const { acpi, devicetree, bpf, vmclock, kmsg, hook, hookToken: token, generationFile: path } = settings;
   const { generationFileTiming: timing, generationFileFormat: format } = settings;
   return {
     acpi,
+    devicetree,
     bpf,
     vmclock,
     kmsg,

@@ -420,6 +420,13 @@ function kernelLogOf({ vmgenid, sources, kernelLogFd }: DeviceThreadOptions): st
 }
 
 /** A hook has a socket, which cannot be handed to a thread; no delayed source is of use to it. */
-function immediateOnly({ acpi, bpf, vmclock, file, opened }: SourceSelection = {}): SourceSelection {
-  return { kmsg: false, acpi, bpf, vmclock, file, opened };
+function immediateOnly({
+  acpi,
+  devicetree,
+  bpf,
+  vmclock,
+  file,
+  opened,
+}: SourceSelection = {}): SourceSelection {
+  return { kmsg: false, acpi, devicetree, bpf, vmclock, file, opened };
 }

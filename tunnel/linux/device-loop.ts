@@ -13,6 +13,7 @@ import type { DeviceEvent } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { DeviceSettings, SettledSettings } from '../../sessions/settings.js';
 import { type ForkGuard, type Protection, isUnforkedSince } from '../../vmgenid/driver.js';
+import type { ChangeNotice } from '../../vmgenid/source.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
 import type { RingReader } from '../daemon/device-thread/datagram-ring.js';
@@ -54,7 +55,9 @@ export interface DeviceLoopOptions {
   /** Signalled by another thread that has a word for us: `onWake` is called then. */
   readonly wake: EventFd;
   readonly guard: ForkGuard;
-  /** Sources of the guard show a fork and wake nobody: it is asked once a second, however idle. Default false. */
+  /** Of sources of the guard that can be waited for. */
+  readonly notices?: readonly ChangeNotice[];
+  /** Other sources of the guard show a fork and wake nobody: it is asked once a second, however idle. Default false. */
   readonly looksAtGuard?: boolean;
   readonly crng: Randomness;
   readonly suite: Suite;
@@ -157,6 +160,10 @@ export class DeviceLoop {
   readonly #monitorPlace: number;
   readonly #sleepPlace: number;
   #logPlace: number;
+  /** Places, and whose they are. */
+  readonly #notices = new Map<number, ChangeNotice>();
+  /** One of them does not tell, or not any more. */
+  #isNoticeLost = false;
   #v4Place = -1;
   #v6Place = -1;
   #polledSocket: LinuxUdpSocket | undefined;
@@ -221,6 +228,7 @@ export class DeviceLoop {
     this.#monitorPlace = this.#poller.add(this.#monitor.fd);
     this.#sleepPlace = this.#poller.add(this.#sleep.fd);
     this.#logPlace = this.#watchLog();
+    for (const notice of options.notices ?? []) this.#watchNotice(notice);
     if (this.#monitor.status.state === 'up') this.#linkUp();
     this.#scheduleLook();
   }
@@ -261,6 +269,9 @@ export class DeviceLoop {
         this.#options.onWake();
       }
       if (this.#logPlace >= 0 && poller.happened(this.#logPlace) !== 0) this.#readLog();
+      for (const [place, notice] of this.#notices) {
+        if (poller.happened(place) !== 0) this.#noticed(place, notice);
+      }
       if (poller.happened(this.#monitorPlace) !== 0) {
         this.#monitor.readable(event => this.#linkChanged(event));
         this.#scheduleLook();
@@ -321,6 +332,26 @@ export class DeviceLoop {
       kernelLog.close();
       return -1;
     }
+  }
+
+  #watchNotice(notice: ChangeNotice): void {
+    try {
+      this.#notices.set(this.#poller.add(notice.fd), notice);
+    } catch {
+      // The kernel's driver is older than its poll.
+      this.#isNoticeLost = true;
+    }
+  }
+
+  /** A source may show another value. One that hung up tells no more, and would be ready for ever. */
+  #noticed(place: number, notice: ChangeNotice): void {
+    if (this.#poller.happened(place) !== POLLIN || !notice.settle()) {
+      this.#poller.remove(place);
+      this.#notices.delete(place);
+      this.#isNoticeLost = true;
+      this.#scheduleLook();
+    }
+    this.#options.guard.check();
   }
 
   /** The configuration and what `wg show` shows. The keys in it are copies, and the caller's to erase. */
@@ -612,6 +643,7 @@ export class DeviceLoop {
     const { looksAtGuard, kernelLog } = this.#options;
     return (
       looksAtGuard === true ||
+      this.#isNoticeLost ||
       (kernelLog !== undefined && kernelLog.fd < 0) ||
       this.#isLinkInDoubt ||
       !this.#monitor.isTold ||

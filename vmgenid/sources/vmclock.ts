@@ -1,21 +1,38 @@
 // The vmclock page: among times, it holds a counter that the hypervisor raises whenever a machine starts a copy.
 // Promises: a check reads the page itself, with no system call and no allocation, and never a half-written value; a live
 // migration, which moves the disruption marker alone, is no fork; where the page cannot be had, the reason is said.
-// Read on: Linux include/uapi/linux/vmclock-abi.h, drivers/ptp/ptp_vmclock.c.
+// Read on: Linux include/uapi/linux/vmclock-abi.h, drivers/ptp/ptp_vmclock.c; ../acpi-tables.ts and ../devicetree.ts, which
+// find it where the kernel has no driver; vmclock-notice.ts, how one is told.
 
-import { VmGenIdError, systemReason } from '../errors.js';
+import { existsSync } from 'node:fs';
+import { ACPI_TABLES, readTables } from '../acpi-files.js';
+import { findVmclock } from '../acpi-tables.js';
+import { DEVICE_TREE, findNode } from '../devicetree.js';
+import { VmGenIdError, systemReason, unavailable } from '../errors.js';
 import { type Mapping, mapWords } from '../mapping.js';
-import type { GenerationSource, SourceListener } from '../source.js';
+import { PhysicalMemory, type PhysicalMemoryOptions } from '../physical-memory.js';
+import type { ChangeNotice, GenerationSource, SourceListener } from '../source.js';
+import { VmclockNotice } from './vmclock-notice.js';
 
 /** Where the vmclock page is. */
-export interface VmclockSourceOptions {
-  /** Default `/dev/vmclock0`. A file in its place must stay as long as it is. */
-  readonly path?: string;
+export interface VmclockSourceOptions extends PhysicalMemoryOptions {
+  /**
+   * The device, or a file in its place, which must stay as long as it is. Default: `/dev/vmclock0`, and where the kernel has no
+   * such driver the page that the ACPI tables or the device tree name, in the memory of the machine.
+   */
+  readonly path?: string | undefined;
+  /** The folder that holds the tables as files. Default `/sys/firmware/acpi/tables`. */
+  readonly tables?: string | undefined;
+  /** The folder that holds the device tree. Default `/sys/firmware/devicetree/base`. */
+  readonly tree?: string | undefined;
   /** Milliseconds between looks at the page, for programs that send nothing and still want to know. Default 100. */
-  readonly pollMs?: number;
+  readonly pollMs?: number | undefined;
+  /** Somebody waits for `notice`: where there is one, nobody looks by a timer. Default false. */
+  readonly watchedElsewhere?: boolean | undefined;
 }
 
 export const VMCLOCK_PATH = '/dev/vmclock0';
+const COMPATIBLE = 'amazon,vmclock';
 
 // In words of 32 bits, little-endian.
 const MAGIC_AT = 0;
@@ -31,17 +48,22 @@ const UNSETTLED = 1;
 const MAGIC = 0x4b4c4356;
 /** Bit 8 of the flags: the page holds a generation counter. */
 const HAS_GENERATION_COUNTER = 1 << 8;
+/** Bit 9: the hypervisor tells the kernel when it has written. */
+const NOTIFIES = 1 << 9;
 /** Looks at a page that is being written. A writer needs microseconds. */
 const LOOKS_MAX = 10_000;
 
 /** Immediate, and a counter: all clones of one snapshot see the same new value. Needs the optional package koffi. */
 export class VmclockSource implements GenerationSource {
   readonly name: string;
-  readonly path: string;
   readonly timing = 'immediate';
   readonly uniqueness = 'counter';
-  readonly #pollMs: number;
+  readonly #options: VmclockSourceOptions;
+  readonly #memory: PhysicalMemory;
   #mapping: Mapping | undefined;
+  #notice: VmclockNotice | undefined;
+  /** What the page was last opened by, for messages. */
+  #place: string;
   /** Of the last settled reading, and what it found. */
   #sequence = UNSETTLED;
   #low = 0;
@@ -49,9 +71,10 @@ export class VmclockSource implements GenerationSource {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: VmclockSourceOptions = {}) {
-    this.path = options.path ?? VMCLOCK_PATH;
-    this.name = this.path === VMCLOCK_PATH ? 'vmclock' : `vmclock:${this.path}`;
-    this.#pollMs = options.pollMs ?? 100;
+    this.#options = options;
+    this.#memory = new PhysicalMemory(options);
+    this.#place = options.path ?? VMCLOCK_PATH;
+    this.name = this.#place === VMCLOCK_PATH ? 'vmclock' : `vmclock:${this.#place}`;
   }
 
   // While neither the sequence nor the counter has moved, the page is as it was: two loads. The engine may keep what it
@@ -67,12 +90,24 @@ export class VmclockSource implements GenerationSource {
     into[3] = 0;
   }
 
+  /** Where the hypervisor notifies, and the page is the kernel's device. */
+  get notice(): ChangeNotice | undefined {
+    const { words } = this.#mapping ?? this.#open();
+    if ((Atomics.load(words, FLAGS_AT) & NOTIFIES) === 0) return undefined;
+    this.#notice ??= VmclockNotice.open(this.#place);
+    return this.#notice;
+  }
+
   start(listener: SourceListener): void {
-    this.#timer = setInterval(() => listener.changed(), this.#pollMs).unref();
+    const { watchedElsewhere = false, pollMs = 100 } = this.#options;
+    if (watchedElsewhere && this.#hasNotice()) return;
+    this.#timer = setInterval(() => listener.changed(), pollMs).unref();
   }
 
   close(): void {
     clearInterval(this.#timer);
+    this.#notice?.close();
+    this.#notice = undefined;
     this.#mapping?.close();
     this.#mapping = undefined;
     this.#sequence = UNSETTLED;
@@ -95,12 +130,26 @@ export class VmclockSource implements GenerationSource {
     }
     throw new VmGenIdError(
       'ERR_SOURCE_TORN',
-      `${this.path}: the page is being written; the sequence never settled in ${LOOKS_MAX} looks`,
+      `${this.#place}: the page is being written; the sequence never settled in ${LOOKS_MAX} looks`,
     );
   }
 
+  /** A page that cannot be read now tells nobody either: the driver says so at every look. */
+  #hasNotice(): boolean {
+    try {
+      return this.notice !== undefined;
+    } catch {
+      return false;
+    }
+  }
+
   #open(): Mapping {
-    const mapping = this.#map();
+    let mapping: Mapping;
+    try {
+      mapping = this.#map();
+    } finally {
+      this.#memory.forget();
+    }
     const { words } = mapping;
     const size = words[SIZE_AT] >>> 0;
     let problem: VmGenIdError | undefined;
@@ -120,15 +169,41 @@ export class VmclockSource implements GenerationSource {
   }
 
   #map(): Mapping {
+    const { path } = this.#options;
+    if (path !== undefined || existsSync(VMCLOCK_PATH)) return this.#mapDevice(path ?? VMCLOCK_PATH);
+    const { teller, address, bytes } = this.#find();
+    this.#place = teller;
+    if (bytes < WORDS * 4)
+      throw this.#malformed(`a vmclock page of ${bytes} bytes has no generation counter`);
+    if (address === 0 || address % 4 !== 0) {
+      throw this.#malformed(`its vmclock page lies at 0x${address.toString(16)}, which is no place for one`);
+    }
+    return this.#memory.map(address, WORDS);
+  }
+
+  #mapDevice(path: string): Mapping {
+    this.#place = path;
     try {
-      return mapWords(this.path, 0, WORDS);
+      return mapWords(path, 0, WORDS);
     } catch (error) {
       if (error instanceof VmGenIdError) throw error;
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EOVERFLOW') throw this.#malformed(`shorter than ${WORDS * 4} bytes`);
       const reason = code === 'EACCES' ? 'this user may not read it' : systemReason(error);
-      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${reason}`, { cause: error });
+      throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${path}: ${reason}`, { cause: error });
     }
+  }
+
+  /** Where the firmware says that the page lies: by ACPI, or else by the device tree. */
+  #find(): { teller: string; address: number; bytes: number } {
+    const { tables = ACPI_TABLES, tree = DEVICE_TREE } = this.#options;
+    const ofTables = existsSync(tables) ? findVmclock(readTables(tables)) : undefined;
+    if (ofTables) return { teller: `ACPI table ${ofTables.table}`, ...ofTables };
+    const ofTree = existsSync(tree) ? findNode(tree, COMPATIBLE) : undefined;
+    if (ofTree) return { teller: `device tree ${ofTree.node}`, ...ofTree };
+    throw unavailable(
+      `${VMCLOCK_PATH} is not there, and neither ACPI nor a device tree names a vmclock page: this hypervisor offers none`,
+    );
   }
 
   #noCounter(): VmGenIdError {
@@ -136,6 +211,6 @@ export class VmclockSource implements GenerationSource {
   }
 
   #malformed(reason: string): VmGenIdError {
-    return new VmGenIdError('ERR_SOURCE_FORMAT', `${this.path}: ${reason}`);
+    return new VmGenIdError('ERR_SOURCE_FORMAT', `${this.#place}: ${reason}`);
   }
 }

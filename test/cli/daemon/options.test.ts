@@ -99,6 +99,7 @@ describe('every setting', () => {
     GenerationFileTiming: ['immediate', 'immediate'],
     GenerationFileFormat: ['counter32', 'counter32'],
     Acpi: ['off', false],
+    Devicetree: ['off', false],
     Bpf: ['off', false],
     Vmclock: ['/v', '/v'],
     Kmsg: ['off', false],
@@ -249,10 +250,20 @@ describe('[Enrolment]', () => {
 
 test('sources can be left out by flag', () => {
   expect(
-    read(flags('--no-acpi', '--no-bpf', '--no-vmclock', '--no-kmsg', '--no-tripwire', '--no-offloads'))
-      .settings,
+    read(
+      flags(
+        '--no-acpi',
+        '--no-devicetree',
+        '--no-bpf',
+        '--no-vmclock',
+        '--no-kmsg',
+        '--no-tripwire',
+        '--no-offloads',
+      ),
+    ).settings,
   ).toEqual({
     acpi: false,
+    devicetree: false,
     bpf: false,
     vmclock: false,
     kmsg: false,

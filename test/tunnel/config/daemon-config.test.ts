@@ -22,6 +22,7 @@ GenerationFile = /run/generation
 GenerationFileTiming = immediate
 GenerationFileFormat = counter32
 Acpi = on
+Devicetree = on
 Vmclock = off
 Kmsg = /dev/kmsg
 Metrics = 9586
@@ -49,6 +50,7 @@ Endpoint = home.example:51820
     generationFileTiming: 'immediate',
     generationFileFormat: 'counter32',
     acpi: true,
+    devicetree: true,
     vmclock: false,
     kmsg: '/dev/kmsg',
     metrics: '9586',

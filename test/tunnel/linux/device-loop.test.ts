@@ -8,8 +8,10 @@ import { nobleSuite } from '../../../protocol/suites/noble.js';
 import { RingReader, RingWriter, ringMemory } from '../../../tunnel/daemon/device-thread/datagram-ring.js';
 import { AF_INET6 } from '../../../tunnel/linux/libc.js';
 import { LOOK_EVERY_MS, type LinkEvent } from '../../../tunnel/linux/net/link-monitor.js';
+import { EventFd } from '../../../tunnel/linux/wait/poller.js';
 import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
 import { RepeatingEntropy } from '../../crng/machine.js';
+import type { FakeKernel } from '../../support/kernel/kernel.js';
 import type { LoopMachine } from '../../support/loop-machine.js';
 import { LoopNetwork, type LoopOverrides, innerPacket } from '../../support/loop-network.js';
 import { NOTHING, closeAll } from '../../support/loop-story.js';
@@ -65,6 +67,63 @@ describe('an idle loop', () => {
     clone.close();
     closeAll(network);
     void elsewhere.close();
+  });
+
+  describe('of which a source can be waited for', () => {
+    /** A descriptor of each machine that was made; `settles` is what its source answers. */
+    const told = (settles = () => true) => {
+      const events: EventFd[] = [];
+      const notices = (kernel: FakeKernel) => {
+        const event = EventFd.create(kernel);
+        events.push(event);
+        return [{ fd: event.fd, settle: () => settles() && event.drain() }];
+      };
+      const { network, all } = machines(1, { notices });
+      const clone = all[0].restore(all[0].snapshot(), 'clone');
+      const end = () => {
+        clone.close();
+        closeAll(network);
+      };
+      return { clone, event: events[1], end };
+    };
+
+    it('is waked by it, and notices the fork at once', () => {
+      const { clone, event, end } = told();
+      event.signal();
+      clone.run(each => each.runFor(1));
+      expect(clone.vmgenid.epoch).toBe(2);
+      end();
+    });
+
+    it('does not wake without its word (control: nor does it notice)', () => {
+      const { clone, end } = told();
+      clone.run(each => each.runFor(50));
+      const { turns } = clone;
+      clone.run(each => each.runFor(3 * LOOK_EVERY_MS));
+      // The last turn is that in which the test's time is over.
+      expect([clone.turns - turns - 1, clone.vmgenid.epoch]).toEqual([0, 1]);
+      end();
+    });
+
+    it('looks once a second when it does not tell any more, and does not turn for ever', () => {
+      const { clone, event, end } = told(() => false);
+      event.signal();
+      clone.run(each => each.runFor(50));
+      expect(clone.vmgenid.epoch).toBe(2);
+      const { turns } = clone;
+      clone.run(each => each.runFor(3 * LOOK_EVERY_MS));
+      expect(clone.turns - turns - 1).toBe(3);
+      end();
+    });
+
+    it('looks once a second when it cannot be waited for', () => {
+      const { network, all } = machines(1, { notices: () => [{ fd: 9_999, settle: () => true }] });
+      const clone = all[0].restore(all[0].snapshot(), 'clone');
+      clone.run(each => each.runFor(LOOK_EVERY_MS + 50));
+      expect(clone.vmgenid.epoch).toBe(2);
+      clone.close();
+      closeAll(network);
+    });
   });
 
   it('does not ask how its interface at home is, but how one is that was moved', () => {

@@ -7,7 +7,12 @@ import { Crng, hardwareEntropy, kernelEntropy } from '../../../crng/index.js';
 import { keystreamOf } from '../../../protocol/keystream.js';
 import type { Suite } from '../../../protocol/suite.js';
 import { suiteNamed } from '../../../protocol/suites/fastest.js';
-import { VmGenId, openImmediateSources } from '../../../vmgenid/index.js';
+import {
+  type ChangeNotice,
+  type GenerationSource,
+  VmGenId,
+  openImmediateSources,
+} from '../../../vmgenid/index.js';
 import { systemClock } from '../../clock.js';
 import { ForkClock } from '../../loop/fork-clock.js';
 import { DeviceLoop } from '../../linux/device-loop.js';
@@ -80,7 +85,8 @@ class DeviceWorker {
         tun,
         wake: EventFd.adopt(libc, given.wakeFd),
         guard: this.#guard,
-        looksAtGuard: sources.length > 0,
+        notices: sources.map(noticeOf).filter(notice => notice !== undefined),
+        looksAtGuard: !sources.every(noticeOf),
         crng,
         suite,
         clock,
@@ -199,4 +205,13 @@ try {
   new DeviceWorker(port, given, suite).run();
 } catch (error) {
   port.postMessage({ ended: toFailure(error) } satisfies FromWorker);
+}
+
+/** What tells of a change of this source, if something does. */
+function noticeOf(source: GenerationSource): ChangeNotice | undefined {
+  try {
+    return source.notice;
+  } catch {
+    return undefined;
+  }
 }

@@ -18,7 +18,7 @@ import {
 } from '../libc.js';
 
 /** Descriptors of one poller at most. */
-export const MAX_POLLED = 8;
+export const MAX_POLLED = 16;
 
 const WORDS = EPOLL_EVENT_BYTES / 4;
 const DATA_WORD = EPOLL_DATA_AT / 4;
@@ -44,7 +44,7 @@ export class Poller {
   }
 
   /**
-   * Watches a descriptor for `events` and returns its place, 0 to 7. Throws a `RangeError` when all are taken, and
+   * Watches a descriptor for `events` and returns its place, 0 to 15. Throws a `RangeError` when all are taken, and
    * `ERR_SYSTEM_CALL` for a descriptor that cannot be waited for, or is watched already.
    */
   add(fd: number, events: number = POLLIN): number {
