@@ -3,9 +3,12 @@
 // Read on: vmgenid/detect.ts; vmgenid-watch.ts, vmgenid-serve.ts.
 
 import type { Command } from 'commander';
+import { loadKoffi } from '../native/koffi.js';
 import type { Protection } from '../vmgenid/index.js';
 import { type CliIo, type Finish, printJson, printLine } from './io.js';
 import { describeProtection } from './protection.js';
+import { KERNEL_OPTIONS, type MachineFacts, readMachine } from './vmgenid-machine.js';
+import { nextStep } from './vmgenid-next-step.js';
 import { registerServe } from './vmgenid-serve.js';
 import {
   type ListedSource,
@@ -28,7 +31,9 @@ export function registerVmgenid(program: Command, io: CliIo, finish: Finish): vo
     .command('vmgenid')
     .description('which generation of its virtual machine is this, and what tells of a new one');
   sourceOptions(group.command('status'))
-    .description('print every source of fork notices, whether it works here, and the protection that results')
+    .description(
+      'print every source of fork notices, whether it works here, the protection that results, and what to do next',
+    )
     .action(options => finish(vmgenidStatus(io, withHookToken(options, io))));
   sourceOptions(group.command('watch'))
     .description('print a line for each fork, until interrupted')
@@ -36,13 +41,16 @@ export function registerVmgenid(program: Command, io: CliIo, finish: Finish): vo
   registerServe(group, io, finish);
 }
 
-/** Prints the sources and the protection. Throws `ERR_SOURCE_OPTION` for an option without sense. */
+/** Prints the sources, the protection and the next step. Throws `ERR_SOURCE_OPTION` for an option without sense. */
 export function vmgenidStatus(io: CliIo, options: VmgenidOptions = {}): number {
+  const machine = readMachine();
   const sources = listSources(options);
   const protection = protectionOf(sources);
   const blocked = blockedBy(sources);
+  const next = nextStep(machine, protection, loadKoffi().reason);
   if (options.json) {
-    printJson(io.stdout, { protection, maySend: blocked.length === 0, sources });
+    const { kernel } = machine;
+    printJson(io.stdout, { protection, maySend: blocked.length === 0, sources, kernel, nextStep: next });
     return 0;
   }
   const rows = sources.map(({ name, timing, uniqueness, available, reason }) => [
@@ -59,7 +67,14 @@ export function vmgenidStatus(io: CliIo, options: VmgenidOptions = {}): number {
   for (const { name } of blocked) {
     printLine(io.stdout, `  nothing may be sent: ${name} was asked for and does not work`);
   }
+  printLine(io.stdout, `kernel: ${describeKernel(machine)}`);
+  printLine(io.stdout, `next step: ${next}`);
   return 0;
+}
+
+function describeKernel({ kernel: { release, options, lockdown } }: MachineFacts): string {
+  const all = options && KERNEL_OPTIONS.map(name => `${name}=${options[name]}`);
+  return `${release}, lockdown ${lockdown ?? 'not shown'}, ${all?.join(' ') ?? 'configuration not shown'}`;
 }
 
 function protectionOf(sources: readonly ListedSource[]): Protection {

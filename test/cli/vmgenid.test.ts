@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCli } from '../../cli/program.js';
 import { vmgenidStatus } from '../../cli/vmgenid.js';
+import { readMachine } from '../../cli/vmgenid-machine.js';
+import { nextStep } from '../../cli/vmgenid-next-step.js';
 import { vmgenidWatch } from '../../cli/vmgenid-watch.js';
 import {
   MemorySource,
@@ -76,6 +78,7 @@ describe('vmgenid status', () => {
     const { out } = await status(NO_MACHINE);
     expect(out).toContain('no: switched off by an option');
     expect(out).toContain('\nprotection: none\n');
+    expect(out).toMatch(/\nkernel: \S+, lockdown .+\nnext step: .+\n$/);
   });
 
   test.each([
@@ -102,6 +105,8 @@ describe('vmgenid status', () => {
     const vmgenid = await openVmGenId(selection);
     try {
       expect(said.protection).toBe(vmgenid.protection);
+      expect(said.kernel).toEqual(readMachine().kernel);
+      expect(said.nextStep).toBe(nextStep(readMachine(), said.protection));
       expect(said.maySend).toBe(vmgenid.check() !== 0);
       const used = said.sources.filter((source: { used: boolean }) => source.used);
       expect(used.map((source: { name: string }) => source.name).sort()).toEqual(
