@@ -15,6 +15,11 @@ import { VmGenId } from '../vmgenid/driver.js';
 import type { GenerationSource } from '../vmgenid/source.js';
 import { MemorySource } from '../vmgenid/sources/memory.js';
 
+export type MachineOptions = Partial<DeviceOptions> & {
+  readonly source?: GenerationSource;
+  readonly clock?: Clock;
+};
+
 export class Machine {
   readonly vmgenid: VmGenId;
   readonly crng: Crng;
@@ -22,11 +27,7 @@ export class Machine {
   readonly privateKey: Uint8Array;
   readonly #entropy = kernelEntropy();
 
-  constructor(
-    suite: Suite,
-    sink: Sink,
-    options: Partial<DeviceOptions> & { readonly source?: GenerationSource; readonly clock?: Clock } = {},
-  ) {
+  constructor(suite: Suite, sink: Sink, options: MachineOptions = {}) {
     const { source = new MemorySource(), clock = systemClock, ...others } = options;
     this.vmgenid = new VmGenId([source]);
     this.crng = new Crng({
@@ -73,7 +74,8 @@ export class Pair {
   delivered = 0;
   readonly #inbox: { readonly to: Machine; readonly datagram: Uint8Array }[] = [];
 
-  constructor(suite: Suite, options: ConstructorParameters<typeof Machine>[2] = {}) {
+  /** `left`: of the left machine alone. */
+  constructor(suite: Suite, options: MachineOptions = {}, left: MachineOptions = {}) {
     this.left = new Machine(
       suite,
       {
@@ -83,7 +85,7 @@ export class Pair {
         },
         deliverPacket: () => {},
       },
-      options,
+      { ...options, ...left },
     );
     this.right = new Machine(
       suite,

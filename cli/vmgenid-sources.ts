@@ -24,7 +24,7 @@ export function sourceOptions(command: Command): Command {
     .option('--file <path>', 'also a file with the generation: 16 bytes, or a GUID as text')
     .option(
       '--hook <address>',
-      "also a hook for the hypervisor's agent: a socket path, 127.0.0.1:port or [::1]:port",
+      "also a hook for the hypervisor's agent: a socket path, 127.0.0.1:port, [::1]:port or vsock:port",
     )
     .option('--acpi', 'the ACPI generation-ID page must be read (default: where there is one)')
     .option('--no-acpi', 'no ACPI page')

@@ -3,6 +3,7 @@
 // Read on: vmgenid/driver.ts.
 
 import { type VmGenId, type VmGenIdEvent, formatGuid, openVmGenId } from '../vmgenid/index.js';
+import { isOpenToUsers } from '../vmgenid/sources/hook-address.js';
 import { Bell } from './bell.js';
 import { CliError } from './errors.js';
 import { type CliIo, printJson, printLine } from './io.js';
@@ -123,7 +124,7 @@ function reportEvidence({ evidence, epoch }: VmGenId, told: Set<string>, print: 
 
 function warnOfOpenPort(io: CliIo, { hook }: WatchOptions): void {
   // With a token it is an object: `withHookToken`.
-  if (typeof hook !== 'string' || hook.startsWith('/')) return;
+  if (typeof hook !== 'string' || !isOpenToUsers(hook)) return;
   const who = 'every user of this machine may tell of forks';
   printLine(io.stderr, `wireonce: warning: hook ${hook} has no token, and ${who}: set WIREONCE_HOOK_TOKEN`);
 }

@@ -8,7 +8,7 @@
 
 import { secretBytes } from '../native/secret-bytes.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
-import { VM_GEN_ID_BYTES } from '../vmgenid/generation.js';
+import { NO_EPOCH, VM_GEN_ID_BYTES } from '../vmgenid/generation.js';
 import { loadKoffi } from '../native/koffi.js';
 import type { Crng } from './crng.js';
 import type { EntropySource } from './entropy.js';
@@ -36,6 +36,8 @@ export interface OpenSslSeeding {
 export interface OpenSslHealing {
   /** Seeds OpenSSL now, flushes this thread's caches and tells the Workers that follow. Throws `ERR_ENTROPY_...`. */
   heal(): void;
+  /** The last one. */
+  readonly seeding: OpenSslSeeding;
   /** Leaves the notifier chain. May be called twice. */
   close(): void;
 }
@@ -91,6 +93,7 @@ class Healing implements OpenSslHealing {
   readonly #options: OpenSslHealingOptions;
   readonly #channel = openChannel();
   readonly #unregister: (() => void)[];
+  #seeding: OpenSslSeeding = { epoch: NO_EPOCH, parted: false };
 
   constructor(seed: (bytes: Uint8Array) => void, options: OpenSslHealingOptions) {
     this.#seed = seed;
@@ -120,7 +123,12 @@ class Healing implements OpenSslHealing {
     }
     flushOpenSslCaches();
     this.#channel.postMessage(null);
-    onSeeded?.({ epoch: vmgenid.epoch, parted: fresh || vmGenId !== undefined });
+    this.#seeding = { epoch: vmgenid.epoch, parted: fresh || vmGenId !== undefined };
+    onSeeded?.(this.#seeding);
+  }
+
+  get seeding(): OpenSslSeeding {
+    return this.#seeding;
   }
 
   close(): void {

@@ -8,6 +8,7 @@ import { crngSection } from './crng.js';
 import { floodSection } from './flood.js';
 import { handshakeSection } from './handshakes.js';
 import { peersSection } from './peers.js';
+import { recoverySection } from './recovery.js';
 import { releaseSection } from './release.js';
 import { sessionsSection } from './sessions.js';
 import { stagesSection } from './stages.js';
@@ -38,6 +39,7 @@ export const SECTIONS: Readonly<Record<string, Section>> = {
   stages: { suites: 'fastest', run: ({ suite, effort }) => stagesSection(suite, effort) },
   release: { suites: 'fastest', run: ({ suite, effort }) => releaseSection(suite, effort) },
   handshakes: { suites: 'each', run: ({ suite, effort }) => handshakeSection(suite, effort) },
+  recovery: { suites: 'fastest', run: ({ suite, effort }) => recoverySection(suite, effort) },
   tripwire: { suites: 'fastest', run: ({ suite, effort }) => tripwireSection(suite, effort) },
   flood: { suites: 'each', run: ({ suite, effort }) => floodSection(suite, effort) },
   crng: { suites: 'fastest', run: ({ suite, effort }) => crngSection(suite, effort) },

@@ -5,6 +5,7 @@
 
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { isOpenToUsers } from '../../vmgenid/sources/hook-address.js';
 import { type Command, Option } from 'commander';
 import { wipe } from '../../native/bytes.js';
 import { SUITE_NAMES } from '../../protocol/suites/names.js';
@@ -93,7 +94,7 @@ const FLAGS: readonly Flag[] = [
   {
     setting: 'Hook',
     flag: '--hook <address>',
-    help: "a hook for the hypervisor's agent: a socket path, 127.0.0.1:port or [::1]:port",
+    help: "a hook for the hypervisor's agent: a socket path, 127.0.0.1:port, [::1]:port or vsock:port",
   },
   {
     setting: 'GenerationFile',
@@ -294,7 +295,7 @@ function logLevelWarnings({ LOG_LEVEL: level = '' }: CliIo['env']): string[] {
 
 function hookWarnings({ hook, hookToken }: SettingsDraft): string[] {
   if (hook === undefined) return hookToken === undefined ? [] : ['there is a HookToken, and no Hook'];
-  if (hookToken !== undefined || hook.startsWith('/')) return [];
+  if (hookToken !== undefined || !isOpenToUsers(hook)) return [];
   return [
     `Hook ${hook} has no HookToken: every user of this machine may tell of forks, and end all sessions`,
   ];

@@ -13,6 +13,7 @@ import { sourcesOf } from '../../tunnel/config/daemon-config.js';
 import { hookEnrolment } from '../../tunnel/daemon/clone/hook-enrolment.js';
 import { Clone } from '../../tunnel/daemon/clone/clone.js';
 import { DeviceThread } from '../../tunnel/daemon/device-thread.js';
+import { type ReportingDaemon, hookReporter } from '../../tunnel/daemon/hook-report.js';
 import { openCrng } from '../../tunnel/loop/open-crng.js';
 import { resolveEndpoints } from '../../tunnel/config/resolve.js';
 import { UapiServer, socketPath } from '../../tunnel/daemon/uapi/index.js';
@@ -99,10 +100,11 @@ async function start(
   const troubles = new TransportErrorLog(logger, systemClock.now);
   const { memory, bpfProgram: program, bpfDevice: device, kmsg, kmsgOfThread } = devices;
   const bpf = program !== undefined && device !== undefined ? { program, device } : undefined;
-  const later: { endpoints?: ConfiguredEndpoints; clone?: Clone } = {};
+  const later: { endpoints?: ConfiguredEndpoints; clone?: Clone; reporting?: ReportingDaemon } = {};
   const method = enrolment?.role === 'clone' ? enrolment.method.kind : undefined;
   const enrol = method && hookEnrolment(method, () => later.clone, resolveEndpoints);
-  const selection = { ...sourcesOf(settings, enrol), opened: { memory, bpf, kmsg } };
+  const report = hookReporter(() => later.reporting);
+  const selection = { ...sourcesOf(settings, { enrol, report }), opened: { memory, bpf, kmsg } };
   const vmgenid = await openVmGenId({
     ...selection,
     // By the device's thread.
@@ -160,6 +162,7 @@ async function start(
     onTrouble: error => troubles.log(error),
   });
   closers.push(() => thread.close());
+  later.reporting = { recovery: () => thread.recovery(), openssl: opened.openssl };
   closeUnused(devices, vmgenid);
   const endpoints = new ConfiguredEndpoints(thread, {
     peers,

@@ -11,6 +11,7 @@ import { commandsSection } from '../../bench/sections/commands.js';
 import { crngSection } from '../../bench/sections/crng.js';
 import { floodSection } from '../../bench/sections/flood.js';
 import { handshakeSection } from '../../bench/sections/handshakes.js';
+import { recoverySection } from '../../bench/sections/recovery.js';
 import { releaseSection } from '../../bench/sections/release.js';
 import { sessionsSection } from '../../bench/sections/sessions.js';
 import { stagesSection } from '../../bench/sections/stages.js';
@@ -77,6 +78,12 @@ describe.each(suites)('with suite $name', suite => {
     expectShape(rows, 'flood');
     expect(rows).toHaveLength(5);
   });
+});
+
+test('the way back from a fork is measured beside an ordinary handshake, and the first one by itself', async () => {
+  const rows = await recoverySection(suites[0], { ...TINY, rounds: 1 });
+  expectShape(rows, 'recovery');
+  expect(rows).toHaveLength(2);
 });
 
 test('the tripwire is measured beside receiving without it, and in bytes', async () => {

@@ -45,6 +45,11 @@ const NO_SECRETS: Record<string, readonly string[]> = {
     'const start = Number(koffi.address(new Uint8Array(memory)));',
     'super(new Uint8Array(memory, at, length), address);',
   ],
+  // The address of a socket.
+  'native/vsock.ts': [
+    'const bytes = new Uint8Array(address.buffer);',
+    'const [peerAt, lengthAt] = [peer, length].map(({ buffer }) => addressOf(new Uint8Array(buffer)));',
+  ],
   // Views of memory that was made there.
   'tunnel/daemon/uapi/lines.ts': [
     'const NOTHING = Buffer.alloc(0);',

@@ -36,7 +36,7 @@ it.each([
   ['daemon', daemon],
   ['broker', broker],
 ])('a hook may listen on a socket or on a port of this machine: %s', (_, settings) => {
-  for (const family of ['AF_UNIX', 'AF_INET', 'AF_INET6']) {
+  for (const family of ['AF_UNIX', 'AF_INET', 'AF_INET6', 'AF_VSOCK']) {
     expect(words(settings, 'RestrictAddressFamilies')).toContain(family);
   }
   const denied = settings.get('IPAddressDeny');

@@ -66,6 +66,9 @@ function call(
   });
 }
 
+const ready = (epoch: number) => ({ epoch, parted: true, ready: true, missing: [] });
+const unparted = (epoch: number) => ({ epoch, parted: false, ready: false, missing: ['parted'] });
+
 function rawCall(bytes: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = '';
@@ -84,7 +87,7 @@ describe('hook: calls', () => {
     const seeds: (Uint8Array | undefined)[] = [];
     vm.register('randomness', () => void seeds.push(vm.evidence.seed?.slice()));
     const reply = await call({ body: JSON.stringify({ vmGenId: GUID, seed: SEED.toString('base64') }) });
-    expect([reply.status, reply.json]).toEqual([200, { epoch: 2, parted: true }]);
+    expect([reply.status, reply.json]).toEqual([200, ready(2)]);
     expect(vm.evidence.vmGenId).toEqual(parseGuid(GUID));
     expect(seeds).toEqual([new Uint8Array(SEED)]);
     expect(vm.evidence.seed).toBeUndefined();
@@ -143,7 +146,8 @@ describe('hook: calls', () => {
 
   it.each([
     [404, 'path', { url: '/' }],
-    [404, 'path', { url: '/fork?x=1' }],
+    [404, 'path', { url: '/forks' }],
+    [400, 'parameter', { url: '/fork?x=1' }],
     [405, 'method', { method: 'DELETE' }],
     [405, 'method', { method: 'PUT', body: '{}' }],
     [403, 'Origin', { headers: { origin: 'https://example.com' } }],
@@ -174,7 +178,7 @@ describe('hook: calls', () => {
       expect([reply.status, reply.json.error]).toEqual([status, expect.stringContaining(named)]);
       expect(vm.epoch).toBe(1);
       // It still serves.
-      expect((await call()).json).toEqual({ epoch: 2, parted: false });
+      expect((await call()).json).toEqual(unparted(2));
     },
   );
 
@@ -220,7 +224,7 @@ describe('hook: calls', () => {
       });
       socket.on('close', () => resolve());
     });
-    expect((await call()).json).toEqual({ epoch: 2, parted: false });
+    expect((await call()).json).toEqual(unparted(2));
     expect(vm.epoch).toBe(2);
   });
 });
@@ -240,10 +244,10 @@ describe('hook: an agent that can be copied in the middle of its call', () => {
 
   it('learns how things stand, and brings what was made in that epoch', async () => {
     const { page } = await underCounter();
-    expect((await call({ method: 'GET' })).json).toEqual({ epoch: 1, parted: true });
+    expect((await call({ method: 'GET' })).json).toEqual(ready(1));
     page.fork(parseGuid(GUID));
     const { json } = await call({ method: 'GET' });
-    expect(json).toEqual({ epoch: 2, parted: false });
+    expect(json).toEqual(unparted(2));
     expect(await call(seeded({ epoch: json.epoch }))).toMatchObject({
       status: 200,
       json: { epoch: 2, parted: true },
@@ -258,15 +262,15 @@ describe('hook: an agent that can be copied in the middle of its call', () => {
     page.fork(new Uint8Array(16).fill(9));
     const reply = await call(seeded({ epoch: 2 }));
     expect([reply.status, reply.json.epoch]).toEqual([409, 3]);
-    expect((await call({ method: 'GET' })).json).toEqual({ epoch: 3, parted: false });
+    expect((await call({ method: 'GET' })).json).toEqual(unparted(3));
   });
 
   it('is told when its call may be older than the fork: it parts nobody then', async () => {
     const { page } = await underCounter();
     page.fork(parseGuid(GUID));
-    expect((await call(seeded())).json).toEqual({ epoch: 2, parted: false });
+    expect((await call(seeded())).json).toEqual(unparted(2));
     const fresh = Buffer.alloc(32, 1).toString('base64');
-    expect((await call({ body: JSON.stringify({ seed: fresh }) })).json).toEqual({ epoch: 2, parted: true });
+    expect((await call({ body: JSON.stringify({ seed: fresh }) })).json).toEqual(ready(2));
   });
 
   it('control: one that names no epoch hands its siblings’ seed over unnoticed', async () => {
@@ -275,12 +279,12 @@ describe('hook: an agent that can be copied in the middle of its call', () => {
     vm.check();
     page.fork(new Uint8Array(16).fill(9));
     vm.check();
-    expect((await call(seeded())).json).toEqual({ epoch: 3, parted: true });
+    expect((await call(seeded())).json).toEqual(ready(3));
   });
 
   it('cannot repeat a call that was the fork itself, where nothing else shows forks', async () => {
     await hooked();
-    expect((await call(seeded({ epoch: 1 }))).json).toEqual({ epoch: 2, parted: true });
+    expect((await call(seeded({ epoch: 1 }))).json).toEqual(ready(2));
     expect((await call(seeded({ epoch: 1 }))).status).toBe(409);
   });
 });
@@ -348,10 +352,7 @@ describe('hook: where it listens', () => {
       }
       expect((await call({}, at)).status).toBe(401);
       expect(vm.epoch).toBe(1);
-      expect((await call({ headers: { authorization: `Bearer ${token}` } }, at)).json).toEqual({
-        epoch: 2,
-        parted: false,
-      });
+      expect((await call({ headers: { authorization: `Bearer ${token}` } }, at)).json).toEqual(unparted(2));
     },
   );
 

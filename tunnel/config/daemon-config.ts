@@ -2,12 +2,11 @@
 // Promises: a mistake names file, line and field; no message shows a token. What `wg` sets stays with `wg`.
 // Read on: config-file.ts (the reader); cli/daemon/options.ts (the same settings as flags and in the environment).
 
-import { isAbsolute } from 'node:path';
-import { isLoopback, parseAddressPort } from '../../native/host-port.js';
 import { SUITE_NAMES } from '../../protocol/suites/names.js';
 import type { DeviceSettings } from '../../sessions/settings.js';
 import type { FileSourceOptions, SourceSelection } from '../../vmgenid/index.js';
-import type { HookEnrolment } from '../../vmgenid/sources/hook.js';
+import type { HookSourceOptions } from '../../vmgenid/sources/hook.js';
+import { isLocal, parseHookAddress } from '../../vmgenid/sources/hook-address.js';
 import { type Dialect, type Field, type Place, fields, finishPeers, readSections } from './config-file.js';
 import {
   BadValue,
@@ -37,7 +36,7 @@ export interface ThreadSettings extends DeviceSettings {
 /** What is absent has its default. */
 export interface DaemonSettings {
   readonly device: ThreadSettings;
-  /** An absolute path, or a loopback address and port; see `HookSource`. */
+  /** An absolute path, a loopback address and port, or `vsock:port`; see `HookSource`. */
   readonly hook?: string;
   /** A secret. */
   readonly hookToken?: string;
@@ -176,8 +175,11 @@ const DIALECT: Dialect<SettingsDraft, PeerDraft> = {
   ]),
 };
 
-/** What to look for forks by. `enrol`: for the hook of a clone. */
-export function sourcesOf(settings: DaemonSettings, enrol?: HookEnrolment): SourceSelection {
+/** What to look for forks by. `behindHook`: whom the hook asks. */
+export function sourcesOf(
+  settings: DaemonSettings,
+  behindHook: Pick<HookSourceOptions, 'enrol' | 'report'> = {},
+): SourceSelection {
   const { acpi, devicetree, bpf, vmclock, kmsg, hook, hookToken: token, generationFile: path } = settings;
   const { generationFileTiming: timing, generationFileFormat: format } = settings;
   return {
@@ -186,7 +188,7 @@ export function sourcesOf(settings: DaemonSettings, enrol?: HookEnrolment): Sour
     bpf,
     vmclock,
     kmsg,
-    hook: hook === undefined ? undefined : { listen: hook, token, enrol },
+    hook: hook === undefined ? undefined : { listen: hook, token, ...behindHook },
     file: path === undefined ? undefined : { path, timing, format },
   };
 }
@@ -210,8 +212,11 @@ function readWord<const W extends string>(value: string, words: readonly W[]): W
 }
 
 function readHook(value: string): string {
-  if (isAbsolute(value) || isLoopback(parseAddressPort(value)?.host ?? '')) return value;
-  throw new BadValue(`${quote(value)} is neither an absolute path nor 127.0.0.1:port nor [::1]:port`);
+  const address = parseHookAddress(value);
+  if (address && isLocal(address)) return value;
+  throw new BadValue(
+    `${quote(value)} is neither an absolute path nor 127.0.0.1:port nor [::1]:port nor vsock:port`,
+  );
 }
 
 function readName(value: string): string {

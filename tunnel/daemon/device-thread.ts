@@ -36,7 +36,7 @@ import { Relays } from './device-thread/relays.js';
 import { EventTally, type GatewayParts, composeStatus } from './device-thread/status.js';
 import { TunnelError } from '../errors.js';
 import { readPrivileges } from '../linux/capabilities.js';
-import type { LoopReport } from '../linux/device-loop.js';
+import type { LoopReport, RecoveryReport } from '../linux/device-loop.js';
 import type { KeptIdentity, ToldIdentity } from '../linux/enrolment.js';
 import { requireLibc } from '../linux/libc.js';
 import type { LinkEvent } from '../linux/net/link-monitor.js';
@@ -251,6 +251,11 @@ export class DeviceThread implements UapiBackend {
       gateway: await this.#gatewayStatus(),
       enrolment: (report.enrolment && this.#options.clone?.status(report.enrolment)) ?? null,
     });
+  }
+
+  /** How far the device has come back from the last fork: cheap, however many peers there are. */
+  async recovery(): Promise<RecoveryReport> {
+    return (await this.#ask({ kind: 'recovery' })) as RecoveryReport;
   }
 
   async #gatewayStatus(): Promise<GatewayParts | undefined> {

@@ -13,6 +13,7 @@ import type { DeviceEvent } from '../../sessions/events.js';
 import type { Clock, Endpoint } from '../../sessions/ports.js';
 import type { DeviceSettings, SettledSettings } from '../../sessions/settings.js';
 import { type ForkGuard, type Protection, isUnforkedSince } from '../../vmgenid/driver.js';
+import { NO_EPOCH } from '../../vmgenid/generation.js';
 import type { ChangeNotice } from '../../vmgenid/source.js';
 import type { TunnelError } from '../errors.js';
 import { encodeKey } from '../keys.js';
@@ -99,6 +100,20 @@ export interface LoopCounters extends TunCounters {
 
 /** What the main thread hears of by itself is not told again. */
 export type PeerReport = Omit<PeerStatus, 'unanswered' | 'moves'>;
+
+/** A moment in the device's way back from a fork. */
+export interface RecoveryReport {
+  readonly epoch: number;
+  /** Whether anything may leave: somebody vouches for the generation. */
+  readonly isVouched: boolean;
+  /** It is silent until it has an identity of its own. */
+  readonly isHeld: boolean;
+  /** Base64. */
+  readonly publicKey: string | null;
+  /** Peers that were called for the last fork, and those of them that are back. */
+  readonly called: number;
+  readonly back: number;
+}
 
 export interface LoopReport {
   readonly name: string;
@@ -434,6 +449,22 @@ export class DeviceLoop {
   check(): void {
     this.#options.guard.check();
     this.#flush();
+  }
+
+  /** How far the device has come back from the last fork, after a look for another. */
+  recovery(): RecoveryReport {
+    const isVouched = this.#options.guard.check() !== NO_EPOCH;
+    this.#flush();
+    const { epoch, held, recovery } = this.device.stats();
+    const { publicKey } = this.device;
+    return {
+      epoch,
+      isVouched,
+      isHeld: held,
+      publicKey: publicKey ? encodeKey(publicKey) : null,
+      called: recovery?.called ?? 0,
+      back: recovery?.back ?? 0,
+    };
   }
 
   report(): LoopReport {

@@ -1,4 +1,4 @@
-// The body of a call to the hook: what a hypervisor's agent says about a fork, checked field by field.
+// What a call to the hook says, in its body about a fork and in its address about waiting, checked field by field.
 // Promises: anything but the documented fields and sizes is refused, with the field's name.
 // Read on: sources/hook.ts, which serves the calls.
 
@@ -43,6 +43,39 @@ export function parseHookCall(body: Buffer): HookCall {
   };
 }
 
+/** What the address of a call asks for. */
+export interface HookQuery {
+  /** Milliseconds that the answer may wait for all to be there. */
+  readonly waitMs?: number | undefined;
+  /** It waits for an epoch above this. */
+  readonly after?: number | undefined;
+}
+
+export const WAIT_MAX_MS = 60_000;
+
+/** Reads `/fork?wait=2s&after=1`, `wait=500ms`. Throws `ERR_HOOK_REQUEST`. */
+export function parseHookQuery(url: string): HookQuery {
+  const query = new URLSearchParams(url.split('?', 2)[1] ?? '');
+  const given: { waitMs?: number; after?: number } = {};
+  for (const [name, value] of query) {
+    if (name === 'wait') given.waitMs = parseWait(value);
+    else if (name === 'after') given.after = parseEpoch(/^\d+$/.test(value) ? Number(value) : value, 'after');
+    else
+      throw refused(
+        `unknown parameter ${JSON.stringify(name.slice(0, 60))}: only wait and after are understood`,
+      );
+  }
+  if (given.after !== undefined && given.waitMs === undefined) throw refused('after: only with wait');
+  return given;
+}
+
+function parseWait(value: string): number {
+  const [, digits, unit] = /^(\d{1,5})(ms|s)$/.exec(value) ?? [];
+  const ms = digits === undefined ? Number.NaN : Number(digits) * (unit === 's' ? 1_000 : 1);
+  if (ms <= WAIT_MAX_MS) return ms;
+  throw refused(`wait: not a time such as 500ms or 2s, of ${WAIT_MAX_MS / 1_000} s at most`);
+}
+
 const FIELDS = ['vmGenId', 'seed', 'epoch', 'identity'];
 
 function parseObject(body: Buffer): Partial<Record<'vmGenId' | 'seed' | 'epoch' | 'identity', unknown>> {
@@ -59,9 +92,9 @@ function parseObject(body: Buffer): Partial<Record<'vmGenId' | 'seed' | 'epoch' 
   return value;
 }
 
-function parseEpoch(value: unknown): number {
+function parseEpoch(value: unknown, field = 'epoch'): number {
   if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
-  throw refused('epoch: not a whole number above 0');
+  throw refused(`${field}: not a whole number above 0`);
 }
 
 function parseId(value: unknown): Uint8Array {

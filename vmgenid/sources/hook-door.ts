@@ -56,7 +56,7 @@ export class HookDoor {
 
   constructor(options: HookDoorOptions) {
     this.#options = options;
-    this.server = createServer({ allowHalfOpen: true }, socket => this.#arrived(socket));
+    this.server = createServer({ allowHalfOpen: true }, socket => this.arrived(socket));
     const { timeoutMs } = options;
     const interval = Math.max(10, Math.min(1_000, timeoutMs >> 2));
     this.#sweeper = setInterval(() => this.#sweep(performance.now()), interval).unref();
@@ -81,14 +81,16 @@ export class HookDoor {
 
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
-    if (!this.server.listening) return;
+    const isListening = this.server.listening;
     await new Promise<void>(resolve => {
-      this.server.close(() => resolve());
+      if (isListening) this.server.close(() => resolve());
       for (const socket of this.#callers.keys()) socket.destroy();
+      if (!isListening) resolve();
     });
   }
 
-  #arrived(socket: Socket): void {
+  /** Of a newcomer, half open allowed, who did not come by `server`. */
+  arrived(socket: Socket): void {
     if (this.#strangers.size >= this.#strangersMax) {
       const [oldest] = this.#strangers;
       oldest.destroy();

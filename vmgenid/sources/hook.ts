@@ -1,17 +1,20 @@
 // A door for the hypervisor's agent: it announces a fork by one HTTP call, and may bring the new ID and a seed.
 // Promises: the answer 200 comes only when every session of the old epoch is wiped and all subscribers are done.
-// Read on: hook-door.ts for who gets in, hook-call.ts for the body; docs/configuration.md for how to call it.
+// Read on: hook-address.ts and hook-door.ts for who gets in, hook-call.ts for what is said, hook-readiness.ts for what a caller
+// can wait for; docs/configuration.md for how to call it.
 
 import { timingSafeEqual } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
-import { isLoopback, parseAddressPort } from '../../native/host-port.js';
 import { VmGenIdError } from '../errors.js';
 import { NO_EPOCH } from '../generation.js';
 import { isOwnHost } from '../own-host.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 import { SOCKET_PATH_MAX, type SocketFile, listenAt } from '../../native/socket-file.js';
-import { type HookCall, parseHookCall } from './hook-call.js';
+import { listenVsock } from '../../native/vsock.js';
+import { type HookAddress, isLocal, parseHookAddress } from './hook-address.js';
+import { type HookCall, type HookQuery, parseHookCall, parseHookQuery } from './hook-call.js';
 import { HEADERS_MAX, HookDoor, plainAnswer } from './hook-door.js';
+import { type HookReporter, ReadinessWatch, within } from './hook-readiness.js';
 
 /** Who may call the hook, and with what. */
 export interface HookSourceOptions {
@@ -29,6 +32,8 @@ export interface HookSourceOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** Who gives this clone its identity; without it a call that brings one is refused. */
   readonly enrol?: HookEnrolment | undefined;
+  /** Says how far whoever is behind the hook has come after a fork, for the answer and for who waits. */
+  readonly report?: HookReporter | undefined;
   /** Milliseconds that subscribers may take before the caller is told that they have not finished. Default 30000. */
   readonly settleTimeoutMs?: number | undefined;
 }
@@ -48,38 +53,46 @@ const TOKEN_LENGTH_MIN = 16;
 const SETTLING_MAX = 64;
 /** Connections that wait in the kernel: more are absorbed at once, and each waits longer, behind those before it. */
 const BACKLOG = 1_024;
+/** A report that takes longer is missing in the answer to who does not wait. Milliseconds. */
+const REPORT_MS = 1_000;
 /** So long nothing is let out when no connection could be taken. Milliseconds. */
 const ACCEPT_RETRY_MS = 1_000;
 
-type Address = { path: string } | { host: string; port: number };
 type Answer = { status: number; body: object; headers?: Record<string, string> };
 
 /**
  * `POST /fork` with an optional JSON body `{"vmGenId": "<GUID>", "seed": "<base64>"}` is answered by
- * `{"epoch": n, "parted": true}`. Delayed: the clone runs before the agent speaks. Two calls with one GUID are one fork;
+ * `{"epoch": n, "parted": true, "ready": true, "missing": []}` and what `report` says. Delayed: the clone runs before the agent speaks. Two calls with one GUID are one fork;
  * calls without a GUID cannot be told apart, and each counts. A clone that enrols may be brought its `identity`, and names
  * it in the answer.
  *
  * An agent inside the machine can be copied between asking for a seed and handing it over: then every sibling has it. It
  * asks `GET /fork` first, for the epoch, and names it in its call: in another epoch the call has no effect.
+ *
+ * Both can wait: `?wait=2s` is answered by 200 as soon as nothing is missing, in an epoch above that of `&after=N` if it has
+ * one, and else after two seconds by 504 with what is.
  */
 export class HookSource implements GenerationSource {
   readonly name: string;
   readonly timing = 'delayed';
   readonly uniqueness = 'unique';
-  readonly #address: Address;
+  readonly #address: HookAddress;
   readonly #token: Buffer | undefined;
   readonly #requestTimeoutMs: number;
   readonly #settleTimeoutMs: number;
   readonly #enrol: HookEnrolment | undefined;
+  readonly #report: HookReporter | undefined;
   #door: HookDoor | undefined;
   #settling = 0;
   #retry: NodeJS.Timeout | undefined;
   #file: SocketFile | undefined;
+  #endVsock: (() => void) | undefined;
+  #watch: ReadinessWatch | undefined;
   #listener: SourceListener | undefined;
 
   /**
-   * `listen` is an absolute path for a Unix socket, or `127.0.0.1:port`, `[::1]:port` (port 0: any free one).
+   * `listen` is an absolute path for a Unix socket, or `127.0.0.1:port`, `[::1]:port` (port 0: any free one), or
+   * `vsock:port`, where only the host of this machine can call; `vsock:CID:port` for who has that context ID instead.
    * Throws `ERR_SOURCE_OPTION` for any other address, or one that is not of this machine alone.
    */
   constructor(listen: string, options: HookSourceOptions = {}) {
@@ -88,20 +101,22 @@ export class HookSource implements GenerationSource {
     this.#requestTimeoutMs = options.requestTimeoutMs ?? 5_000;
     this.#settleTimeoutMs = options.settleTimeoutMs ?? 30_000;
     this.#enrol = options.enrol;
+    this.#report = options.report;
     if (options.token !== undefined) {
       if (options.token.length < TOKEN_LENGTH_MIN) {
         throw invalid(listen, `a token has at least ${TOKEN_LENGTH_MIN} characters`);
       }
       this.#token = Buffer.from(`Bearer ${options.token}`);
     }
-    if ('host' in this.#address && !isLoopback(this.#address.host)) {
+    if (!isLocal(this.#address)) {
       if (!options.allowRemote) throw invalid(listen, 'not a loopback address, and allowRemote is not set');
       if (!this.#token) throw invalid(listen, 'an address that other machines can reach needs a token');
     }
   }
 
-  /** Where it listens: the socket's path, or `host:port` with the port that the system chose. */
+  /** Where it listens: the socket's path, `host:port` with the port that the system chose, or `vsock:port`. */
   get address(): string | undefined {
+    if (this.#endVsock) return this.name.slice('hook:'.length);
     const bound = this.#door?.server.address();
     if (!bound) return undefined;
     if (typeof bound === 'string') return this.#file?.path;
@@ -128,7 +143,8 @@ export class HookSource implements GenerationSource {
       timeoutMs: this.#requestTimeoutMs,
     });
     this.#door = door;
-    await this.#listen(door.server);
+    this.#watch = new ReadinessWatch(listener, this.#report);
+    await this.#listen(door);
     door.server.on('error', error => this.#cannotAccept(error));
     door.server.unref();
   }
@@ -138,6 +154,8 @@ export class HookSource implements GenerationSource {
     this.#door = undefined;
     this.#listener = undefined;
     clearTimeout(this.#retry);
+    this.#endVsock?.();
+    this.#endVsock = undefined;
     if (door?.server.listening) await this.#file?.remove();
     await door?.close();
   }
@@ -150,11 +168,22 @@ export class HookSource implements GenerationSource {
     this.#retry = setTimeout(() => this.#listener?.recovered(), ACCEPT_RETRY_MS).unref();
   }
 
-  async #listen(server: HookDoor['server']): Promise<void> {
+  async #listen(door: HookDoor): Promise<void> {
     const address = this.#address;
+    const { server } = door;
     try {
       if ('path' in address) {
         this.#file = await listenAt(server, address.path);
+        return;
+      }
+      if ('vsock' in address) {
+        this.#endVsock = listenVsock({
+          port: address.port,
+          backlog: BACKLOG,
+          admits: cid => cid === address.vsock,
+          onConnection: socket => door.arrived(socket),
+          onError: error => this.#cannotAccept(error),
+        });
         return;
       }
       await new Promise<void>((resolve, reject) => {
@@ -201,7 +230,7 @@ export class HookSource implements GenerationSource {
     if (!this.#authorized(headers.authorization)) {
       return no(401, UNAUTHORIZED, { 'www-authenticate': 'Bearer' });
     }
-    if (url !== '/fork') return no(404, 'path: only /fork is served');
+    if (url?.split('?', 1)[0] !== '/fork') return no(404, 'path: only /fork is served');
     if (method !== 'POST' && method !== 'GET') {
       return no(405, 'method: only GET and POST are served', { allow: 'GET, POST' });
     }
@@ -218,7 +247,12 @@ export class HookSource implements GenerationSource {
   }
 
   async #take(request: IncomingMessage): Promise<Answer> {
-    if (request.method === 'GET') return this.#standing() ?? CLOSED;
+    const query = parseHookQuery(request.url ?? '');
+    if (request.method === 'GET') {
+      this.#door?.heard(request.socket);
+      if (query.waitMs === undefined) return this.#standing(query);
+      return this.#isFull ? FULL : this.#waited(() => this.#standing(query));
+    }
     const body = await readBody(request);
     if (!body) return TOO_LARGE;
     this.#door?.heard(request.socket);
@@ -241,17 +275,29 @@ export class HookSource implements GenerationSource {
     }
     const epoch = listener.announce(announcement);
     if (epoch === NO_EPOCH) return CLOSED;
-    if (this.#settling >= SETTLING_MAX) return unfinished('subscribers have not finished', epoch);
-    this.#settling++;
-    try {
+    if (this.#isFull) return unfinished('subscribers have not finished', epoch);
+    return this.#waited(async () => {
+      const limit = query.waitMs ?? this.#settleTimeoutMs;
+      const deadline = performance.now() + limit;
       const enrolled = enrol?.(epoch).catch(() => undefined);
       const settled = listener.settled().then(() => true);
-      if (!(await within(this.#settleTimeoutMs, settled)))
-        return unfinished('subscribers have not finished', epoch);
-      const named = enrolled && (await within(this.#settleTimeoutMs, enrolled));
+      if (!(await within(limit, settled))) return unfinished('subscribers have not finished', epoch);
+      const named = enrolled && (await within(deadline - performance.now(), enrolled));
       if (enrolled && !named) return unfinished('the device is not enrolled', epoch);
-      const standing = this.#standing() ?? CLOSED;
+      const waitMs = query.waitMs === undefined ? undefined : deadline - performance.now();
+      const standing = await this.#standing({ ...query, waitMs });
       return { ...standing, body: { ...standing.body, ...named } };
+    });
+  }
+
+  get #isFull(): boolean {
+    return this.#settling >= SETTLING_MAX;
+  }
+
+  async #waited(answer: () => Promise<Answer>): Promise<Answer> {
+    this.#settling++;
+    try {
+      return await answer();
     } finally {
       this.#settling--;
     }
@@ -266,9 +312,13 @@ export class HookSource implements GenerationSource {
     }
   }
 
-  #standing(): Answer | undefined {
-    const standing = this.#listener?.look();
-    return standing && standing.epoch !== NO_EPOCH ? { status: 200, body: standing } : undefined;
+  async #standing({ waitMs, after }: HookQuery): Promise<Answer> {
+    const watch = this.#watch;
+    if (!watch || !this.#listener) return CLOSED;
+    const now = await (waitMs === undefined ? watch.moment(REPORT_MS) : watch.wait(waitMs, after));
+    if (now.epoch === NO_EPOCH) return CLOSED;
+    if (waitMs === undefined || now.ready) return { status: 200, body: now };
+    return { status: 504, body: { error: `not ready: ${now.missing.join(', ')}`, ...now } };
   }
 }
 
@@ -276,6 +326,7 @@ export class HookSource implements GenerationSource {
 const AUTHORIZATION = /^authorization:[ \t]*(.*?)[ \t]*$/im;
 const UNAUTHORIZED = 'Authorization: Bearer token missing or wrong';
 const CLOSED: Answer = { status: 503, body: { error: 'closed' } };
+const FULL: Answer = { status: 503, body: { error: 'as many wait as may' } };
 const TOO_LARGE: Answer = { status: 413, body: { error: `body: more than ${HOOK_BODY_MAX} bytes` } };
 
 async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
@@ -297,32 +348,21 @@ function unfinished(what: string, epoch: number): Answer {
   return { status: 504, body: { error: `${what}; sessions are wiped`, epoch } };
 }
 
-/** What comes of it, or false when that takes longer. */
-async function within<T>(ms: number, work: Promise<T>): Promise<T | false> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>(resolve => {
-    timer = setTimeout(resolve, ms, false).unref();
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 function clientError(error: NodeJS.ErrnoException): [status: string, reason: string] {
   return error.code === 'HPE_HEADER_OVERFLOW'
     ? ['431 Request Header Fields Too Large', `headers: more than ${HEADERS_MAX} bytes`]
     : ['400 Bad Request', 'not an HTTP request'];
 }
 
-function parseAddress(listen: string): Address {
-  if (listen.startsWith('/')) {
-    if (Buffer.byteLength(listen) <= SOCKET_PATH_MAX) return { path: listen };
+function parseAddress(listen: string): HookAddress {
+  const address = parseHookAddress(listen);
+  if (!address)
+    throw invalid(
+      listen,
+      'neither an absolute path nor IPv4:port nor [IPv6]:port (0 to 65535) nor vsock:port',
+    );
+  if ('path' in address && Buffer.byteLength(address.path) > SOCKET_PATH_MAX)
     throw invalid(listen, `the path of a socket has at most ${SOCKET_PATH_MAX} bytes`);
-  }
-  const address = parseAddressPort(listen);
-  if (!address) throw invalid(listen, 'neither an absolute path nor IPv4:port nor [IPv6]:port (0 to 65535)');
   return address;
 }
 

@@ -33,11 +33,20 @@ interface Announcer {
 function byHook(): Announcer {
   const path = join(folder(), 'hook');
   const body = JSON.stringify({ vmGenId: '00112233-4455-6677-8899-aabbccddeeff' });
-  const script = `require('node:http').request({ socketPath: ${JSON.stringify(path)}, path: '/fork', method: 'POST' },
+  const script = `require('node:http').request({ socketPath: ${JSON.stringify(path)}, path: '/fork?wait=30s', method: 'POST' },
     response => response.pipe(process.stdout)).end(${JSON.stringify(body)})`;
   return {
     flags: ['--hook', path],
-    announce: async () => expect(JSON.parse(await run(process.execPath, ['-e', script])).epoch).toBe(2),
+    announce: async () =>
+      expect(JSON.parse(await run(process.execPath, ['-e', script]))).toMatchObject({
+        epoch: 2,
+        parted: true,
+        ready: true,
+        missing: [],
+        opensslHealed: true,
+        publicKey: expect.any(String),
+        peers: { called: 1, back: 1 },
+      }),
   };
 }
 

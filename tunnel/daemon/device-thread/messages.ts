@@ -10,7 +10,7 @@ import type { ThreadSettings } from '../../config/daemon-config.js';
 import type { FailedCall, TunnelErrorCode } from '../../errors.js';
 import { TunnelError } from '../../errors.js';
 import type { LinkEvent } from '../../linux/net/link-monitor.js';
-import type { LoopReport } from '../../linux/device-loop.js';
+import type { LoopReport, RecoveryReport } from '../../linux/device-loop.js';
 import type { AdmissionQuestion, AdmissionVerdict } from './remote-admission.js';
 import type { Enrolled, EnrolmentOrder, KeptIdentity, ToldIdentity } from '../../linux/enrolment.js';
 import type { UapiAllowedIp, UapiChanges, UapiPeerState, UapiState } from '../uapi/types.js';
@@ -40,6 +40,7 @@ export type Question =
   /** `numbers`: by which of them each URL is known that is dialled. */
   | { readonly kind: 'set'; readonly changes: UapiChanges; readonly numbers: ReadonlyMap<string, number> }
   | { readonly kind: 'report' }
+  | { readonly kind: 'recovery' }
   /**
    * Look at the machine, of which there is something new: answered when a fork, if there was one, has been responded to. A
    * seed that was drawn in this epoch parts it from its siblings.
@@ -79,6 +80,7 @@ export interface Answers {
   /** URLs that are still in use by peers, and whether the device is on hold. */
   set: { readonly urls: readonly string[]; readonly held: boolean };
   report: LoopReport;
+  recovery: RecoveryReport;
   look: undefined;
   admit: undefined;
   evict: undefined;

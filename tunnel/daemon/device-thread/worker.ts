@@ -165,6 +165,8 @@ class DeviceWorker {
         }
       case 'report':
         return this.#loop.report();
+      case 'recovery':
+        return this.#loop.recovery();
       case 'look':
         if (question.seed) this.#guard.learnSeed(question.seed.epoch, question.seed.bytes);
         this.#loop.check();

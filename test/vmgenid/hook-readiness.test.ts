@@ -1,0 +1,294 @@
+// Waiting at the hook: `ready` is said of the epoch that holds, with all there, and of nothing before; else what is missing.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { VmGenId } from '../../vmgenid/driver.js';
+import { HookSource, type HookSourceOptions } from '../../vmgenid/sources/hook.js';
+import { type HookReport, ReadinessWatch } from '../../vmgenid/sources/hook-readiness.js';
+import { MemorySource } from '../../vmgenid/sources/memory.js';
+import { SimulationRandom } from '../support/simulation-random.js';
+
+const id = (n: number) =>
+  new Uint8Array(16)
+    .fill(n & 0xff, 0, 1)
+    .fill(n >> 8, 1, 2)
+    .fill(1, 15);
+const all: Omit<HookReport, 'epoch'> = { says: {}, missing: [] };
+let path: string;
+let folder: string;
+const open: VmGenId[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'wireonce-hook-'));
+  path = join(folder, 'hook.sock');
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map(vm => vm.close()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Reply {
+  status: number;
+  json: Record<string, unknown> & { missing?: string[]; error?: string; epoch?: number; ready?: boolean };
+}
+
+function call(query = '', { method = 'GET', body = '' } = {}): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const out = request({ socketPath: path, method, path: `/fork${query}`, agent: false }, response => {
+      const chunks: Buffer[] = [];
+      response.on('data', chunk => chunks.push(chunk));
+      response.on('end', () => {
+        resolve({ status: response.statusCode ?? 0, json: JSON.parse(Buffer.concat(chunks).toString()) });
+      });
+    });
+    out.on('error', reject);
+    out.end(body);
+  });
+}
+
+/** A machine whose page shows forks at once, with whoever reports behind its hook. */
+async function machine(
+  report?: (vm: VmGenId) => HookReport | Promise<HookReport>,
+  options: HookSourceOptions = {},
+) {
+  const page = new MemorySource();
+  const later: { vm?: VmGenId } = {};
+  const hook = new HookSource(path, {
+    ...options,
+    ...(report && { report: () => report(later.vm as VmGenId) }),
+  });
+  const vm = new VmGenId([page, hook]);
+  later.vm = vm;
+  open.push(vm);
+  await vm.start();
+  return { vm, page };
+}
+
+describe('what the answer tells', () => {
+  it('whatever the program says of itself, beside epoch and parted', async () => {
+    await machine(vm => ({ epoch: vm.epoch, says: { peers: { called: 0, back: 0 } }, missing: [] }));
+    expect(await call()).toEqual({
+      status: 200,
+      json: { epoch: 1, parted: true, ready: true, missing: [], peers: { called: 0, back: 0 } },
+    });
+  });
+
+  it('who does not wait is told what is missing, by 200: that is no failure of the call', async () => {
+    await machine(vm => ({ epoch: vm.epoch, says: {}, missing: ['peers'] }));
+    expect(await call()).toMatchObject({ status: 200, json: { ready: false, missing: ['peers'] } });
+  });
+
+  it('a report that fails, or never comes, is missing', async () => {
+    await machine(() => Promise.reject(new Error('gone')));
+    expect(await call()).toMatchObject({ status: 200, json: { ready: false, missing: ['device'] } });
+    await open.splice(0)[0].close();
+    await machine(() => new Promise(() => {}));
+    expect(await call('?wait=50ms')).toMatchObject({ status: 504, json: { missing: ['device'] } });
+  });
+});
+
+describe('waiting', () => {
+  it('is answered early, when all is there', async () => {
+    let looks = 0;
+    await machine(vm => ({ epoch: vm.epoch, says: { looks }, missing: ++looks < 4 ? ['peers'] : [] }));
+    const reply = await call('?wait=60s');
+    expect([reply.status, reply.json.ready, looks]).toEqual([200, true, 4]);
+  });
+
+  it('ends at the deadline with 504, and with what is there and what is not', async () => {
+    await machine(vm => ({
+      epoch: vm.epoch,
+      says: { peers: { called: 2, back: 1 } },
+      missing: ['peers'],
+    }));
+    expect(await call('?wait=60ms')).toEqual({
+      status: 504,
+      json: {
+        error: 'not ready: peers',
+        epoch: 1,
+        parted: true,
+        ready: false,
+        missing: ['peers'],
+        peers: { called: 2, back: 1 },
+      },
+    });
+  });
+
+  it('for a fork that has not been seen yet, ends with its epoch', async () => {
+    const { page } = await machine(vm => ({ ...all, epoch: vm.epoch }));
+    expect(await call('?wait=30ms&after=1')).toMatchObject({
+      status: 504,
+      json: { epoch: 1, missing: ['fork'] },
+    });
+    const waiting = call('?wait=60s&after=1');
+    page.fork(id(1));
+    expect(await waiting).toMatchObject({ status: 200, json: { epoch: 2, ready: true } });
+  });
+
+  it('of a call that announces its fork is for that one', async () => {
+    let back = 0;
+    await machine(vm => ({
+      epoch: vm.epoch,
+      says: {},
+      missing: vm.epoch === 2 && ++back < 3 ? ['peers'] : [],
+    }));
+    const body = JSON.stringify({ vmGenId: '00112233-4455-6677-8899-aabbccddeeff' });
+    const reply = await call('?wait=60s', { method: 'POST', body });
+    expect([reply.status, reply.json.epoch, reply.json.ready, back]).toEqual([200, 2, true, 3]);
+  });
+
+  it('that another fork overtakes is for the later one', async () => {
+    const reported: number[] = [];
+    const { page, vm } = await machine(async ({ epoch }) => {
+      reported.push(epoch);
+      // The first report is true when it is made, and old news when it arrives.
+      if (reported.length === 1) page.fork(id(7));
+      return { ...all, epoch };
+    });
+    const reply = await call('?wait=60s');
+    expect([reply.status, reply.json.epoch, vm.epoch]).toEqual([200, 2, 2]);
+    expect(reported).toEqual([1, 2]);
+  });
+
+  it('covers subscribers that have not finished', async () => {
+    const { vm, page } = await machine(({ epoch }) => ({ ...all, epoch }));
+    let release = () => {};
+    vm.register('application', () => new Promise<void>(resolve => (release = resolve)));
+    page.fork(id(1));
+    expect(await call('?wait=80ms')).toMatchObject({
+      status: 504,
+      json: { epoch: 2, missing: ['subscribers'] },
+    });
+    release();
+    expect(await call('?wait=60s')).toMatchObject({ status: 200, json: { epoch: 2, ready: true } });
+  });
+
+  it('is bounded: of very many the rest is told so at once, and all of them get an answer', async () => {
+    await machine(vm => ({ epoch: vm.epoch, says: {}, missing: ['peers'] }));
+    const replies = await Promise.all(Array.from({ length: 80 }, () => call('?wait=1s')));
+    expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([503, 504]));
+    expect(replies.filter(({ status }) => status === 504)).toHaveLength(64);
+  });
+
+  it.each([
+    '?wait=',
+    '?wait=2',
+    '?wait=-1s',
+    '?wait=61s',
+    '?wait=2m',
+    '?wait=1e1s',
+    '?later=1',
+    '?after=1',
+    '?wait=1s&after=x',
+  ])('refuses %s with the reason', async query => {
+    await machine();
+    const { status, json } = await call(query);
+    expect(status).toBe(400);
+    expect(json.error).toMatch(/^(wait|after|unknown parameter)/);
+  });
+});
+
+/*
+ * A machine in which everything takes its time: forks come when they like, each part of the program hears of them later and
+ * comes back later still, and reports travel. What is true at the instant of an answer is known to the test alone.
+ */
+class SlowProgram {
+  readonly page = new MemorySource();
+  readonly vm = new VmGenId([this.page]);
+  readonly #random: SimulationRandom;
+  readonly #watch: Pick<ReadinessWatch, 'wait'>;
+  #forks = 0;
+  /** Of the device: the epoch it has responded to, and whether its peers are back in it. */
+  #device = { epoch: 1, isBack: true };
+  #over = false;
+
+  constructor(seed: number, control?: 'without waiting' | 'without the last look') {
+    this.#random = new SimulationRandom(seed);
+    this.vm.register('application', async ({ epoch }) => {
+      await this.#sometime(3);
+      this.#device = { epoch, isBack: false };
+      await this.#sometime(6);
+      if (this.#device.epoch === epoch) this.#device.isBack = true;
+    });
+    const report = async () => {
+      await this.#sometime(2);
+      const { epoch, isBack } = this.#device;
+      const made = { epoch, says: {}, missing: isBack ? [] : ['peers'] };
+      await this.#sometime(2);
+      return made;
+    };
+    if (control === 'without waiting') {
+      this.#watch = { wait: async () => ({ ...(await report()), parted: true, ready: true }) };
+      return;
+    }
+    const page = () => this.vm.poll();
+    const look = control ? () => this.#device.epoch : page;
+    this.#watch = new ReadinessWatch(
+      {
+        look: () => ({ epoch: look(), parted: true }),
+        // Whoever is behind the hook responds in its own time: what counts is what it reports.
+        settled: async () => {},
+      },
+      report,
+    );
+  }
+
+  /** The answers that were wrong when they were given, of all that said `ready`. */
+  async run(calls: number): Promise<{ ready: number; wrong: number }> {
+    await this.vm.start();
+    const forking = this.#forkNowAndThen();
+    let ready = 0;
+    let wrong = 0;
+    for (let i = 0; i < calls; i++) {
+      const answer = await this.#watch.wait(10_000);
+      if (!answer.ready) continue;
+      ready++;
+      const { epoch, isBack } = this.#device;
+      // The page itself, which nobody has looked at since: the fork that it shows by now counts.
+      const truth = this.vm.poll();
+      if (answer.epoch !== truth || epoch !== truth || !isBack) wrong++;
+      await this.#sometime(4);
+    }
+    this.#over = true;
+    await forking;
+    await this.vm.close();
+    return { ready, wrong };
+  }
+
+  async #forkNowAndThen(): Promise<void> {
+    while (!this.#over) {
+      await this.#sometime(12);
+      this.page.fork(id(++this.#forks));
+    }
+  }
+
+  #sometime(atMostMs: number): Promise<void> {
+    const ms = this.#random.next() * atMostMs;
+    return new Promise(resolve => (ms < 0.5 ? setImmediate(resolve) : setTimeout(resolve, ms)));
+  }
+}
+
+describe('in histories of forks that come while it waits', () => {
+  it.each([1, 2, 3])(
+    'says ready of nothing but the epoch that holds, with all of it there: seed %d',
+    async seed => {
+      const { ready, wrong } = await new SlowProgram(seed).run(12);
+      expect(wrong).toBe(0);
+      expect(ready).toBeGreaterThan(0);
+    },
+  );
+
+  it.each(['without waiting', 'without the last look'] as const)(
+    'control: %s it says so under an epoch that is over, or before the peers are back',
+    async control => {
+      let harm = 0;
+      for (let seed = 1; seed <= 20 && harm === 0; seed++) {
+        harm += (await new SlowProgram(seed, control).run(12)).wrong;
+      }
+      expect(harm).toBeGreaterThan(0);
+    },
+  );
+});
