@@ -11,6 +11,7 @@ export type CliErrorCode =
   | 'ERR_CLI_NOTHING_TO_WATCH'
   | 'ERR_CLI_NO_DAEMON'
   | 'ERR_CLI_DAEMON'
+  | 'ERR_CLI_DRILL'
   | 'ERR_CLI_RUNTIME'
   | 'ERR_CLI_INTERRUPTED';
 

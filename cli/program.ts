@@ -14,6 +14,7 @@ type Register = (program: Command, io: CliIo, finish: Finish) => void;
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   demo: async () => (await import('./demo.js')).registerDemo,
   status: async () => (await import('./status.js')).registerStatus,
+  drill: async () => (await import('./drill.js')).registerDrill,
   ping: async () => (await import('./ping.js')).registerPing,
   vmgenid: async () => (await import('./vmgenid.js')).registerVmgenid,
   enrol: async () => (await import('./enrol.js')).registerEnrol,

@@ -1,15 +1,14 @@
 // `wireonce status`: what `wg show` cannot say of a running device: protection, forks, drops, nonce headroom.
 // Promises: asks the daemon and changes nothing; says clearly when nobody answers, or another implementation does.
-// Read on: tunnel/daemon/status.ts, tunnel/daemon/uapi/client.ts; status-text.ts.
+// Read on: tunnel/daemon/status.ts; ask-daemon.ts, status-text.ts.
 
 import { readdir } from 'node:fs/promises';
-import { type Command, InvalidArgumentError } from 'commander';
-import { TunnelError } from '../tunnel/errors.js';
+import type { Command } from 'commander';
+import type { TunnelError } from '../tunnel/errors.js';
 import type { DeviceStatus } from '../tunnel/daemon/status.js';
-import { UapiClient } from '../tunnel/daemon/uapi/client.js';
-import { SOCKET_FOLDER, socketPath } from '../tunnel/daemon/uapi/socket-path.js';
+import { SOCKET_FOLDER } from '../tunnel/daemon/uapi/socket-path.js';
+import { SILENCE_S, askDaemon, interfaceName } from './ask-daemon.js';
 import { CliError } from './errors.js';
-import { INTERFACE_NAME_RULE, isInterfaceName } from './interface-name.js';
 import { type CliIo, type Finish, printJson, printLine } from './io.js';
 import { seconds } from './option-values.js';
 import { statusLines } from './status-text.js';
@@ -28,15 +27,13 @@ export interface StatusOptions {
 }
 
 const SUFFIX = '.sock';
-/** A daemon that is alive answers at once. Seconds. */
-const TIMEOUT_S = 1;
 
 export function registerStatus(program: Command, io: CliIo, finish: Finish): void {
   program
     .command('status')
     .argument('[interface]', 'the name of an interface (default: all)', interfaceName)
     .description('print what wg show cannot say: protection, epoch, forks, drops, nonce headroom')
-    .option('--timeout <seconds>', 'how long a daemon may be silent', seconds(0.01, 86_400), TIMEOUT_S)
+    .option('--timeout <seconds>', 'how long a daemon may be silent', seconds(0.01, 86_400), SILENCE_S)
     .option('--json', 'print JSON, a line for each interface')
     .action(async (name: string | undefined, options: StatusOptions) =>
       finish(await status(io, { ...options, interface: name })),
@@ -48,8 +45,9 @@ export function registerStatus(program: Command, io: CliIo, finish: Finish): voi
  * `UapiClient.status` throws.
  */
 export async function status(io: CliIo, options: StatusOptions = {}): Promise<number> {
-  const { folder = SOCKET_FOLDER, timeout = TIMEOUT_S } = options;
-  const ask = (name: string) => askDaemon(folder, name, 1_000 * timeout);
+  const { folder = SOCKET_FOLDER, timeout = SILENCE_S } = options;
+  const ask = (name: string) =>
+    askDaemon({ name, folder, timeoutMs: 1_000 * timeout }, client => client.status());
   if (options.interface !== undefined) {
     print(io, options, await ask(options.interface), true);
     return 0;
@@ -75,44 +73,6 @@ export async function status(io: CliIo, options: StatusOptions = {}): Promise<nu
   throw new CliError('ERR_CLI_NO_DAEMON', `no wireonce runs: ${found} in ${folder}`, {
     hints: ['start one with: wireonce wg0'],
   });
-}
-
-async function askDaemon(folder: string, name: string, timeoutMs: number): Promise<DeviceStatus> {
-  try {
-    return await new UapiClient(socketPath(name, folder), { timeoutMs }).status();
-  } catch (error) {
-    if (!(error instanceof TunnelError)) throw error;
-    const problem = PROBLEMS[error.code]?.(name) ?? `${name}: ${error.message}`;
-    const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
-    const hints =
-      HINTS[error.code] ?? (code === 'EACCES' || code === 'EPERM' ? ['root may ask: try sudo'] : []);
-    throw new CliError('ERR_CLI_NO_DAEMON', problem + reasonOf(code), { cause: error, hints });
-  }
-}
-
-const PROBLEMS: Readonly<Record<string, (name: string) => string>> = {
-  ERR_UAPI_CONNECT: name => `${name}: no daemon answers`,
-  ERR_UAPI_SILENCE: name => `${name}: its daemon is there and says nothing: it is stopped, or very busy`,
-  ERR_UAPI_NO_STATUS: name =>
-    `${name}: another implementation runs it, which has no status: try wg show ${name}`,
-};
-
-const HINTS: Readonly<Record<string, readonly string[]>> = {
-  ERR_UAPI_SILENCE: [
-    'ps -o stat,pid,args -C node shows a stopped one with T, and kill -CONT PID lets it go on',
-    'to wait longer: wireonce status --timeout 30',
-  ],
-};
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: ": no such interface, or one whose WireGuard is the kernel's",
-  ECONNREFUSED: ': its socket was left by one that died',
-  EACCES: ': no permission',
-  EPERM: ': no permission',
-};
-
-function reasonOf(code: string | undefined): string {
-  return (code !== undefined && REASONS[code]) || '';
 }
 
 /** A dead socket, or a daemon that is not ours, is no failure of the others. */
@@ -141,9 +101,4 @@ async function interfacesIn(folder: string): Promise<string[]> {
     .filter(file => file.endsWith(SUFFIX))
     .map(file => file.slice(0, -SUFFIX.length))
     .toSorted();
-}
-
-function interfaceName(text: string): string {
-  if (isInterfaceName(text)) return text;
-  throw new InvalidArgumentError(`The name of an interface is wanted: ${INTERFACE_NAME_RULE}.`);
 }

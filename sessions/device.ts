@@ -10,6 +10,7 @@ import type { Memory } from '../native/room.js';
 import { copySecret } from '../native/secret-bytes.js';
 import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME_MS } from '../protocol/constants.js';
 import { sealerOf } from '../protocol/batches.js';
+import type { Keypair } from '../protocol/keypair.js';
 import { KEY_BYTES, type Suite } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import type { ForkGuard } from '../vmgenid/driver.js';
@@ -107,6 +108,8 @@ export interface PeerInfo {
   readonly hasSession: boolean;
   /** The epoch in which that keypair was born. */
   readonly sessionEpoch: number | undefined;
+  /** The index by which the peer calls it: it goes over the wire in the clear. */
+  readonly sessionIndex: number | undefined;
   /** Of a peer that was called for the last fork of the machine. */
   readonly recovery: PeerRecovery | undefined;
   /** `provisional`: answered, and not proven yet. `admitted`: by `DeviceOptions.admission`. */
@@ -623,6 +626,18 @@ export class Device {
     return least;
   }
 
+  /** Keypairs that would seal in another epoch than this: none, after every response to a fork. Looks at every peer. */
+  staleKeypairs(): number {
+    const { peers, epoch } = this.#context;
+    const isStale = (keypair: Keypair | undefined) =>
+      keypair !== undefined && keypair.sendEpoch !== NO_EPOCH && keypair.sendEpoch !== epoch;
+    let count = 0;
+    for (const { keypairs } of peers.values()) {
+      for (const each of [keypairs.previous, keypairs.current, keypairs.next]) if (isStale(each)) count++;
+    }
+    return count;
+  }
+
   /** Erases everything, identities too. The device is of no more use. */
   close(): void {
     for (const unregister of this.#unregister.splice(0)) unregister();
@@ -731,6 +746,7 @@ export class Device {
       txBytes: peer.txBytes,
       hasSession,
       sessionEpoch: hasSession ? current.sendEpoch : undefined,
+      sessionIndex: hasSession ? current.localIndex : undefined,
       recovery: recovery.of(peer),
       origin: !peer.admission ? 'configured' : peer.isProvisional ? 'provisional' : 'admitted',
     };

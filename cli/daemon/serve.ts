@@ -148,6 +148,7 @@ async function start(
     sources: selection,
     kernelLogFd: kmsgOfThread,
     crng: opened.crng,
+    openssl: opened.openssl,
     version: packageVersion(),
     settings: settings.device,
     listenWebSocket: settings.listenWebSocket,

@@ -168,11 +168,11 @@ const NO_SECRETS: Record<string, readonly string[]> = {
   // What is said without keys.
   'tunnel/daemon/uapi/format.ts': [
     'return Buffer.from(secretBytes(PIECE_BYTES).buffer);',
-    "return Buffer.from(`status=${JSON.stringify(status)}\\n`, 'utf8');",
+    "return Buffer.from(`${question}=${JSON.stringify(answer)}\\n`, 'utf8');",
   ],
   'tunnel/daemon/uapi/client.ts': [
     "await this.#call([Buffer.from('get=1\\n\\n', 'latin1')], (name, value) => reader.line(name, value));",
-    "await this.#call([Buffer.from('status=1\\n\\n', 'latin1')], onLine, MAX_STATUS_BYTES);",
+    "await this.#call([Buffer.from(`${question}=1\\n\\n`, 'latin1')], onLine, MAX_STATUS_BYTES);",
   ],
   'tunnel/daemon/uapi/connection.ts': [
     "await this.#send(Buffer.from(formatErrno(request.operation, errno), 'latin1'));",

@@ -8,6 +8,7 @@ import type { DaemonPeer } from './daemon-config.js';
 import { EndpointRefresher, type EndpointRefresherOptions } from './endpoint-refresher.js';
 import type { UdpEndpoint } from '../endpoint.js';
 import type { TunnelError } from '../errors.js';
+import type { DrillAnswer } from '../daemon/drill.js';
 import type { DeviceStatus } from '../daemon/status.js';
 import { oneByOne } from '../one-by-one.js';
 import type { UapiBackend, UapiChanges, UapiPeerChange, UapiState } from '../daemon/uapi/types.js';
@@ -50,6 +51,10 @@ export class ConfiguredEndpoints implements UapiBackend {
 
   async status(): Promise<DeviceStatus> {
     return this.#device.status();
+  }
+
+  async drill(): Promise<DrillAnswer> {
+    return this.#device.drill();
   }
 
   async set(changes: UapiChanges): Promise<void> {

@@ -5,6 +5,7 @@
 
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import type { OpenSslProbe } from '../../crng/openssl.js';
 import type { Randomness } from '../../crng/randomness.js';
 import { copySecret, secretBytes } from '../../native/secret-bytes.js';
 import type { GatewayAdmission } from '../../gateway/admission.js';
@@ -41,6 +42,7 @@ import type { KeptIdentity, ToldIdentity } from '../linux/enrolment.js';
 import { requireLibc } from '../linux/libc.js';
 import type { LinkEvent } from '../linux/net/link-monitor.js';
 import { EventFd } from '../linux/wait/poller.js';
+import { type DrillAnswer, sessionIndicesOf, whyNoDrill } from './drill.js';
 import type { DeviceStatus } from './status.js';
 import type { UapiBackend, UapiChanges, UapiPeerChange, UapiState } from './uapi/types.js';
 import type { WebSocketDialerOptions, WebSocketListenerOptions } from '../websocket/index.js';
@@ -61,6 +63,8 @@ export interface DeviceThreadOptions {
   readonly kernelLogFd?: number | undefined;
   /** For the masks of WebSocket frames. */
   readonly crng: Randomness;
+  /** How OpenSSL is healed in this process, for `status`. */
+  readonly openssl?: OpenSslProbe | undefined;
   /** Of the program, for `status`. */
   readonly version: string;
   readonly settings?: ThreadSettings;
@@ -246,6 +250,7 @@ export class DeviceThread implements UapiBackend {
       uptimeMs: Math.round(systemClock.now() - this.#startedAt),
       wallClock: systemClock.wallClock(),
       privileges: readPrivileges(),
+      openssl: this.#options.openssl?.healing?.seeding ?? null,
       webSockets: this.#relays.localAddresses,
       relayCounters: this.#relays.counters,
       gateway: await this.#gatewayStatus(),
@@ -256,6 +261,29 @@ export class DeviceThread implements UapiBackend {
   /** How far the device has come back from the last fork: cheap, however many peers there are. */
   async recovery(): Promise<RecoveryReport> {
     return (await this.#ask({ kind: 'recovery' })) as RecoveryReport;
+  }
+
+  /** Does what follows a fork, though there was none, and resolves when the device has responded. Calls do not overlap. */
+  async drill(): Promise<DrillAnswer> {
+    const { vmgenid, crng } = this.#options;
+    const before = await this.status();
+    const refused = whyNoDrill(before, crng.isFresh());
+    if (refused !== undefined) return { refused };
+    if (vmgenid.poll() === NO_EPOCH) return { refused: 'no source can say whether this machine was forked' };
+    const askedAt = systemClock.now();
+    const epoch = vmgenid.drill();
+    // Whatever is judged would be about that.
+    if (vmgenid.forkEpoch > before.epoch) return { refused: 'this machine was forked at this very moment' };
+    await vmgenid.settled();
+    const respondedMs = systemClock.now() - askedAt;
+    const { wipedKeypairs, forks } = await this.status();
+    return {
+      epoch,
+      wipedKeypairs: wipedKeypairs - before.wipedKeypairs,
+      respondedMs,
+      forks,
+      sessionIndices: sessionIndicesOf(before),
+    };
   }
 
   async #gatewayStatus(): Promise<GatewayParts | undefined> {

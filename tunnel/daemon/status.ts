@@ -2,6 +2,7 @@
 // Promises: JSON as it is, without secrets; what is read from a daemon is checked before anybody uses it.
 // Read on: uapi/connection.ts (who sends it), metrics.ts and cli/status.ts (who shows it), status-hints.ts.
 
+import type { OpenSslSeeding } from '../../crng/openssl.js';
 import type { Refusal } from '../../gateway/admission.js';
 import type { DropReason } from '../../sessions/drops.js';
 import type { ForkPolicy } from '../../sessions/events.js';
@@ -25,6 +26,8 @@ export interface PeerStatus {
   readonly hasSession: boolean;
   /** The epoch in which that keypair was born; null without one. */
   readonly sessionEpoch: number | null;
+  /** The index by which the peer calls it, as it goes over the wire; null without one. */
+  readonly sessionIndex: number | null;
   /** Of a peer that was called for the last fork; else null. */
   readonly recovery: PeerRecoveryStatus | null;
   /** Initiations of ours since it last completed a handshake. */
@@ -144,6 +147,10 @@ export interface DeviceStatus {
   /** Drills responded to: `wireonce drill`. */
   readonly drills: number;
   readonly wipedKeypairs: number;
+  /** Keypairs that would seal in another epoch than this: 0, unless something is wrong. */
+  readonly staleKeypairs: number;
+  /** When OpenSSL's generator was last seeded, by epoch, and whether something went in that siblings lack; null if it cannot be. */
+  readonly openssl: OpenSslSeeding | null;
   /** Null before the first fork. */
   readonly recovery: RecoveryStatus | null;
   /** Sealed datagrams that the release gate discarded. */
@@ -251,6 +258,8 @@ const CHECKS: Checks<DeviceStatus> = {
   forks: isNumber,
   drills: isNumber,
   wipedKeypairs: isNumber,
+  staleKeypairs: isNumber,
+  openssl: orNull(shape({ epoch: isNumber, parted: isBoolean } satisfies Checks<OpenSslSeeding>)),
   recovery: orNull(
     shape({
       epoch: isNumber,
@@ -310,6 +319,7 @@ const CHECKS: Checks<DeviceStatus> = {
       txBytes: isNumber,
       hasSession: isBoolean,
       sessionEpoch: orNull(isNumber),
+      sessionIndex: orNull(isNumber),
       recovery: orNull(shape({ backAfterMs: orNull(isNumber) } satisfies Checks<PeerRecoveryStatus>)),
       unanswered: isNumber,
       moves: isNumber,

@@ -131,6 +131,7 @@ export interface LoopReport {
   readonly suite: string;
   readonly offloads: readonly string[];
   readonly nonceHeadroom: string | null;
+  readonly staleKeypairs: number;
   readonly settings: SettledSettings;
   readonly device: DeviceStats;
   readonly peers: readonly PeerReport[];
@@ -484,6 +485,7 @@ export class DeviceLoop {
       suite: this.#options.suite.name,
       offloads: [...this.#tun.offloads, ...(socket?.offloads ?? [])],
       nonceHeadroom: device.nonceHeadroom()?.toString() ?? null,
+      staleKeypairs: device.staleKeypairs(),
       settings: device.settings,
       device: device.stats(),
       peers: this.#configuration.peers().map(peerStatus),
@@ -755,7 +757,17 @@ function eventsOf(pending: number): number {
 }
 
 function peerStatus(peer: PeerInfo): PeerReport {
-  const { publicKey, endpoint, lastHandshakeAt, rxBytes, txBytes, hasSession, sessionEpoch, recovery } = peer;
+  const {
+    publicKey,
+    endpoint,
+    lastHandshakeAt,
+    rxBytes,
+    txBytes,
+    hasSession,
+    sessionEpoch,
+    sessionIndex,
+    recovery,
+  } = peer;
   return {
     publicKey: encodeKey(publicKey),
     endpoint: endpoint?.toString() ?? null,
@@ -764,6 +776,7 @@ function peerStatus(peer: PeerInfo): PeerReport {
     txBytes,
     hasSession,
     sessionEpoch: sessionEpoch ?? null,
+    sessionIndex: sessionIndex ?? null,
     recovery: recovery ? { backAfterMs: recovery.backAfterMs ?? null } : null,
   };
 }

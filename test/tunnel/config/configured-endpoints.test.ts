@@ -3,7 +3,7 @@ import { ConfiguredEndpoints } from '../../../tunnel/config/configured-endpoints
 import { UdpEndpoint } from '../../../tunnel/endpoint.js';
 import { RETRY_MS, SILENT_ATTEMPT } from '../../../tunnel/config/endpoint-refresher.js';
 import type { TunnelError } from '../../../tunnel/errors.js';
-import type { UapiChanges, UapiPeerChange } from '../../../tunnel/daemon/uapi/types.js';
+import type { UapiBackend, UapiChanges, UapiPeerChange } from '../../../tunnel/daemon/uapi/types.js';
 import { deviceStatus } from '../daemon/status.js';
 import { hex, key, MemoryBackend } from '../daemon/uapi/backend.js';
 
@@ -11,14 +11,17 @@ const BY_URL = key(1);
 const BY_NAME = key(2);
 const PLAIN = key(3);
 
-let device: MemoryBackend & { status: () => ReturnType<typeof deviceStatus> };
+let device: MemoryBackend & Required<Pick<UapiBackend, 'status' | 'drill'>>;
 let now: number;
 let address: string;
 let trouble: TunnelError[];
 let configured: ConfiguredEndpoints;
 
 beforeEach(() => {
-  device = Object.assign(new MemoryBackend(), { status: () => deviceStatus() });
+  device = Object.assign(new MemoryBackend(), {
+    status: () => deviceStatus(),
+    drill: () => ({ refused: 'not now' }),
+  });
   now = 1_000;
   address = '192.0.2.1';
   trouble = [];

@@ -1,6 +1,7 @@
 // A device's status, from what its thread reports and what the main thread has seen and heard.
 // Read on: ../status.ts (what each field means).
 
+import type { OpenSslSeeding } from '../../../crng/openssl.js';
 import type { VmGenId } from '../../../vmgenid/driver.js';
 import type { DeviceStats } from '../../../sessions/device.js';
 import { encodeKey } from '../../keys.js';
@@ -86,6 +87,8 @@ export interface StatusParts {
   /** Milliseconds since 1970. */
   readonly wallClock: number;
   readonly privileges: Privileges | null;
+  /** Of the process. */
+  readonly openssl: OpenSslSeeding | null;
   /** Where WebSocket peers may connect, and what their connections dropped. */
   readonly webSockets: readonly string[];
   readonly gateway: GatewayParts | undefined;
@@ -130,6 +133,8 @@ export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: Sta
     forks: device.forks,
     drills: device.drills,
     wipedKeypairs: device.wipedKeypairs,
+    staleKeypairs: report.staleKeypairs,
+    openssl: parts.openssl,
     recovery: device.recovery ? { ...device.recovery, lastBackMs: device.recovery.lastBackMs ?? null } : null,
     discardedAtRelease: device.discardedAtRelease,
     handshakes: { completed: device.handshakesCompleted, ...tally.handshakes },

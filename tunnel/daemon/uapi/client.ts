@@ -1,10 +1,11 @@
-// The UAPI's client: what `wireonce status` asks a running daemon with, and the tests ask ours.
+// The UAPI's client: what `wireonce status` and `wireonce drill` ask a running daemon with, and the tests ask ours.
 // Promises: speaks to any WireGuard that has a UAPI; each call has its own connection, and waits for no daemon that says nothing.
 // Read on: wireguard-tools src/ipc-uapi.h.
 
 import { connect, type Socket } from 'node:net';
 import { secretBytes } from '../../../native/secret-bytes.js';
 import { TunnelError } from '../../errors.js';
+import { type DrillAnswer, parseDrillAnswer } from '../drill.js';
 import { type DeviceStatus, parseStatus } from '../status.js';
 import { formatChanges } from './format.js';
 import { LineReader } from './lines.js';
@@ -59,23 +60,33 @@ export class UapiClient {
    * implementation, which knows no such request.
    */
   async status(): Promise<DeviceStatus> {
-    let status: DeviceStatus | undefined;
+    return this.#askOurs('status', parseStatus);
+  }
+
+  /** Begins a drill, or says why not. Throws as `status` does. */
+  async drill(): Promise<DrillAnswer> {
+    return this.#askOurs('drill', parseDrillAnswer);
+  }
+
+  /** What no other implementation is asked. */
+  async #askOurs<T>(question: 'status' | 'drill', parse: (text: string) => T): Promise<T> {
+    let answer: T | undefined;
     const onLine = (name: string, value: Buffer) => {
-      if (name === 'status') status = parseStatus(value.toString('utf8'));
+      if (name === question) answer = parse(value.toString('utf8'));
     };
     try {
-      await this.#call([Buffer.from('status=1\n\n', 'latin1')], onLine, MAX_STATUS_BYTES);
+      await this.#call([Buffer.from(`${question}=1\n\n`, 'latin1')], onLine, MAX_STATUS_BYTES);
     } catch (error) {
       // wireguard-go hangs up on a request that it does not know, boringtun answers EIO.
       const unknown = error instanceof UapiError && error.errorNumber === ERRNO.EIO;
-      throw unknown || error instanceof HungUp ? this.#noStatus(error) : error;
+      throw unknown || error instanceof HungUp ? this.#notOurs(question, error) : error;
     }
-    if (!status) throw this.#noStatus();
-    return status;
+    if (!answer) throw this.#notOurs(question);
+    return answer;
   }
 
-  #noStatus(cause?: unknown): TunnelError {
-    const message = `the daemon at ${this.#path} knows no status request: it is not wireonce`;
+  #notOurs(question: string, cause?: unknown): TunnelError {
+    const message = `the daemon at ${this.#path} knows no ${question} request: it is not wireonce`;
     return new TunnelError('ERR_UAPI_NO_STATUS', message, { cause });
   }
 

@@ -6,8 +6,9 @@
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { DrillAnswer } from '../drill.js';
 import type { DeviceStatus } from '../status.js';
-import { formatErrno, formatState, formatStatus } from './format.js';
+import { formatAnswer, formatErrno, formatState } from './format.js';
 import { readIntoOwnMemory } from './own-memory-socket.js';
 import { type UapiLimits, type UapiRequest, UapiRequestParser, wipeKeys } from './parse.js';
 import { ERRNO, type UapiChanges, UapiError, type UapiState } from './types.js';
@@ -19,6 +20,7 @@ export interface UapiConnectionOwner {
   set(changes: UapiChanges): Promise<void>;
   /** Absent where the daemon has no such operation. */
   readonly status?: (() => Promise<DeviceStatus>) | undefined;
+  readonly drill?: (() => Promise<DrillAnswer>) | undefined;
   log(message: string): void;
   closed(connection: UapiConnection): void;
 }
@@ -107,8 +109,10 @@ export class UapiConnection {
   }
 
   async #serve(request: UapiRequest): Promise<void> {
-    const { status } = this.#owner;
-    if (request.operation === 'unknown' || (request.operation === 'status' && !status)) {
+    const { operation } = request;
+    const isOurs = operation === 'status' || operation === 'drill';
+    const ask = isOurs ? this.#owner[operation] : undefined;
+    if (operation === 'unknown' || (isOurs && !ask)) {
       this.#owner.log('UAPI: not an operation; closed');
       throw new Gone();
     }
@@ -119,8 +123,8 @@ export class UapiConnection {
         await this.#sendState(await this.#owner.get());
       } else if (request.operation === 'set') {
         await this.#apply(request.changes);
-      } else if (status) {
-        await this.#send(formatStatus(await status()));
+      } else if (ask) {
+        await this.#send(formatAnswer(request.operation, await ask()));
       }
     } catch (error) {
       if (error instanceof Gone) throw error;

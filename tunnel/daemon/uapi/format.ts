@@ -7,6 +7,7 @@ import { isZero } from '../../../native/bytes.js';
 import { secretBytes } from '../../../native/secret-bytes.js';
 import { parseWebSocketUrl } from '../../websocket/url.js';
 import { KEY_BYTES } from '../../keys.js';
+import type { DrillAnswer } from '../drill.js';
 import type { DeviceStatus } from '../status.js';
 import { MAX_LINE_BYTES, type UapiOperation } from './parse.js';
 import type { UapiChanges, UapiPeerChange, UapiPeerState, UapiState } from './types.js';
@@ -118,9 +119,9 @@ function writeEndpoint(writer: LineWriter, endpoint: string | undefined): void {
   if (url !== undefined && url.length <= MAX_URL_LENGTH) writer.text('endpoint_url', url);
 }
 
-/** The answer to `status` without its `errno`: one line, whatever names hold. */
-export function formatStatus(status: DeviceStatus): Uint8Array {
-  return Buffer.from(`status=${JSON.stringify(status)}\n`, 'utf8');
+/** The answer to `status` or `drill` without its `errno`: one line, whatever names hold. */
+export function formatAnswer(question: 'status' | 'drill', answer: DeviceStatus | DrillAnswer): Uint8Array {
+  return Buffer.from(`${question}=${JSON.stringify(answer)}\n`, 'utf8');
 }
 
 /** A whole `set` request, in pieces. Throws `UapiError` for an endpoint that cannot be read back. */

@@ -1,4 +1,4 @@
-// Reads requests, `get=1`, `set=1` and our own `status=1`, from a stream of bytes, piece by piece.
+// Reads requests, `get=1`, `set=1` and our own `status=1` and `drill=1`, from a stream of bytes, piece by piece.
 // Promises: a `set` comes out whole and valid or not at all; whatever bytes come in, it throws nothing, holds no more
 // than the limits allow, and erases the keys of what it refuses.
 // Read on: wireguard-go device/uapi.go IpcHandle() and IpcSetOperation().
@@ -27,11 +27,13 @@ export interface UapiLimits {
 const MAX_REQUEST_BYTES = 32 * 1024 * 1024;
 const MAX_ENTRIES = 1_000_000;
 
-/** `status` is ours: no other implementation has it, and `wg` never asks for it. */
-export type UapiOperation = 'get' | 'set' | 'status';
+/** Requests of one line. `status` and `drill` are ours: no other implementation has them, and `wg` never asks for them. */
+const QUESTIONS = ['get', 'status', 'drill'] as const;
+type UapiQuestion = (typeof QUESTIONS)[number];
+export type UapiOperation = UapiQuestion | 'set';
 
 export type UapiRequest =
-  | { readonly operation: 'get' | 'status'; readonly refused?: undefined }
+  | { readonly operation: UapiQuestion; readonly refused?: undefined }
   | { readonly operation: 'set'; readonly changes: UapiChanges; readonly refused?: undefined }
   | {
       readonly operation: UapiOperation;
@@ -62,7 +64,7 @@ export class UapiRequestParser {
   readonly #maxRequestBytes: number;
   readonly #maxEntries: number;
   /** `undefined` between requests. */
-  #reading: 'get' | 'status' | SetDraft | undefined;
+  #reading: UapiQuestion | SetDraft | undefined;
   #bytes = 0;
   #ended = false;
 
@@ -126,8 +128,9 @@ export class UapiRequestParser {
   #begin(line: Buffer): UapiRequest | undefined {
     this.#bytes = 0;
     const text = line.toString('latin1');
-    if (text === 'get=1' || text === 'status=1') {
-      this.#reading = text === 'get=1' ? 'get' : 'status';
+    const question = QUESTIONS.find(each => text === `${each}=1`);
+    if (question) {
+      this.#reading = question;
     } else if (text === 'set=1') {
       const changes = { replacePeers: false, peers: [] };
       this.#reading = { changes, peer: undefined, entries: 0, refused: undefined };

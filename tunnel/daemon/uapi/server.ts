@@ -10,6 +10,7 @@ import { basename, dirname } from 'node:path';
 import { SocketFile, SocketFileError, listen, listenAt } from '../../../native/socket-file.js';
 import { TunnelError } from '../../errors.js';
 import { oneByOne } from '../../one-by-one.js';
+import type { DrillAnswer } from '../drill.js';
 import type { DeviceStatus } from '../status.js';
 import { UapiConnection, type UapiConnectionOwner } from './connection.js';
 import type { UapiLimits } from './parse.js';
@@ -50,11 +51,12 @@ export class UapiServer {
     this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, socket =>
       this.#accept(socket),
     );
-    const { status } = backend;
+    const { status, drill } = backend;
     this.#owner = {
       get: () => this.#inTurn<UapiState>(() => this.#backend.get()),
       set: (changes: UapiChanges) => this.#inTurn<void>(() => this.#backend.set(changes)),
       status: status && (() => this.#inTurn<DeviceStatus>(() => status.call(backend))),
+      drill: drill && (() => this.#inTurn<DrillAnswer>(() => drill.call(backend))),
       log: message => this.#log(message),
       closed: connection => this.#connections.delete(connection),
     };

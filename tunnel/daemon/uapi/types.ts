@@ -5,6 +5,7 @@
 
 import { constants } from 'node:os';
 import { TunnelError } from '../../errors.js';
+import type { DrillAnswer } from '../drill.js';
 import type { DeviceStatus } from '../status.js';
 
 const SYSTEM = constants.errno;
@@ -137,4 +138,6 @@ export interface UapiBackend {
   set(changes: UapiChanges): Promise<void> | void;
   /** What `get` has no words for. Without it `status=1` is no operation of this daemon. */
   status?(): Promise<DeviceStatus> | DeviceStatus;
+  /** Does what follows a fork. Without it `drill=1` is no operation of this daemon. */
+  drill?(): Promise<DrillAnswer> | DrillAnswer;
 }

@@ -1,14 +1,13 @@
 // A copy of the built program that tells its secrets: what passes its cipher suite stands in a file, and so does each key of
 // its generator. Promises: nothing else in it differs, unless its memory for secrets or the keystream of its generator is
 // to be taken out: the controls.
-// Read on: secrets/suite.mjs (what is put in); ../secrets.test.ts.
+// Read on: copied-program.ts; secrets/suite.mjs (what is put in); ../secrets.test.ts.
 
-import { cpSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { folder } from './machine.js';
+import { copyProgram } from './copied-program.js';
 
-const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 /** Modules of the program, and what stands in for them. */
 const WATCHED: readonly (readonly [string, string])[] = [
   ['dist/protocol/suites/fastest', 'suite.mjs'],
@@ -36,10 +35,7 @@ export class RecordingProgram {
 
   /** `plainMemory`: secrets lie where the engine puts them. `nobleKeystream`: whatever the suite, noble makes random bytes. */
   constructor({ plainMemory = false, nobleKeystream = false } = {}) {
-    const home = folder();
-    for (const name of ['dist', 'package.json'])
-      cpSync(join(ROOT, name), join(home, name), { recursive: true });
-    symlinkSync(join(ROOT, 'node_modules'), join(home, 'node_modules'));
+    const home = copyProgram();
     for (const [module, watched] of WATCHED) {
       renameSync(join(home, `${module}.js`), join(home, `${module}-unwatched.js`));
       cpSync(fileURLToPath(new URL(`./secrets/${watched}`, import.meta.url)), join(home, `${module}.js`));

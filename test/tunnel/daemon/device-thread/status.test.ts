@@ -22,6 +22,7 @@ const report: LoopReport = {
   suite: 'noble',
   offloads: ['UDP_GRO'],
   nonceHeadroom: '18446744073709543422',
+  staleKeypairs: 0,
   settings: { forkPolicy: 'wipe', strict: true, holdBackMs: 0, tripwire: true },
   device: {
     drops: { badTag: 4 } as never,
@@ -73,6 +74,7 @@ const parts = {
   uptimeMs: 10,
   wallClock: 1_000_000,
   privileges: null,
+  openssl: null,
   webSockets: [],
   gateway: undefined,
   enrolment: null,
@@ -130,6 +132,7 @@ describe('the status of a device thread', () => {
       txBytes: 0,
       hasSession: false,
       sessionEpoch: null,
+      sessionIndex: null,
       recovery: null,
     };
     const seen = (peers = [listed]) =>

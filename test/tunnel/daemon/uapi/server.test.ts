@@ -166,6 +166,14 @@ errno=0
     );
   });
 
+  test('so is drill', async () => {
+    Object.assign(backend, { drill: async () => ({ refused: `not while it is ${backend.fwMark}` }) });
+    await start();
+    expect(await ask('drill=1\n\nset=1\nfwmark=5\n\ndrill=1\n\ndrill=1\nx\n\n')).toBe(
+      'drill={"refused":"not while it is 0"}\nerrno=0\n\nerrno=0\n\ndrill={"refused":"not while it is 5"}\nerrno=0\n\nerrno=22\n\n',
+    );
+  });
+
   test('what is no request is closed without an answer', async () => {
     await start();
     expect(await ask('GET / HTTP/1.1\r\n\r\n')).toBe('');
@@ -173,6 +181,7 @@ errno=0
     expect(await ask('')).toBe('');
     expect(await ask('get=1')).toBe('');
     expect(await ask('status=1\n\n')).toBe('');
+    expect(await ask('drill=1\n\n')).toBe('');
   });
 });
 
