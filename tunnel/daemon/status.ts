@@ -9,6 +9,7 @@ import type { ForkPolicy } from '../../sessions/events.js';
 import type { Protection, SourceStatus } from '../../vmgenid/index.js';
 import type { KeyMemoryReport } from '../loop/key-memory.js';
 import type { Privileges } from '../linux/capabilities.js';
+import type { RecoveryHistogram } from './recovery-times.js';
 import type { TransportDrop } from '../transport.js';
 import type { TunState } from '../linux/tun/tun.js';
 
@@ -153,6 +154,11 @@ export interface DeviceStatus {
   readonly openssl: OpenSslSeeding | null;
   /** Null before the first fork. */
   readonly recovery: RecoveryStatus | null;
+  /** Wall-clock milliseconds since 1970; null before the first. */
+  readonly lastForkAt: number | null;
+  readonly lastDrillAt: number | null;
+  /** How long peers took to come back, since the start. */
+  readonly recoveries: { readonly fork: RecoveryHistogram; readonly drill: RecoveryHistogram };
   /** Sealed datagrams that the release gate discarded. */
   readonly discardedAtRelease: number;
   readonly handshakes: {
@@ -227,6 +233,11 @@ function shape(fields: Readonly<Record<string, Check>>): Check {
   return value => isObject(value) && entries.every(([name, check]) => check(value[name]));
 }
 
+const isHistogram = shape({
+  counts: each(isNumber),
+  sumMs: isNumber,
+} satisfies Checks<RecoveryHistogram>);
+
 const CHECKS: Checks<DeviceStatus> = {
   interface: isString,
   version: isString,
@@ -260,6 +271,9 @@ const CHECKS: Checks<DeviceStatus> = {
   wipedKeypairs: isNumber,
   staleKeypairs: isNumber,
   openssl: orNull(shape({ epoch: isNumber, parted: isBoolean } satisfies Checks<OpenSslSeeding>)),
+  lastForkAt: orNull(isNumber),
+  lastDrillAt: orNull(isNumber),
+  recoveries: shape({ fork: isHistogram, drill: isHistogram }),
   recovery: orNull(
     shape({
       epoch: isNumber,

@@ -1,8 +1,10 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { formatMetrics, type MetricsOptions, MetricsServer } from '../../../tunnel/daemon/metrics.js';
+import { type MetricsOptions, MetricsServer } from '../../../tunnel/daemon/metrics.js';
+import { formatMetrics } from '../../../tunnel/daemon/metrics-format.js';
 import { parseMetricsAddress } from '../../../tunnel/daemon/metrics-address.js';
+import { RecoveryTimes } from '../../../tunnel/daemon/recovery-times.js';
 import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
 import { deviceStatus, keyText, noDrops, peerStatus } from './status.js';
 
@@ -34,6 +36,12 @@ function get(port: number, path = '/metrics', method = 'GET', headers: Record<st
   );
 }
 
+function took(...ms: number[]) {
+  const times = new RecoveryTimes();
+  for (const each of ms) times.observe(each);
+  return times.histogram;
+}
+
 describe('formatMetrics', () => {
   const busy = deviceStatus({
     uptimeMs: 2_500,
@@ -41,6 +49,10 @@ describe('formatMetrics', () => {
     epoch: 4,
     forks: 3,
     drills: 4,
+    lastForkAt: 1_700_000_000_250,
+    lastDrillAt: 1_700_000_001_000,
+    recovery: { epoch: 4, ageMs: 9, called: 4, back: 3, lastBackMs: 8 },
+    recoveries: { fork: took(20, 20, 70_000), drill: took() },
     wipedKeypairs: 7,
     discardedAtRelease: 2,
     handshakes: { completed: 9, initiatedSinceFork: 0, completedSinceFork: 0 },
@@ -112,6 +124,22 @@ describe('formatMetrics', () => {
     'wireonce_gateway_expired_total{interface="wg0"} 10',
     'wireonce_gateway_refused_total{reason="revoked",interface="wg0"} 11',
     'wireonce_gateway_refused_total{reason="storeFailed",interface="wg0"} 12',
+    'wireonce_last_fork_timestamp_seconds{interface="wg0"} 1700000000.25',
+    'wireonce_last_drill_timestamp_seconds{interface="wg0"} 1700000001',
+    'wireonce_recovery_seconds_bucket{le="0.005",after="fork",interface="wg0"} 0',
+    'wireonce_recovery_seconds_bucket{le="0.025",after="fork",interface="wg0"} 2',
+    'wireonce_recovery_seconds_bucket{le="60",after="fork",interface="wg0"} 2',
+    'wireonce_recovery_seconds_bucket{le="+Inf",after="fork",interface="wg0"} 3',
+    'wireonce_recovery_seconds_sum{after="fork",interface="wg0"} 70.04',
+    'wireonce_recovery_seconds_count{after="fork",interface="wg0"} 3',
+    'wireonce_recovery_seconds_count{after="drill",interface="wg0"} 0',
+    '# TYPE wireonce_recovery_seconds histogram',
+    'wireonce_recovery_peers_called{interface="wg0"} 4',
+    'wireonce_recovery_peers_back{interface="wg0"} 3',
+    'wireonce_stale_keypairs{interface="wg0"} 0',
+    'wireonce_openssl_healed{interface="wg0"} 0',
+    '# TYPE process_cpu_seconds_total counter',
+    '# TYPE nodejs_eventloop_lag_seconds gauge',
     '# TYPE wireonce_forks_total counter',
     '# TYPE wireonce_epoch gauge',
   ])('has the line %s', async line => {
@@ -120,7 +148,16 @@ describe('formatMetrics', () => {
 
   test('leaves out what there is none of', async () => {
     const text = await formatMetrics(deviceStatus({ sources: [] }));
-    for (const name of ['nonce_headroom', 'tripwire', 'peer_', 'source_readable', 'enrol']) {
+    for (const name of [
+      'nonce_headroom',
+      'last_fork',
+      'last_drill',
+      'recovery_peers',
+      'tripwire',
+      'peer_',
+      'source_readable',
+      'enrol',
+    ]) {
       expect(text).not.toContain(`wireonce_${name}`);
     }
   });

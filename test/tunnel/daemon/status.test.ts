@@ -7,6 +7,8 @@ describe('parseStatus', () => {
     peers: [peerStatus(), peerStatus({ endpoint: null, hasSession: true, sessionEpoch: 3 })],
     nonceHeadroom: '18446744073709543423',
     lastTripwire: { peer: keyText(9), at: 1_700_000_000_000 },
+    lastForkAt: 1_700_000_000_000,
+    lastDrillAt: 1_700_000_000_001,
     sources: [
       { name: 'file:/x', timing: 'delayed', uniqueness: 'unique', readable: false, reason: 'no such file' },
     ],

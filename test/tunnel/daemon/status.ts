@@ -1,6 +1,7 @@
 // A status as a daemon gives it, for tests: everything at rest but for what the test says.
 
 import { DROP_REASONS, type DropReason } from '../../../sessions/index.js';
+import { RecoveryTimes } from '../../../tunnel/daemon/recovery-times.js';
 import type { DeviceStatus, PeerStatus } from '../../../tunnel/daemon/status.js';
 import { TRANSPORT_DROPS, type TransportDrop } from '../../../tunnel/transport.js';
 
@@ -51,6 +52,9 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     epoch: 1,
     forks: 0,
     drills: 0,
+    lastForkAt: null,
+    lastDrillAt: null,
+    recoveries: { fork: new RecoveryTimes().histogram, drill: new RecoveryTimes().histogram },
     wipedKeypairs: 0,
     staleKeypairs: 0,
     openssl: { epoch: 1, parted: true },

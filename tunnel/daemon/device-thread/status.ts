@@ -16,6 +16,7 @@ import {
   type PeerStatus,
   type TripwireStatus,
 } from '../status.js';
+import { RecoveryTimes } from '../recovery-times.js';
 import { hintsFor } from '../status-hints.js';
 import { type TransportCounters, newCounters } from '../../transport.js';
 import type { ThreadDeviceEvent } from './messages.js';
@@ -27,19 +28,27 @@ export class EventTally {
   #initiatedSinceFork = 0;
   #completedSinceFork = 0;
   #lastTripwire: TripwireStatus | null = null;
+  /** What peers come back from now. */
+  #last: 'fork' | 'drill' = 'fork';
+  readonly #at: Record<'fork' | 'drill', number | null> = { fork: null, drill: null };
+  readonly #times = { fork: new RecoveryTimes(), drill: new RecoveryTimes() };
   /** By public key: initiations since the last handshake that was completed. */
   readonly #unanswered = new Map<string, number>();
   /** By public key: when the peer last moved to another address, MAX_MOVES times at most. */
   readonly #moves = new Map<string, number[]>();
 
   count(event: ThreadDeviceEvent, wallClock: () => number): void {
-    if (event.type === 'vmFork') this.#initiatedSinceFork = this.#completedSinceFork = 0;
-    else if (event.type === 'handshakeInitiated') {
+    if (event.type === 'vmFork') {
+      this.#initiatedSinceFork = this.#completedSinceFork = 0;
+      this.#last = event.isDrill ? 'drill' : 'fork';
+      this.#at[this.#last] = wallClock();
+    } else if (event.type === 'handshakeInitiated') {
       this.#initiatedSinceFork++;
       const peer = encodeKey(event.peer);
       this.#unanswered.set(peer, (this.#unanswered.get(peer) ?? 0) + 1);
     } else if (event.type === 'handshakeComplete') {
       this.#completedSinceFork++;
+      if (event.afterForkMs !== undefined) this.#times[this.#last].observe(event.afterForkMs);
       this.#unanswered.delete(encodeKey(event.peer));
     } else if (event.type === 'roamed') {
       const peer = encodeKey(event.peer);
@@ -68,6 +77,16 @@ export class EventTally {
 
   get handshakes() {
     return { initiatedSinceFork: this.#initiatedSinceFork, completedSinceFork: this.#completedSinceFork };
+  }
+
+  /** Fields of a status. */
+  get forks() {
+    const { fork, drill } = this.#times;
+    return {
+      lastForkAt: this.#at.fork,
+      lastDrillAt: this.#at.drill,
+      recoveries: { fork: fork.histogram, drill: drill.histogram },
+    };
   }
 
   get lastTripwire(): TripwireStatus | null {
@@ -136,6 +155,7 @@ export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: Sta
     staleKeypairs: report.staleKeypairs,
     openssl: parts.openssl,
     recovery: device.recovery ? { ...device.recovery, lastBackMs: device.recovery.lastBackMs ?? null } : null,
+    ...tally.forks,
     discardedAtRelease: device.discardedAtRelease,
     handshakes: { completed: device.handshakesCompleted, ...tally.handshakes },
     drops: device.drops,

@@ -113,6 +113,28 @@ describe('the status of a device thread', () => {
     expect(composeStatus({ ...parts, tally, relayCounters: [] }).hints).toEqual([]);
   });
 
+  it('counts what peers took to come back, after forks and drills apart, and when these were', () => {
+    const tally = new EventTally();
+    let now = 50;
+    const tell = (event: Parameters<EventTally['count']>[0]) => tally.count(event, () => now);
+    const back = (afterForkMs?: number) =>
+      tell({ type: 'handshakeComplete', peer, role: 'initiator', afterForkMs });
+    const ended = { policy: 'wipe', wipedKeypairs: 1, wipedHandshakes: 0 } as const;
+    expect(tally.forks).toMatchObject({ lastForkAt: null, lastDrillAt: null });
+    back();
+    tell({ type: 'vmFork', epoch: 2, ...ended });
+    for (const ms of [3, 3, 400]) back(ms);
+    now = 70;
+    tell({ type: 'vmFork', epoch: 3, isDrill: true, ...ended });
+    back(70_000);
+    back();
+    const { lastForkAt, lastDrillAt, recoveries } = composeStatus({ ...parts, tally, relayCounters: [] });
+    expect([lastForkAt, lastDrillAt]).toEqual([50, 70]);
+    expect([recoveries.fork.sumMs, recoveries.fork.counts[0]]).toEqual([406, 2]);
+    expect([recoveries.drill.sumMs, recoveries.drill.counts.at(-1)]).toEqual([70_000, 1]);
+    expect(recoveries.drill.counts.reduce((sum, each) => sum + each)).toBe(1);
+  });
+
   it('tells how far it has come back from a fork, in JSON', () => {
     const { recovery } = composeStatus({ ...parts, report, tally: new EventTally(), relayCounters: [] });
     expect(recovery).toEqual({ epoch: 2, ageMs: 9, called: 2, back: 0, lastBackMs: null });
