@@ -29,6 +29,8 @@ export default defineConfig({
         'sessions/**',
         'gateway/**',
         'tunnel/**',
+        'demo/**',
+        'web/server/**',
         'cli/**',
       ],
       reporter: ['text-summary', 'json-summary'],

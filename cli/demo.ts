@@ -1,10 +1,11 @@
 // `wireonce demo`: a machine is cloned in mid-flight: without protection, with it, and with a key for every clone.
 
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { fastestSuite } from '../protocol/suites/fastest.js';
 import { CliError } from './errors.js';
 import type { CliIo, Finish } from './io.js';
 import { type EnrolmentResult, runEnrolment } from './demo/enrolment.js';
+import { refusePort, parsePort, showPage } from './page.js';
 import { CLONE_SAYS, type ForkResult, type Tell, runFork } from './demo/scenario.js';
 
 const MOST_FORKS = 1_000;
@@ -166,7 +167,15 @@ export function registerDemo(program: Command, io: CliIo, finish: Finish): void 
     .description('clone a machine in mid-flight: without protection, with it, and with a key for every clone')
     .option('--json', 'print one object', false)
     .option('--forks <n>', 'repeat with other fork points', parseForks, 1)
-    .action(async ({ json, forks }: { json: boolean; forks: number }) => {
+    .addOption(new Option('--web', 'as a page in your browser, on loopback').conflicts(['json', 'forks']))
+    .option('--port <n>', 'of the page; default one that is free', parsePort)
+    .option('--no-open', 'print the address of the page, and open no browser')
+    .action(async ({ json, forks, web, port, open }: Given) => {
+      if (web) {
+        const { serveDemonstration } = await import('../web/server/demonstration.js');
+        await showPage(await serveDemonstration({ port }).catch(refusePort), { open }, io);
+        return;
+      }
       const terminal = 'isTTY' in io.stdout && io.stdout.isTTY === true;
       const report = await demo({
         json,
@@ -177,6 +186,14 @@ export function registerDemo(program: Command, io: CliIo, finish: Finish): void 
       });
       finish(demonstrates(report) ? 0 : 1);
     });
+}
+
+interface Given {
+  readonly json: boolean;
+  readonly forks: number;
+  readonly web?: boolean;
+  readonly port?: number;
+  readonly open: boolean;
 }
 
 function parseForks(text: string): number {

@@ -13,6 +13,7 @@ export type CliErrorCode =
   | 'ERR_CLI_DAEMON'
   | 'ERR_CLI_DRILL'
   | 'ERR_CLI_RUNTIME'
+  | 'ERR_CLI_PAGE'
   | 'ERR_CLI_INTERRUPTED';
 
 export interface CliErrorOptions extends ErrorOptions {

@@ -1,12 +1,12 @@
 // A thousand clones in one process: one seed, one script, and from their first instruction on each its own generation ID.
 // Promises: what is measured begins with that instruction and ends with an echo from behind the gateway. The gateway is told
 // of nobody.
-// Read on: main.ts (who starts it); cli/demo/machine.ts (how a machine is cloned in a process).
+// Read on: main.ts (who starts it); demo/machine.ts (how a machine is cloned in a process).
 
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { plug } from '../../cli/demo/host.js';
-import { Machine } from '../../cli/demo/machine.js';
+import { Machine } from '../../demo/machine.js';
 import { DEFAULT_HOP_LIMIT, echoPacket, parseIcmp } from '../../cli/icmp.js';
 import { deriveAddress, derivePresharedKey } from '../../gateway/derive.js';
 import { HANDSHAKE_INITIATION, TRANSPORT_DATA } from '../../protocol/constants.js';

@@ -8,10 +8,10 @@ import type { Endpoint } from '../../sessions/ports.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import { formatIp } from '../../tunnel/ip.js';
 import { BETWEEN_HANDSHAKES_MS, type Gateway, Host, pause, plug, until } from './host.js';
-import { Machine } from './machine.js';
-import { innerPacketV6 } from './packet.js';
+import { Machine } from '../../demo/machine.js';
+import { innerPacketV6 } from '../../demo/packet.js';
 import type { ForkResult, Tell } from './scenario.js';
-import { Wiretap } from './wiretap.js';
+import { Wiretap } from '../../demo/wiretap.js';
 
 /** Of RFC 4193: a prefix of the demonstration's own. */
 const PREFIX = Uint8Array.of(0xfd, 0x5e, 0x7c, 0x1a, 0x9b, 0x2d, 0, 0);

@@ -8,7 +8,7 @@ import { systemClock } from '../../tunnel/clock.js';
 import { UdpEndpoint, UdpTransport } from '../../tunnel/index.js';
 import { EventLoopTunnel } from '../../tunnel/loop/event-loop.js';
 import { VmGenId } from '../../vmgenid/index.js';
-import type { Machine } from './machine.js';
+import type { Machine } from '../../demo/machine.js';
 
 /** An answer on loopback takes a millisecond; this long without one is a defect. Milliseconds. */
 const PATIENCE_MS = 10_000;

@@ -4,9 +4,10 @@ import { type Suite, publicKeyOf } from '../../protocol/suite.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import type { UdpTransport } from '../../tunnel/index.js';
 import { BETWEEN_HANDSHAKES_MS, type Gateway, Host, pause, plug, until } from './host.js';
-import { Machine } from './machine.js';
-import { innerPacket, innerPayload } from './packet.js';
-import { Wiretap, recoverPlaintext } from './wiretap.js';
+import { Machine } from '../../demo/machine.js';
+import { innerPacket, innerPayload } from '../../demo/packet.js';
+import { recoverPlaintext } from '../../demo/attack/keystream.js';
+import { Wiretap } from '../../demo/wiretap.js';
 
 /** What each clone says after the restore. The first is the kind of thing that anybody can guess. */
 export const CLONE_SAYS = [

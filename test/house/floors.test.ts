@@ -16,11 +16,15 @@ const BELOW: Record<string, readonly string[]> = {
   sessions: ['native', 'vmgenid', 'crng', 'protocol'],
   gateway: ['native', 'vmgenid', 'crng', 'protocol', 'sessions'],
   tunnel: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'gateway'],
-  cli: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'gateway', 'tunnel'],
+  demo: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'gateway', 'tunnel'],
+  web: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'gateway', 'tunnel', 'demo'],
+  cli: ['native', 'vmgenid', 'crng', 'protocol', 'sessions', 'gateway', 'tunnel', 'demo', 'web'],
 };
 
 /** What release/bundle.ts puts into the package, for the command alone. */
 const BUNDLED = ['commander', 'pino', 'pino-pretty', 'prom-client'];
+/** What Vite puts into the pages. */
+const BUNDLED_IN_PAGES = ['preact', '@preact/signals'];
 
 interface Import {
   readonly specifier: string;
@@ -52,7 +56,7 @@ function importsOf(text: string): Import[] {
 
 function filesIn(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-    .filter(name => name.endsWith('.ts'))
+    .filter(name => /\.tsx?$/.test(name))
     .map(name => join(folder, name));
 }
 
@@ -60,13 +64,13 @@ function resolve(from: string, specifier: string): string {
   return relative(ROOT, join(ROOT, dirname(from), specifier)).replace(/\.js$/, '.ts');
 }
 
-/** Every package and built-in module that is loaded, at run time, by importing a file. */
-function loadedBy(entry: string): Set<string> {
+/** Everything that is loaded, at run time, by importing a file: our own files, packages, built-in modules. */
+function loadedBy(entry: string): { readonly files: Set<string>; readonly outside: Set<string> } {
   const outside = new Set<string>();
-  const seen = new Set<string>();
+  const files = new Set<string>();
   const visit = (file: string) => {
-    if (seen.has(file)) return;
-    seen.add(file);
+    if (files.has(file)) return;
+    files.add(file);
     for (const { specifier, typeOnly } of importsOf(readFileSync(join(ROOT, file), 'utf8'))) {
       if (typeOnly) continue;
       if (specifier.startsWith('.')) visit(resolve(file, specifier));
@@ -74,7 +78,7 @@ function loadedBy(entry: string): Set<string> {
     }
   };
   visit(entry);
-  return outside;
+  return { files, outside };
 }
 
 describe.each(Object.keys(BELOW))('%s/', folder => {
@@ -97,11 +101,30 @@ describe.each([
   ['sessions/index.ts', []],
   ['crng/index.ts', []],
   ['browser.ts', ['ipaddr.js']],
+  ['demo/fork-story.ts', ['ipaddr.js']],
 ])('%s', (entry, others) => {
   it('loads noble and next to nothing else, so that it runs in a browser', () => {
-    const loaded = [...loadedBy(entry)];
+    const loaded = [...loadedBy(entry).outside];
     expect(loaded.length).toBeGreaterThan(0);
     expect(loaded.filter(specifier => !specifier.startsWith('@noble/'))).toEqual(others);
+  });
+});
+
+describe('the attacker of the demonstration', () => {
+  const reached = (entry: string) => [...loadedBy(entry).files];
+  const KNOWS_A_KEY = /^(?:sessions|crng|vmgenid|gateway|tunnel)\/|^protocol\/(?!constants|messages|suite\.)/;
+
+  it('loads nothing that has ever known a key', () => {
+    const files = filesIn('demo/attack').flatMap(reached);
+    expect(files).toContain('demo/public-knowledge.ts');
+    expect(files.filter(file => KNOWS_A_KEY.test(file))).toEqual([]);
+  });
+
+  it('control: the story that he is in loads all of it', () => {
+    const files = reached('demo/fork-story.ts').filter(file => KNOWS_A_KEY.test(file));
+    expect(files).toEqual(
+      expect.arrayContaining(['sessions/device.ts', 'protocol/keypair.ts', 'crng/crng.ts']),
+    );
   });
 });
 
@@ -114,7 +137,12 @@ describe('every folder that is published', () => {
     const installed = [...Object.keys(declared.dependencies), ...Object.keys(declared.optionalDependencies)];
     for (const file of Object.keys(BELOW).flatMap(filesIn)) {
       const isOfTheCommand = file.startsWith('cli/') || file === 'tunnel/daemon/metrics-format.ts';
-      const known = isOfTheCommand ? [...installed, ...BUNDLED] : installed;
+      const isOfPages = file.startsWith('web/') && !file.startsWith('web/server/');
+      const known = [
+        ...installed,
+        ...(isOfTheCommand ? BUNDLED : []),
+        ...(isOfPages ? BUNDLED_IN_PAGES : []),
+      ];
       const text = readFileSync(join(ROOT, file), 'utf8');
       expect(text, file).not.toMatch(/\/work\/|\/home\/\w|\/root\//);
       for (const { specifier } of importsOf(text)) {

@@ -3,12 +3,15 @@
 // Promises: at the instant of the restore a clone equals the original to the byte, its generator included.
 
 import { blake2s } from '@noble/hashes/blake2.js';
-import { Crng, type EntropySource } from '../../crng/index.js';
-import type { Suite } from '../../protocol/suite.js';
-import { Device, type PeerOptions } from '../../sessions/device.js';
-import type { DeviceEvent, ForkPolicy } from '../../sessions/events.js';
-import type { Endpoint } from '../../sessions/ports.js';
-import { MemorySource, VmGenId } from '../../vmgenid/index.js';
+import { Crng } from '../crng/crng.js';
+import type { EntropySource } from '../crng/entropy.js';
+import type { Suite } from '../protocol/suite.js';
+import { Device, type PeerOptions } from '../sessions/device.js';
+import type { DeviceEvent, ForkPolicy } from '../sessions/events.js';
+import type { Clock, Endpoint } from '../sessions/ports.js';
+import { systemClock } from '../tunnel/clock.js';
+import { VmGenId } from '../vmgenid/driver.js';
+import { MemorySource } from '../vmgenid/sources/memory.js';
 
 export interface MachineOptions {
   /** 32 secret bytes: all that makes this machine and its clones differ from other machines. */
@@ -20,6 +23,8 @@ export interface MachineOptions {
   readonly peer: PeerOptions;
   /** Default `wipe`. */
   readonly forkPolicy?: ForkPolicy;
+  /** Default: the system's. */
+  readonly clock?: Clock;
   /** Hears what happens to the device, and may call it. */
   readonly onEvent?: (device: Device, event: DeviceEvent) => void;
   /** Sees every packet that comes out of the tunnel. */
@@ -74,7 +79,8 @@ export class Machine {
 
   /** Lets the device hear something now, and remembers it. */
   hear(input: Input): void {
-    this.#play({ at: performance.now(), wallClock: Date.now(), input });
+    const { clock = systemClock } = this.#options;
+    this.#play({ at: clock.now(), wallClock: clock.wallClock(), input });
   }
 
   /**

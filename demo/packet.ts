@@ -1,4 +1,4 @@
-// The packets inside the demonstration's tunnel: IPv4 or IPv6 with a line of text.
+// The packets inside the demonstration's tunnel: IPv4 or IPv6 with a line of text, or with bytes.
 
 const HEADER_BYTES = 20;
 const V6_HEADER_BYTES = 40;
@@ -6,7 +6,10 @@ const V6_HEADER_BYTES = 40;
 const PROTOCOL = 253;
 
 export function innerPacket(source: string, destination: string, text: string): Uint8Array {
-  const payload = new TextEncoder().encode(text);
+  return innerPacketOf(source, destination, new TextEncoder().encode(text));
+}
+
+export function innerPacketOf(source: string, destination: string, payload: Uint8Array): Uint8Array {
   const packet = new Uint8Array(HEADER_BYTES + payload.length);
   packet[0] = 0x45;
   new DataView(packet.buffer).setUint16(2, packet.length);
@@ -19,7 +22,13 @@ export function innerPacket(source: string, destination: string, text: string): 
 }
 
 export function innerPayload(packet: Uint8Array): string {
-  return new TextDecoder().decode(packet.subarray(HEADER_BYTES)).trimEnd();
+  return new TextDecoder().decode(innerBytes(packet)).trimEnd();
+}
+
+/** What is behind the header of an IPv4 packet, filled up or not. */
+export function innerBytes(packet: Uint8Array): Uint8Array {
+  const { byteOffset } = packet;
+  return packet.subarray(HEADER_BYTES, new DataView(packet.buffer, byteOffset).getUint16(2));
 }
 
 /** The same for IPv6: addresses of 16 bytes. */

@@ -1,0 +1,24 @@
+// The pages of the command, built for browsers: each folder of web/ that has an index.html is one.
+// Promises: nothing is inlined, so that the policy under which they are served forbids it; what was bundled has its licence
+// beside it.
+// Read on: web/server/serve.ts (how they are served).
+
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vite';
+
+const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+
+export default defineConfig({
+  root: path('web'),
+  publicDir: false,
+  worker: { format: 'es' },
+  build: {
+    outDir: path('dist/web/pages'),
+    emptyOutDir: true,
+    target: 'es2022',
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    license: { fileName: 'LICENSES.md' },
+    rolldownOptions: { input: { demo: path('web/demo/index.html') } },
+  },
+});

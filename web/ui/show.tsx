@@ -1,0 +1,97 @@
+// What a page shows: figures, pictures of bytes, numbers, a verdict. Each picture has its text.
+
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+
+/** Whether it is good news. */
+export type Tone = 'plain' | 'harm' | 'good';
+
+export function Panel({
+  title,
+  tone = 'plain',
+  children,
+}: {
+  readonly title: string;
+  readonly tone?: Tone;
+  readonly children: ComponentChildren;
+}) {
+  return (
+    <section class={`panel appears ${tone}`} aria-label={title}>
+      <h2>{title}</h2>
+      {children}
+    </section>
+  );
+}
+
+export function Verdict({ tone, children }: { readonly tone: Tone; readonly children: ComponentChildren }) {
+  return <p class={`verdict ${tone}`}>{children}</p>;
+}
+
+/** Numbers with what they count. */
+export function Stats({
+  of,
+}: {
+  readonly of: readonly { readonly label: string; readonly value: ComponentChildren; readonly tone?: Tone }[];
+}) {
+  return (
+    <dl class="stats">
+      {of.map(({ label, value, tone = 'plain' }) => (
+        <div key={label} class={tone}>
+          <dt>{label}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** A grey picture, a byte for each pixel. `text` says what is to be seen. */
+export function Bitmap({
+  pixels,
+  width,
+  caption,
+  text,
+}: {
+  readonly pixels: Uint8Array;
+  readonly width: number;
+  readonly caption: string;
+  readonly text: string;
+}) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const height = pixels.length / width;
+  useEffect(() => {
+    const context = canvas.current?.getContext('2d');
+    if (!context) return;
+    const image = context.createImageData(width, height);
+    for (const [i, grey] of pixels.entries()) image.data.set([grey, grey, grey, 255], 4 * i);
+    context.putImageData(image, 0, 0);
+  }, [pixels, width, height]);
+  return (
+    <figure class="bitmap">
+      <canvas ref={canvas} width={width} height={height} role="img" aria-label={text} />
+      <figcaption>{caption}</figcaption>
+    </figure>
+  );
+}
+
+/** What is wider than a narrow screen: it scrolls by itself, by keyboard too. */
+export function Scroller({
+  label,
+  followEnd,
+  children,
+}: {
+  readonly label: string;
+  /** Whenever this changes, the end is shown. */
+  readonly followEnd?: number;
+  readonly children: ComponentChildren;
+}) {
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (followEnd !== undefined) box.current?.scrollTo({ left: box.current.scrollWidth });
+  }, [followEnd]);
+  return (
+    <div ref={box} class="scroller" role="group" aria-label={label} tabIndex={0}>
+      {children}
+    </div>
+  );
+}
