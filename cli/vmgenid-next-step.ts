@@ -18,7 +18,7 @@ export function nextStep(machine: MachineFacts, protection: Protection, calls?: 
     return 'none is needed; with Strict = true the daemon starts with nothing less';
   if (calls !== undefined) return `install the optional package koffi: ${calls}`;
   if (isGvisor)
-    return 'start the container with an annotation that shows checkpoints to it (docs/sources.md, Process images), or have the agent call a Hook';
+    return 'have gVisor show checkpoints to the container by an annotation, and give each one an ID (docs/sources.md, Process images)';
   if (generationId === undefined && !isDriven) {
     if (isVirtual === false)
       return 'none is needed: this is no virtual machine, so that nobody can start it twice from one state';

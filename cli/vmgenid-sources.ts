@@ -39,6 +39,8 @@ export function sourceOptions(command: Command): Command {
     .option('--no-vmclock', 'no vmclock')
     .option('--kmsg <path>', 'this kernel log (default: /dev/kmsg where the kernel watches a generation ID)')
     .option('--no-kmsg', 'no kernel log')
+    .option('--gvisor', 'gVisor must show checkpoints (default: where it does)')
+    .option('--no-gvisor', 'no checkpoints of gVisor')
     .option('--json', 'print JSON');
 }
 
@@ -64,7 +66,7 @@ export function requireAll(sources: readonly SourceStatus[]): void {
 export function listSources(options: SourceSelection): ListedSource[] {
   // Those that were asked for are used whether they work or not.
   const asked = new Set<string>(
-    (['file', 'hook', 'acpi', 'devicetree', 'bpf', 'vmclock', 'kmsg'] as const).filter(kind =>
+    (['file', 'hook', 'acpi', 'devicetree', 'bpf', 'vmclock', 'kmsg', 'gvisor'] as const).filter(kind =>
       Boolean(options[kind]),
     ),
   );

@@ -12,6 +12,7 @@ import { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
 import { BpfSource, type BpfSourceOptions, type OpenedBpf } from './sources/bpf.js';
 import { DevicetreeSource, type DevicetreeSourceOptions } from './sources/devicetree.js';
 import { FileSource, type FileSourceOptions } from './sources/file.js';
+import { GvisorSource, type GvisorSourceOptions } from './sources/gvisor.js';
 import { HookSource, type HookSourceOptions } from './sources/hook.js';
 import { KMSG_PATH, KmsgSource, openKmsg } from './sources/kmsg.js';
 import { VmclockSource, type VmclockSourceOptions } from './sources/vmclock.js';
@@ -35,6 +36,8 @@ export interface SourceSelection {
   readonly vmclock?: string | false | VmclockSourceOptions | undefined;
   /** Unset: `/dev/kmsg` where it can be read and the kernel watches a generation ID. */
   readonly kmsg?: string | false | undefined;
+  /** Unset: gVisor's file of checkpoints, where it shows one. True or options ask for it; see {@link GvisorSource}. */
+  readonly gvisor?: boolean | GvisorSourceOptions | undefined;
   /**
    * Somebody waits for the kernel's log to grow and for the sources that have a `notice`, looks at the other immediate ones
    * once a second, and calls `poll` or `check` of the driver when there is something new. Then neither the log, nor a page
@@ -62,7 +65,7 @@ export interface OpenVmGenIdOptions extends SourceSelection, VmGenIdOptions {
 
 /** A source that this machine may have: the source, or why it is not here. */
 export interface SourceCandidate {
-  readonly kind: 'acpi' | 'devicetree' | 'bpf' | 'vmclock' | 'kmsg' | 'file' | 'hook';
+  readonly kind: 'acpi' | 'devicetree' | 'bpf' | 'vmclock' | 'kmsg' | 'gvisor' | 'file' | 'hook';
   /** As the source would be named: `vmclock`, `file:/run/generation`. */
   readonly name: string;
   readonly timing: Timing;
@@ -82,7 +85,7 @@ const SYS_BUS = '/sys/bus';
  */
 export function detectSources(selection: SourceSelection = {}, sysBus: string = SYS_BUS): SourceCandidate[] {
   const candidates: SourceCandidate[] = [];
-  const { acpi, devicetree, bpf, vmclock, kmsg } = selection;
+  const { acpi, devicetree, bpf, vmclock, kmsg, gvisor } = selection;
   const page = acpiSource(selection);
   candidates.push(candidate('acpi', page, acpi === false ? switchedOff : () => tryRead(page)));
   const node = devicetreeSource(selection);
@@ -101,6 +104,8 @@ export function detectSources(selection: SourceSelection = {}, sysBus: string = 
     if (selection.opened?.kmsg === undefined) closeSync(openKmsg(log.path));
   };
   candidates.push(candidate('kmsg', log, kmsg === false ? switchedOff : tryLog));
+  const sandbox = gvisorSource(selection);
+  candidates.push(candidate('gvisor', sandbox, gvisor === false ? switchedOff : () => sandbox.requireFile()));
   const file = fileSource(selection);
   if (file) candidates.push(candidate('file', file, () => tryRead(file)));
   const hook = hookSource(selection);
@@ -132,7 +137,7 @@ export function openImmediateSources(selection: SourceSelection = {}): Generatio
 
 /** What was asked for, and what was found where nothing was said. */
 function chosenSources(selection: SourceSelection, found = foundKinds(selection)): GenerationSource[] {
-  const { acpi, devicetree, bpf, vmclock, kmsg, watchedElsewhere, opened } = selection;
+  const { acpi, devicetree, bpf, vmclock, kmsg, gvisor, watchedElsewhere, opened } = selection;
   const log = kmsg || found.has('kmsg');
   const pace = log && watchedElsewhere ? { pollMs: 0 } : {};
   const chosen: (GenerationSource | undefined)[] = [
@@ -142,6 +147,7 @@ function chosenSources(selection: SourceSelection, found = foundKinds(selection)
     bpf || found.has('bpf') ? bpfSource(selection, pace) : undefined,
     fileSource(selection),
     log ? new KmsgSource({ path: kmsg || KMSG_PATH, fd: opened?.kmsg, ...pace }) : undefined,
+    gvisor || found.has('gvisor') ? gvisorSource(selection) : undefined,
     hookSource(selection),
   ];
   return chosen.filter(source => source !== undefined);
@@ -173,6 +179,10 @@ function devicetreeSource(
 function vmclockSource({ vmclock, opened, watchedElsewhere }: SourceSelection): VmclockSource {
   const options = typeof vmclock === 'string' ? { path: vmclock } : vmclock || {};
   return new VmclockSource({ memoryFd: opened?.memory, watchedElsewhere, ...options });
+}
+
+function gvisorSource({ gvisor }: SourceSelection): GvisorSource {
+  return new GvisorSource(typeof gvisor === 'object' ? gvisor : {});
 }
 
 function fileSource({ file }: SourceSelection): FileSource | undefined {

@@ -54,6 +54,7 @@ export {
   openBpf,
 } from './sources/bpf.js';
 export { FileSource, type FileSourceOptions } from './sources/file.js';
+export { GvisorSource, type GvisorSourceOptions } from './sources/gvisor.js';
 export { type HookEnrolment, HookSource, type HookSourceOptions } from './sources/hook.js';
 export { KmsgSource, type KmsgSourceOptions } from './sources/kmsg.js';
 export { MemorySource, type MemorySourceOptions } from './sources/memory.js';

@@ -2,8 +2,8 @@
 // Promises: read-only; where it cannot be had, or not this page, the reason is said in one line.
 // Read on: Linux drivers/char/mem.c mmap_mem(), kernel/resource.c iomem_is_exclusive().
 
-import { readFileSync } from 'node:fs';
 import { VmGenIdError, unavailable } from './errors.js';
+import { lockdownMode } from './lockdown.js';
 import { type Mapping, mapWords } from './mapping.js';
 
 /** Where the memory of the machine is. */
@@ -15,8 +15,6 @@ export interface PhysicalMemoryOptions {
 }
 
 export const MEMORY_PATH = '/dev/mem';
-/** Says `none`, or how far the kernel is locked down against its own administrator. */
-const LOCKDOWN = '/sys/kernel/security/lockdown';
 
 export class PhysicalMemory {
   readonly #path: string;
@@ -54,14 +52,5 @@ export class PhysicalMemory {
     return lockdown === undefined || lockdown === 'none'
       ? `opening ${path} needs CAP_SYS_RAWIO`
       : `the kernel is locked down (${lockdown}): ${path} stays closed`;
-  }
-}
-
-/** `none`, `integrity`, `confidentiality`; undefined where the kernel does not say. */
-function lockdownMode(): string | undefined {
-  try {
-    return /\[(\w+)\]/.exec(readFileSync(LOCKDOWN, 'latin1'))?.[1];
-  } catch {
-    return undefined;
   }
 }

@@ -110,8 +110,8 @@ const FLAGS: readonly Flag[] = [
   {
     setting: 'GenerationFileFormat',
     flag: '--generation-file-format <format>',
-    help: 'id (default) or counter32',
-    values: ['id', 'counter32'],
+    help: 'id (default), counter32 or environ',
+    values: ['id', 'counter32', 'environ'],
   },
   {
     setting: 'Acpi',
@@ -138,6 +138,13 @@ const FLAGS: readonly Flag[] = [
   { setting: 'Vmclock', flag: '--no-vmclock', means: 'off', help: 'no vmclock' },
   { setting: 'Kmsg', flag: '--kmsg <path>', help: 'this kernel log' },
   { setting: 'Kmsg', flag: '--no-kmsg', means: 'off', help: 'no kernel log' },
+  {
+    setting: 'Gvisor',
+    flag: '--gvisor',
+    means: 'on',
+    help: 'gVisor must show checkpoints (default: where it does)',
+  },
+  { setting: 'Gvisor', flag: '--no-gvisor', means: 'off', help: 'no checkpoints of gVisor' },
   {
     setting: 'Metrics',
     flag: '--metrics <address>',

@@ -73,8 +73,8 @@ export async function startAnew(io: CliIo, rights: ProcessRights, handover: Hand
 }
 
 /** What is loaded into the kernel only where it is asked for, or no page can be mapped. */
-function openProgram({ acpi, vmclock, bpf }: DaemonSettings) {
-  const isWanted = detectSources({ acpi, vmclock, bpf, kmsg: false }).some(
+function openProgram({ acpi, devicetree, vmclock, bpf }: DaemonSettings) {
+  const isWanted = detectSources({ acpi, devicetree, vmclock, bpf, kmsg: false }).some(
     ({ kind, available }) => kind === 'bpf' && available,
   );
   if (!isWanted) return {};

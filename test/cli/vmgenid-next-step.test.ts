@@ -162,8 +162,12 @@ const KINDS: readonly (readonly [string, Kind, RegExp])[] = [
   ],
   [
     'a sandbox of gVisor',
-    { id: 'none', driver: 'none', version: 'Linux version 4.4.0 (gVisor)' },
-    /^start the container with an annotation/,
+    {
+      id: 'none',
+      driver: 'none',
+      version: 'Linux version 4.19.0-gvisor #1 SMP Sun Jan 10 15:06:54 PST 2016',
+    },
+    /^have gVisor show checkpoints/,
   ],
   [
     'a kernel that does not show its configuration',

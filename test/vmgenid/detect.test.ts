@@ -65,6 +65,7 @@ describe('detectSources', () => {
       ['vmclock', 'immediate', 'counter'],
       ['bpf', 'immediate', 'unique'],
       ['kmsg', 'delayed', 'counter'],
+      ['gvisor', 'delayed', 'counter'],
     ]);
     for (const { available, reason } of candidates) expect(reason !== undefined).toBe(!available);
   });

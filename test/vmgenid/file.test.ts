@@ -114,6 +114,30 @@ describe('file source: content', () => {
     );
   });
 
+  it('reads the ID of a container in its environment, and nothing that only resembles it', () => {
+    const variables = (...lines: string[]) => writeFileSync(path, lines.map(line => `${line}\0`).join(''));
+    const it = source({ format: 'environ', timing: 'immediate' });
+    expect(it).toMatchObject({ timing: 'immediate', uniqueness: 'unique' });
+    variables('PATH=/bin', `WIREONCE_GENERATION_ID=${formatGuid(raw(1))}`, `X=${'x'.repeat(100_000)}`);
+    expect(readBytes(it)).toEqual(raw(1));
+    variables(`WIREONCE_GENERATION_ID={${formatGuid(raw(2)).toUpperCase()}}`, 'WIREONCE_GENERATION_ID=other');
+    expect(readBytes(it)).toEqual(raw(2));
+    variables(
+      `MY_WIREONCE_GENERATION_ID=${formatGuid(raw(3))}`,
+      `A=WIREONCE_GENERATION_ID=${formatGuid(raw(3))}`,
+    );
+    expect(() => readBytes(it)).toThrow('has no WIREONCE_GENERATION_ID');
+    variables('WIREONCE_GENERATION_ID=7');
+    expect(() => readBytes(it)).toThrow('WIREONCE_GENERATION_ID is not a GUID');
+    // Cut off behind the ID: it may have been longer.
+    writeFileSync(path, `WIREONCE_GENERATION_ID=${formatGuid(raw(4))}`);
+    expect(() => readBytes(it)).toThrow('has no WIREONCE_GENERATION_ID');
+    variables('');
+    expect(() => readBytes(it)).toThrow('has no WIREONCE_GENERATION_ID');
+    variables(`WIREONCE_GENERATION_ID=${formatGuid(raw(5))}`, `X=${'x'.repeat(1 << 18)}`);
+    expect(() => readBytes(it)).toThrow('too long for an environment');
+  });
+
   it('notices a file that was rewritten in place and one that was renamed over it', () => {
     writeFileSync(path, raw(1));
     const it = source();

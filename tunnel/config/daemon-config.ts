@@ -53,6 +53,8 @@ export interface DaemonSettings {
   /** A path, or false to leave the source out. */
   readonly vmclock?: string | false;
   readonly kmsg?: string | false;
+  /** True: gVisor must show checkpoints. False leaves that out. */
+  readonly gvisor?: boolean;
   /** See `parseMetricsAddress`. */
   readonly metrics?: string;
   /** In lower case; see `MetricsOptions`. */
@@ -110,7 +112,7 @@ const INTERFACE_FIELDS = fields<SettingsDraft>(
   },
   {
     name: 'GenerationFileFormat',
-    read: (value, to) => (to.generationFileFormat = readWord(value, ['id', 'counter32'])),
+    read: (value, to) => (to.generationFileFormat = readWord(value, ['id', 'counter32', 'environ'])),
   },
   { name: 'Acpi', read: (value, to) => (to.acpi = readWord(value, ['on', 'off']) === 'on') },
   { name: 'Devicetree', read: (value, to) => (to.devicetree = readWord(value, ['on', 'off']) === 'on') },
@@ -125,6 +127,7 @@ const INTERFACE_FIELDS = fields<SettingsDraft>(
     verbatim: true,
     read: (value, to) => (to.kmsg = value === 'off' ? false : readPath(value)),
   },
+  { name: 'Gvisor', read: (value, to) => (to.gvisor = readWord(value, ['on', 'off']) === 'on') },
   { name: 'Metrics', read: (value, to) => (to.metrics = readMetrics(value)) },
   { name: 'MetricsHost', verbatim: true, read: (value, to) => (to.metricsHost = words(value).map(readName)) },
   { name: 'ListenWebSocket', read: (value, to) => (to.listenWebSocket = readListen(value)) },
@@ -180,14 +183,15 @@ export function sourcesOf(
   settings: DaemonSettings,
   behindHook: Pick<HookSourceOptions, 'enrol' | 'report'> = {},
 ): SourceSelection {
-  const { acpi, devicetree, bpf, vmclock, kmsg, hook, hookToken: token, generationFile: path } = settings;
-  const { generationFileTiming: timing, generationFileFormat: format } = settings;
+  const { acpi, devicetree, bpf, vmclock, kmsg, gvisor, hook, hookToken: token } = settings;
+  const { generationFile: path, generationFileTiming: timing, generationFileFormat: format } = settings;
   return {
     acpi,
     devicetree,
     bpf,
     vmclock,
     kmsg,
+    gvisor,
     hook: hook === undefined ? undefined : { listen: hook, token, ...behindHook },
     file: path === undefined ? undefined : { path, timing, format },
   };

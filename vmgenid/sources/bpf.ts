@@ -8,7 +8,7 @@ import { constants as os } from 'node:os';
 import { join } from 'node:path';
 import { BpfAssembler, BpfRun, loadProgram } from '../bpf.js';
 import { type Btf, memberOffsets, readBtf } from '../btf.js';
-import { VmGenIdError, systemReason } from '../errors.js';
+import { VmGenIdError, systemReason, unavailable } from '../errors.js';
 import { lockdownMode } from '../lockdown.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 
@@ -259,8 +259,4 @@ function refusal(errno: number): string {
 
 function errorName(errno: number): string {
   return Object.entries(os.errno).find(([, number]) => number === errno)?.[0] ?? `errno ${errno}`;
-}
-
-function unavailable(reason: string, cause?: unknown): VmGenIdError {
-  return new VmGenIdError('ERR_SOURCE_UNAVAILABLE', reason, { cause });
 }

@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { VmGenIdError, systemReason } from '../errors.js';
+import { GENERATION_VARIABLE, variableOf } from '../environ.js';
 import { VM_GEN_ID_BYTES, generationWords, parseGuid } from '../generation.js';
 import type { GenerationSource, SourceListener, Timing, Uniqueness } from '../source.js';
 
@@ -25,9 +26,10 @@ export interface FileSourceOptions {
   readonly uniqueness?: Uniqueness | undefined;
   /**
    * `id` (default): exactly 16 raw bytes, or a GUID as text, in any spelling of `parseGuid`. `counter32`: an unsigned
-   * 32-bit little-endian counter at offset 0, whatever follows.
+   * 32-bit little-endian counter at offset 0, whatever follows. `environ`: variables, each ended by a zero, of which
+   * `WIREONCE_GENERATION_ID` is a GUID: what gVisor shows a container in `/proc/gvisor/spec_environ`.
    */
-  readonly format?: 'id' | 'counter32' | undefined;
+  readonly format?: 'id' | 'counter32' | 'environ' | undefined;
   /** Milliseconds between looks at the file. Default 100. */
   readonly pollMs?: number | undefined;
   /** Also ask the system to be told of changes in the folder. Default true. */
@@ -39,6 +41,8 @@ const READS_MAX = 8;
 const COUNTER_BYTES = 4;
 /** A GUID takes 36 characters, and may have braces, blanks and line ends around it: nothing else is so long. */
 const TEXT_BYTES = 64;
+/** More than any container is given as its environment. */
+const ENVIRON_BYTES = 1 << 18;
 /** What may become a GUID: its beginning, in any spelling. */
 const BEGUN = /^\s*\{?[0-9a-f-]+$/i;
 
@@ -51,11 +55,12 @@ export class FileSource implements GenerationSource {
   readonly path: string;
   readonly timing: Timing;
   readonly uniqueness: Uniqueness;
-  readonly #format: 'id' | 'counter32';
+  readonly #format: NonNullable<FileSourceOptions['format']>;
   readonly #pollMs: number;
   readonly #watch: boolean;
-  #one = Buffer.alloc(TEXT_BYTES + 1);
-  #two = Buffer.alloc(TEXT_BYTES + 1);
+  readonly #wanted: number;
+  #one: Buffer;
+  #two: Buffer;
   #fd: number | undefined;
   #held: BigIntStats | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -65,8 +70,11 @@ export class FileSource implements GenerationSource {
     this.name = `file:${path}`;
     this.path = path;
     this.#format = options.format ?? 'id';
+    this.#wanted = { id: TEXT_BYTES + 1, counter32: COUNTER_BYTES, environ: ENVIRON_BYTES }[this.#format];
+    this.#one = Buffer.alloc(this.#wanted);
+    this.#two = Buffer.alloc(this.#wanted);
     this.timing = options.timing ?? 'delayed';
-    this.uniqueness = options.uniqueness ?? (this.#format === 'id' ? 'unique' : 'counter');
+    this.uniqueness = options.uniqueness ?? (this.#format === 'counter32' ? 'counter' : 'unique');
     this.#pollMs = options.pollMs ?? 100;
     this.#watch = options.watch ?? true;
   }
@@ -75,7 +83,8 @@ export class FileSource implements GenerationSource {
     try {
       const length = this.#readSettled(this.#open());
       if (this.#format === 'counter32') this.#takeCounter(length, into);
-      else this.#takeId(length, into);
+      else if (this.#format === 'id') this.#takeId(length, into);
+      else this.#takeVariable(length, into);
     } catch (error) {
       this.#release();
       if (error instanceof VmGenIdError) throw error;
@@ -125,10 +134,9 @@ export class FileSource implements GenerationSource {
 
   /** The length of what is now in `#one`, read twice in a row with the same outcome. */
   #readSettled(fd: number): number {
-    const wanted = this.#format === 'counter32' ? COUNTER_BYTES : TEXT_BYTES + 1;
     let before = -1;
     for (let reads = 0; reads < READS_MAX; reads++) {
-      const length = readSync(fd, this.#one, 0, wanted, 0);
+      const length = readSync(fd, this.#one, 0, this.#wanted, 0);
       if (length === before && this.#one.compare(this.#two, 0, length, 0, length) === 0) return length;
       before = length;
       [this.#one, this.#two] = [this.#two, this.#one];
@@ -159,6 +167,17 @@ export class FileSource implements GenerationSource {
       generationWords(parseGuid(text), into);
     } catch (error) {
       throw this.#malformed(`${length} bytes, and ${(error as Error).message}`);
+    }
+  }
+
+  #takeVariable(length: number, into: Uint32Array): void {
+    if (length === ENVIRON_BYTES) throw this.#malformed('too long for an environment');
+    const value = variableOf(this.#one.toString('latin1', 0, length));
+    if (value === undefined) throw this.#malformed(`has no ${GENERATION_VARIABLE}`);
+    try {
+      generationWords(parseGuid(value), into);
+    } catch (error) {
+      throw this.#malformed(`${GENERATION_VARIABLE} is ${(error as Error).message}`);
     }
   }
 

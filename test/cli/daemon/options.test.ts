@@ -103,6 +103,7 @@ describe('every setting', () => {
     Bpf: ['off', false],
     Vmclock: ['/v', '/v'],
     Kmsg: ['off', false],
+    Gvisor: ['off', false],
     Metrics: ['9586', '9586'],
     MetricsHost: ['gw.example, Gw', ['gw.example', 'gw']],
     ListenWebSocket: ['8443', { port: 8443 }],
