@@ -480,6 +480,19 @@ export class Device {
   }
 
   /**
+   * Call when a connection to an endpoint was made anew: whoever is at its other end may have been restarted, or forked, and
+   * know nothing of our sessions. Peers there that we have any with are called, unless they were in the last five seconds.
+   */
+  renewSessions(to: Endpoint): void {
+    const { peers, wishes } = this.#context;
+    this.#turn(() => {
+      for (const peer of peers.values()) {
+        if (peer.keypairs.size > 0 && peer.endpoint?.equals(to)) wishes.add(peer, Wish.handshake);
+      }
+    });
+  }
+
+  /**
    * Whoever has several packets for `sendPacket`, `packets[0, count)`, may say so before the first of them: with very many
    * peers they are then sent faster. It changes nothing, and may be wrong.
    */

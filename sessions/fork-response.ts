@@ -57,6 +57,12 @@ export function respondToFork(context: Context, epoch: number): void {
  */
 const RECENT_TRAFFIC_MS = KEEPALIVE_TIMEOUT_MS + REKEY_TIMEOUT_MS;
 
+/** One that is kept in reach by persistent keepalives is called whenever those still ran: it cannot be heard before. */
+function isTalking(peer: Peer, now: number): boolean {
+  const { keypairs, lastTraffic, persistentKeepaliveMs } = peer;
+  return keypairs.size > 0 && now - lastTraffic < Math.max(RECENT_TRAFFIC_MS, persistentKeepaliveMs + 1);
+}
+
 interface Ended {
   wipedKeypairs: number;
   wipedHandshakes: number;
@@ -101,6 +107,7 @@ function tidyUp(
 ): void {
   const { keypairs } = peer;
   const { size } = keypairs;
+  const wasTalking = isTalking(peer, now);
   ended.wipedKeypairs += size;
   if (size > 0) keypairs.forget();
   if (peer.inFlight || peer.waitingInitiation) {
@@ -110,8 +117,7 @@ function tidyUp(
     endWaitingInitiation(peer);
   }
   peer.needsAnotherKeepalive = false;
-  const isTalking = size > 0 && now - peer.lastTraffic < RECENT_TRAFFIC_MS;
-  if (peer.staged.length > 0 || isTalking) {
+  if (peer.staged.length > 0 || wasTalking) {
     context.recalled.add(peer);
     recovery?.called(peer, context.epoch);
   }

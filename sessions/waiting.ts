@@ -30,5 +30,7 @@ export function recall({ recalled, wishes }: Context): void {
 }
 
 function call(wishes: Wishes, peer: Peer): void {
-  wishes.add(peer, peer.staged.length > 0 ? Wish.flush : Wish.handshake);
+  // A packet that waits goes before a thousand peers that might have something to say.
+  if (peer.staged.length > 0) wishes.add(peer, Wish.flush);
+  else wishes.addLater(peer, Wish.handshake);
 }

@@ -1,5 +1,5 @@
 // What a turn has found to be due, and has not done yet: per peer, in the order in which it was first wished for.
-// Promises: a wish is data, and calls nobody; what was wished for twice is done once.
+// Promises: a wish is data, and calls nobody; what was wished for twice is done once; what nobody waits for comes last.
 // Read on: pump.ts, which makes messages of wishes.
 
 import type { Peer } from './peer.js';
@@ -20,21 +20,32 @@ export const Wish = {
 export class Wishes {
   /** In the order in which they were added. */
   readonly #peers = new Set<Peer>();
+  /** As `#peers`, of those for whom nothing else is wished for. After a fork there may be very many. */
+  readonly #later = new Set<Peer>();
 
   get isEmpty(): boolean {
-    return this.#peers.size === 0;
+    return this.#peers.size === 0 && this.#later.size === 0;
   }
 
   add(peer: Peer, wish: number): void {
     peer.wishes |= wish;
     this.#peers.add(peer);
+    if (this.#later.size > 0) this.#later.delete(peer);
+  }
+
+  /** For what no packet waits for: after all that is or will be added. */
+  addLater(peer: Peer, wish: number): void {
+    peer.wishes |= wish;
+    if (!this.#peers.has(peer)) this.#later.add(peer);
   }
 
   /** The peer that has waited longest, its wishes as they are: whoever takes it clears them. */
   take(): Peer | undefined {
-    for (const peer of this.#peers) {
-      this.#peers.delete(peer);
-      return peer;
+    for (const peers of [this.#peers, this.#later]) {
+      for (const peer of peers) {
+        peers.delete(peer);
+        return peer;
+      }
     }
     return undefined;
   }
@@ -43,10 +54,13 @@ export class Wishes {
   forget(peer: Peer): void {
     peer.wishes = 0;
     this.#peers.delete(peer);
+    this.#later.delete(peer);
   }
 
   clear(): void {
-    for (const peer of this.#peers) peer.wishes = 0;
-    this.#peers.clear();
+    for (const peers of [this.#peers, this.#later]) {
+      for (const peer of peers) peer.wishes = 0;
+      peers.clear();
+    }
   }
 }

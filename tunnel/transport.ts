@@ -58,6 +58,11 @@ export interface Transport {
    * that dials or keeps anything. Must not throw.
    */
   isHeld?: () => boolean;
+  /**
+   * Called when there is a connection to an endpoint again, of a transport that makes any: whoever answers there now may
+   * know nothing of what was agreed before. Must not throw.
+   */
+  onReopened?: (to: Endpoint) => void;
   /** Whether `send` would know what to do with this endpoint. */
   owns(to: Endpoint): boolean;
   /**

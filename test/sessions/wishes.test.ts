@@ -17,6 +17,23 @@ describe('wishes', () => {
     expect([wishes.take(), wishes.take(), wishes.isEmpty]).toEqual([b, undefined, true]);
   });
 
+  it('that nobody waits for come after all others, and move up when somebody does', () => {
+    const wishes = new Wishes();
+    const [a, b, c, d] = [peer(), peer(), peer(), peer()];
+    for (const each of [a, b, c]) wishes.addLater(each, Wish.handshake);
+    wishes.add(c, Wish.flush);
+    wishes.add(d, Wish.flush);
+    wishes.addLater(d, Wish.handshake);
+    expect([1, 2, 3, 4, 5].map(() => wishes.take())).toEqual([c, d, a, b, undefined]);
+    expect([c.wishes, d.wishes]).toEqual([Wish.handshake | Wish.flush, Wish.handshake | Wish.flush]);
+    wishes.addLater(a, Wish.handshake);
+    expect(wishes.isEmpty).toBe(false);
+    wishes.forget(a);
+    wishes.addLater(b, Wish.handshake);
+    wishes.clear();
+    expect([wishes.isEmpty, wishes.take(), a.wishes, b.wishes]).toEqual([true, undefined, 0, 0]);
+  });
+
   it('are what a plain list of them would be, whatever is added, taken, taken back and cleared', () => {
     const step = fc.oneof(
       fc.record({ add: fc.nat(4), wish: fc.constantFrom(...Object.values(Wish)) }),

@@ -148,6 +148,8 @@ export class DeviceThread implements UapiBackend {
       isHeld: () =>
         isSilencedByFork(settings.forkPolicy ?? 'wipe') && !isUnforkedSince(vmgenid, this.#identityEpoch),
       onTrouble: error => options.onTrouble?.(error),
+      // If the thread has ended nobody is called.
+      onReopened: number => void this.#ask({ kind: 'reopened', number }).catch(() => undefined),
     });
     this.#worker = new Worker(new URL('./device-thread/worker.js', import.meta.url), {
       workerData: this.#settings,

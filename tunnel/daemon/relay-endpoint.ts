@@ -87,6 +87,11 @@ export class RelayTable {
     return this.#dialled.get(url) as RelayEndpoint;
   }
 
+  /** The endpoint that is dialled under this number. */
+  dialledAs(number: number): RelayEndpoint | undefined {
+    return this.#dialledBy.get(number);
+  }
+
   /** The endpoint of a datagram that was relayed to us. `ip` is copied. */
   from(number: number, ip: Uint8Array, port: number): RelayEndpoint {
     const isLast = this.#last?.number === number;

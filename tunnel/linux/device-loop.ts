@@ -452,6 +452,13 @@ export class DeviceLoop {
     this.#flush();
   }
 
+  /** The main thread has a connection again that was lost: its peers are called. */
+  reopened(number: number): void {
+    const to = this.#configuration.relays.dialledAs(number);
+    if (to) this.#corked(() => this.device.renewSessions(to));
+    this.#flush();
+  }
+
   /** How far the device has come back from the last fork, after a look for another. */
   recovery(): RecoveryReport {
     const isVouched = this.#options.guard.check() !== NO_EPOCH;

@@ -84,6 +84,7 @@ export class EventLoopTunnel {
     };
     transport.onError = this.#onTransportError;
     transport.isHeld = this.#isHeld;
+    transport.onReopened = to => this.device.renewSessions(to);
     this.#transports.push(transport);
   }
 

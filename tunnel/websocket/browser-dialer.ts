@@ -68,6 +68,7 @@ export class BrowserDialer implements Transport {
   /** Hears why an attempt failed or a connection broke. Another attempt follows. */
   onError: (error: TunnelError) => void = () => {};
   isHeld: () => boolean = () => false;
+  onReopened: (to: Endpoint) => void = () => {};
   readonly #options: BrowserDialerOptions;
   #socket: PageSocket | undefined;
   #isOpen = false;
@@ -75,6 +76,7 @@ export class BrowserDialer implements Transport {
   #closed = false;
   #attempts = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #hasBeenOpen = false;
   #held: Uint8Array<ArrayBuffer>[] = [];
 
   /** Dials nothing yet. Throws `ERR_WEBSOCKET_URL`. */
@@ -164,6 +166,9 @@ export class BrowserDialer implements Transport {
       clearTimeout(this.#timer);
       this.#isOpen = true;
       for (const datagram of this.#held.splice(0)) this.send(datagram, this.endpoint);
+      const isAgain = this.#hasBeenOpen;
+      this.#hasBeenOpen = true;
+      if (isAgain) this.onReopened(this.endpoint);
     });
     hear('message', ({ data }) => {
       heard = true;

@@ -91,6 +91,7 @@ export class WebSocketDialer implements Transport {
   /** Hears of each change. `reason` is what `dropAll` was given, when that is why. Must not throw. */
   onState: (state: DialerState, reason?: string) => void = () => {};
   isHeld: () => boolean = () => false;
+  onReopened: (to: Endpoint) => void = () => {};
   readonly #options: WebSocketDialerOptions;
   readonly #random: () => number;
   #state: DialerState = 'idle';
@@ -98,6 +99,7 @@ export class WebSocketDialer implements Transport {
   #attempts = 0;
   #waitTimer: NodeJS.Timeout | undefined;
   #attemptTimer: NodeJS.Timeout | undefined;
+  #hasBeenOpen = false;
   #held: Buffer[] = [];
   #closed: Promise<void> | undefined;
   /** Not dialled since the device was on hold. */
@@ -270,6 +272,9 @@ export class WebSocketDialer implements Transport {
     this.#setState('open');
     for (const datagram of this.#held.splice(0)) connection.send(datagram);
     for (const waiter of this.#waiters.splice(0)) waiter.resolve();
+    const isAgain = this.#hasBeenOpen;
+    this.#hasBeenOpen = true;
+    if (isAgain) this.onReopened(this.endpoint);
   }
 
   #lost(wasGood: boolean): void {

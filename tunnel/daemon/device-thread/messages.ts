@@ -41,6 +41,8 @@ export type Question =
   | { readonly kind: 'set'; readonly changes: UapiChanges; readonly numbers: ReadonlyMap<string, number> }
   | { readonly kind: 'report' }
   | { readonly kind: 'recovery' }
+  /** What the main thread dials under this number was lost, and is open again. */
+  | { readonly kind: 'reopened'; readonly number: number }
   /**
    * Look at the machine, of which there is something new: answered when a fork, if there was one, has been responded to. A
    * seed that was drawn in this epoch parts it from its siblings.
@@ -81,6 +83,7 @@ export interface Answers {
   set: { readonly urls: readonly string[]; readonly held: boolean };
   report: LoopReport;
   recovery: RecoveryReport;
+  reopened: undefined;
   look: undefined;
   admit: undefined;
   evict: undefined;

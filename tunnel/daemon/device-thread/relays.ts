@@ -24,6 +24,8 @@ export interface RelaysOptions {
   /** See `Transport`. */
   readonly isHeld: () => boolean;
   readonly onTrouble: (error: TunnelError) => void;
+  /** What is dialled under this number was lost, and is open again. */
+  readonly onReopened: (number: number) => void;
 }
 
 /** What unproven connections may fill of the ring, all together. */
@@ -97,6 +99,7 @@ export class Relays {
     dialer.isHeld = this.#options.isHeld;
     dialer.onDatagram = (bytes, from) => this.#arrived(bytes, from, number, 1);
     dialer.onError = this.#options.onTrouble;
+    dialer.onReopened = () => this.#options.onReopened(number);
     this.#dialers.set(url, dialer);
     dialer.start();
   }

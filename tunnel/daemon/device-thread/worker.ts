@@ -165,6 +165,9 @@ class DeviceWorker {
         }
       case 'report':
         return this.#loop.report();
+      case 'reopened':
+        this.#loop.reopened(question.number);
+        return undefined;
       case 'recovery':
         return this.#loop.recovery();
       case 'look':
