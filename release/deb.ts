@@ -136,7 +136,7 @@ function moveToTheirPlaces(stage: string): void {
   const library = join(stage, LIBRARY);
   const doc = join(stage, DOC);
   mkdirSync(doc, { recursive: true });
-  for (const name of ['README.md', 'SECURITY.md', 'docs', 'monitoring'])
+  for (const name of ['README.md', 'SECURITY.md', 'docs', 'examples', 'monitoring'])
     renameSync(join(library, name), join(doc, name));
   writeFileSync(join(doc, 'changelog.gz'), gzip(readFileSync(join(library, 'CHANGELOG.md'))));
   const units = join(stage, 'usr/lib/systemd/system');
