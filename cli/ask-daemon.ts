@@ -1,10 +1,12 @@
-// One question to a running daemon, and what to say when no answer comes.
+// One question to a running daemon, or to all, and what to say when no answer comes.
 // Promises: names the interface, says why most likely, and what to do.
 // Read on: ../tunnel/daemon/uapi/client.ts; status.ts and drill.ts, which ask.
 
+import { readdir } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
+import type { DeviceStatus } from '../tunnel/daemon/status.js';
 import { UapiClient } from '../tunnel/daemon/uapi/client.js';
-import { socketPath } from '../tunnel/daemon/uapi/socket-path.js';
+import { SOCKET_FOLDER, socketPath } from '../tunnel/daemon/uapi/socket-path.js';
 import { TunnelError } from '../tunnel/errors.js';
 import { CliError } from './errors.js';
 import { INTERFACE_NAME_RULE, isInterfaceName } from './interface-name.js';
@@ -18,6 +20,7 @@ export interface DaemonAddress {
   readonly timeoutMs: number;
 }
 
+const SUFFIX = '.sock';
 /** A daemon that is alive answers at once. Seconds. */
 export const SILENCE_S = 1;
 
@@ -34,6 +37,67 @@ export async function askDaemon<T>(at: DaemonAddress, ask: (client: UapiClient) 
       HINTS[error.code] ?? (code === 'EACCES' || code === 'EPERM' ? ['root may ask: try sudo'] : []);
     throw new CliError('ERR_CLI_NO_DAEMON', problem + reasonOf(code), { cause: error, hints });
   }
+}
+
+export interface AskOptions {
+  /** Default: every interface with a socket. */
+  readonly interface?: string | undefined;
+  /** Seconds that a daemon may be silent. */
+  readonly timeout?: number;
+  /** Where the sockets are. */
+  readonly folder?: string;
+}
+
+/** What one interface answered: a status, or why there is none. */
+export interface Answer {
+  readonly name: string;
+  readonly status?: DeviceStatus;
+  readonly error?: unknown;
+}
+
+/** Asks the interface that is named, or all: at once, so that of many silent ones none adds to the wait for another. */
+export async function askAll(options: AskOptions): Promise<Answer[]> {
+  const { folder = SOCKET_FOLDER, timeout = SILENCE_S } = options;
+  const names = options.interface === undefined ? await interfacesIn(folder) : [options.interface];
+  return Promise.all(
+    names.map(name =>
+      askDaemon({ name, folder, timeoutMs: 1_000 * timeout }, client => client.status()).then(
+        status => ({ name, status }),
+        (error: unknown) => ({ name, error }),
+      ),
+    ),
+  );
+}
+
+/** Of answers none of which is a status: what to say. */
+export function nobodyAnswers(answers: readonly Answer[], options: AskOptions): unknown {
+  if (options.interface !== undefined) return answers[0].error;
+  const found = answers.length === 0 ? 'no interface has a socket' : 'none of the sockets is ours';
+  return new CliError(
+    'ERR_CLI_NO_DAEMON',
+    `no wireonce runs: ${found} in ${options.folder ?? SOCKET_FOLDER}`,
+    {
+      hints: ['start one with: wireonce wg0'],
+    },
+  );
+}
+
+/** A dead socket, or a daemon that is not ours, is no failure of the others. */
+export function isSomebodyElses(error: unknown): boolean {
+  const cause = (error as CliError).cause as Partial<TunnelError> | undefined;
+  if (cause?.code === 'ERR_UAPI_NO_STATUS') return true;
+  return (cause?.cause as NodeJS.ErrnoException | undefined)?.code === 'ECONNREFUSED';
+}
+
+async function interfacesIn(folder: string): Promise<string[]> {
+  const files = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw new CliError('ERR_CLI_NO_DAEMON', `${folder}: ${error.message}`, { cause: error });
+  });
+  return files
+    .filter(file => file.endsWith(SUFFIX))
+    .map(file => file.slice(0, -SUFFIX.length))
+    .toSorted();
 }
 
 /** Reads an interface's name from the command line. */

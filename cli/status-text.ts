@@ -9,13 +9,16 @@ import { describeProtection } from './protection.js';
 
 type Row = readonly [label: string, value: string];
 
-/** `now`: wall-clock milliseconds. */
-export function statusLines(status: DeviceStatus, now: number): string[] {
+/** Bytes a second, by public key. */
+export type Rates = ReadonlyMap<string, { readonly rx: number; readonly tx: number }>;
+
+/** `now`: wall-clock milliseconds. `rates`: where they are known. */
+export function statusLines(status: DeviceStatus, now: number, rates: Rates = new Map()): string[] {
   const lines = [`interface: ${status.interface}`];
   if (status.hints.length > 0) lines.push('  look at:', ...status.hints.map(hint => `    - ${hint}`));
   lines.push(...aligned(deviceRows(status, now)));
   for (const peer of status.peers) {
-    lines.push('', `peer: ${peer.publicKey}`, ...aligned(peerRows(peer, status, now)));
+    lines.push('', `peer: ${peer.publicKey}`, ...aligned(peerRows(peer, status, now, rates)));
   }
   lines.push('', `details of ${status.interface}:`, ...aligned(detailRows(status)));
   return lines;
@@ -104,12 +107,14 @@ function detailRows(status: DeviceStatus): Row[] {
   ];
 }
 
-function peerRows(peer: PeerStatus, { epoch }: DeviceStatus, now: number): Row[] {
+function peerRows(peer: PeerStatus, { epoch }: DeviceStatus, now: number, rates: Rates): Row[] {
+  const rate = rates.get(peer.publicKey);
+  const each = rate ? ` (${bytes(Math.round(rate.rx))}/s in, ${bytes(Math.round(rate.tx))}/s out)` : '';
   return [
     ['endpoint', peer.endpoint ?? '(none)'],
     ['session', session(peer, epoch)],
     ['latest handshake', latestHandshake(peer, now)],
-    ['transfer', `${bytes(peer.rxBytes)} received, ${bytes(peer.txBytes)} sent`],
+    ['transfer', `${bytes(peer.rxBytes)} received, ${bytes(peer.txBytes)} sent${each}`],
   ];
 }
 
