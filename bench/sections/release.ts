@@ -1,15 +1,17 @@
 // The release gate by batches: what one reading of the generation costs, and what is saved by one for many packets.
-// Promises: three kinds of source: one in this process's memory, and the ACPI and the vmclock page (mapped files stand in for
-// memory and device: the same loads).
-// Read on: sessions/release.ts; vmgenid/sources/acpi.ts, vmclock.ts.
+// Promises: the kinds of source: one in this process's memory, the ACPI and the vmclock page (mapped files stand in for memory
+// and device: the same loads), and, where this kernel lets one be loaded, the program in the kernel.
+// Read on: sessions/release.ts; vmgenid/sources/acpi.ts, vmclock.ts, bpf.ts.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Suite } from '../../protocol/suite.js';
+import { detectSources } from '../../vmgenid/detect.js';
 import type { GenerationSource } from '../../vmgenid/source.js';
 import { loadKoffi } from '../../native/koffi.js';
 import { AcpiSource } from '../../vmgenid/sources/acpi.js';
+import { BpfSource } from '../../vmgenid/sources/bpf.js';
 import { MemorySource } from '../../vmgenid/sources/memory.js';
 import { VmclockSource } from '../../vmgenid/sources/vmclock.js';
 import { AcpiMachine } from '../../test/support/acpi-tables.js';
@@ -31,10 +33,15 @@ export async function releaseSection(suite: Suite, effort: Effort): Promise<Row[
       ...(loadKoffi().koffi
         ? await batches(suite, effort, 'vmclock', () => new VmclockSource({ path }))
         : []),
+      ...(hasProgram() ? await batches(suite, effort, 'bpf', () => new BpfSource()) : []),
     ];
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+function hasProgram(): boolean {
+  return detectSources({ bpf: true }).some(({ kind, available }) => kind === 'bpf' && available);
 }
 
 async function acpiPage(suite: Suite, effort: Effort): Promise<Row[]> {

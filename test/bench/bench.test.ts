@@ -113,7 +113,8 @@ test('random bytes are measured beside those of OpenSSL', async () => {
 test('releases are measured by batches, for a source in memory and one behind a system call', async () => {
   const rows = await releaseSection(suites[0], TINY);
   expectShape(rows, 'release');
-  expect(rows).toHaveLength(13);
+  // Where this kernel lets a program be loaded, its batches are measured too.
+  expect(rows.length).toBeOneOf([13, 17]);
 });
 
 test('live sessions are built, weighed, forked and built again', async () => {

@@ -1,4 +1,4 @@
-// The generation-ID page where no program may map it: a few instructions in the kernel read it through the kernel's driver.
+// The generation-ID page where it cannot be mapped: a program in the kernel, of few instructions, reads it through the driver.
 // Promises: every check reads the page itself, by one system call and no allocation, from where the driver has it at that
 // moment; a driver or device that is gone, or another in its place, is noticed, and then nothing is vouched for.
 // Read on: Linux drivers/virt/vmgenid.c (the state that is walked to); ../bpf.ts; docs/sources.md.
