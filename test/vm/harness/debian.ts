@@ -10,7 +10,7 @@ import { VmUnavailableError } from './unavailable.js';
 /** The 6.1 cloud kernel has no vmgenid driver; this one has it, and virtio, built in. */
 const META_PACKAGE = 'linux-image-6.12-cloud-amd64';
 
-/** In the order in which they are loaded: the network card, TUN, then WireGuard and the ciphers under it. */
+/** In the order in which they are loaded: the network card, TUN, WireGuard and the ciphers under it, vsock within a guest. */
 const MODULES = [
   'failover',
   'net_failover',
@@ -27,6 +27,9 @@ const MODULES = [
   'poly1305-x86_64',
   'libchacha20poly1305',
   'wireguard',
+  'vsock',
+  'vmw_vsock_virtio_transport_common',
+  'vsock_loopback',
 ];
 
 export interface GuestKernel {
