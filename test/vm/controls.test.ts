@@ -16,7 +16,9 @@ describe('the check after sealing', () => {
   });
 
   it('control: made before sealing, it lets the rest of a batch be sealed twice', async () => {
-    const before = library('checks before sealing', { 'sessions/release': 'check-before-sealing' });
+    const before = library('checks before sealing', {
+      replaced: { 'sessions/release': 'check-before-sealing' },
+    });
     expect(reused(await test.forks(before, instants, { until: 'harm' }))).toBeGreaterThan(0);
   });
 });

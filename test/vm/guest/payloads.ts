@@ -23,6 +23,8 @@ const MAP_PRIVATE_ANONYMOUS = 0x22;
 const PAGE_BYTES = 4096;
 /** `rdrand eax; ret`. The emulator asks the host for the number, so it was not in the snapshot. */
 const RDRAND = Uint8Array.of(0x0f, 0xc7, 0xf0, 0xc3);
+/** `mrs x0, rndr; ret`: the same on arm64. */
+const RNDR = Uint8Array.of(0x00, 0x24, 0x3b, 0xd5, 0xc0, 0x03, 0x5f, 0xd6);
 /** `rdtsc; ret`: the cycle counter's low half, on processors that have no generator. No two clones keep step for long. */
 const RDTSC = Uint8Array.of(0x0f, 0x31, 0xc3);
 
@@ -70,10 +72,13 @@ export function processorWord(): () => number {
   };
   const mmap = library.func('mmap', 'void *', ['void *', 'size_t', 'int', 'int', 'int', 'int64']);
   const page = mmap(null, PAGE_BYTES, PROT_READ_WRITE_EXEC, MAP_PRIVATE_ANONYMOUS, -1, 0);
-  new Uint8Array(koffi.view(page, PAGE_BYTES)).set(
-    /\brdrand\b/.test(readFileSync('/proc/cpuinfo', 'utf8')) ? RDRAND : RDTSC,
-  );
+  new Uint8Array(koffi.view(page, PAGE_BYTES)).set(instructions());
   return koffi.decode(page, koffi.proto('uint32_t processorWord()'));
+}
+
+function instructions(): Uint8Array {
+  if (process.arch === 'arm64') return RNDR;
+  return /\brdrand\b/.test(readFileSync('/proc/cpuinfo', 'utf8')) ? RDRAND : RDTSC;
 }
 
 function writeHex(into: Uint8Array, at: number, word: number): void {

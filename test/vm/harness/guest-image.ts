@@ -11,6 +11,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  statSync,
   utimesSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +19,8 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundlePackages } from '../../../release/bundle.js';
 import { type CpioEntry, writeCpio } from './cpio.js';
-import { type GuestKernel, guestKernel } from './debian.js';
+import { arm64Parts } from './arm64-parts.js';
+import { type GuestKernel, type KernelName, guestKernel } from './debian.js';
 import { run, which } from './run.js';
 import { VmUnavailableError } from './unavailable.js';
 
@@ -39,12 +41,19 @@ const PROGRAMS: Readonly<Record<string, string>> = {
 const IPSEC_MB = ['libIPSec_MB.so.2', 'libIPSec_MB.so.1'];
 
 /** Parts of packages that are for other systems. */
-const OTHER_SYSTEMS = /\/prebuilds\/(?!linux-x64(\/|$))/;
+const OTHER_SYSTEMS = {
+  amd64: /\/prebuilds\/(?!linux-x64(\/|$))/,
+  arm64: /\/prebuilds\/(?!linux-arm64(\/|$))|-linux-x64\//,
+};
 
 /** The image, from the cache folder or built into it. Throws `VmUnavailableError`. */
-export async function guestImage(cache: string, progress: (line: string) => void): Promise<GuestImage> {
-  const kernel = await guestKernel(cache, progress);
-  const entries = await guestEntries(kernel);
+export async function guestImage(
+  cache: string,
+  progress: (line: string) => void,
+  name: KernelName = 'Linux 6.12',
+): Promise<GuestImage> {
+  const kernel = await guestKernel(name, cache, progress);
+  const entries = await guestEntries(kernel, cache, progress);
   const hash = hashOf(entries, kernel);
   const initrd = join(cache, `guest-${hash}.cpio`);
   if (!existsSync(initrd)) {
@@ -61,12 +70,32 @@ export async function guestImage(cache: string, progress: (line: string) => void
   return { vmlinuz: kernel.vmlinuz, initrd, hash };
 }
 
-async function guestEntries(kernel: GuestKernel): Promise<CpioEntry[]> {
+async function guestEntries(
+  kernel: GuestKernel,
+  cache: string,
+  progress: (line: string) => void,
+): Promise<CpioEntry[]> {
   const root = packageRoot();
-  const files = new FileSet();
+  const files = new FileSet(OTHER_SYSTEMS[kernel.architecture]);
+  files.add('init', readFileSync(join(root, 'test/vm/guest/init')), true);
+  if (kernel.architecture === 'arm64') {
+    for (const [path, source] of Object.entries(await arm64Parts(root, cache, progress))) {
+      if (statSync(source).isDirectory()) files.addTree(source, path);
+      else files.add(path, readFileSync(source), true);
+    }
+  } else {
+    await addOwnPrograms(files);
+  }
+  for (const { name, data } of kernel.modules) files.add(`modules/${name}.ko`, data);
+  files.add('modules/order', Buffer.from(kernel.modules.map(({ name }) => `${name}\n`).join('')));
+  await addPackage(files, root);
+  return files.entries();
+}
+
+/** What this machine has itself: its Node, and what there is to compare with. */
+async function addOwnPrograms(files: FileSet): Promise<void> {
   const busybox = await which('busybox');
   if (!busybox) throw new VmUnavailableError('busybox is missing: apt-get install busybox-static');
-  files.add('init', readFileSync(join(root, 'test/vm/guest/init')), true);
   files.add('bin/busybox', readFileSync(busybox), true);
   await addProgram(files, '/usr/bin/node', realpathSync(process.execPath));
   for (const [path, name] of Object.entries(PROGRAMS)) {
@@ -74,10 +103,6 @@ async function guestEntries(kernel: GuestKernel): Promise<CpioEntry[]> {
     await addProgram(files, path, realpathSync(path));
   }
   await addLibrary(files, IPSEC_MB, 'libipsec-mb1 (Debian 13: libipsec-mb2)');
-  for (const { name, data } of kernel.modules) files.add(`modules/${name}.ko`, data);
-  files.add('modules/order', Buffer.from(kernel.modules.map(({ name }) => `${name}\n`).join('')));
-  await addPackage(files, root);
-  return files.entries();
 }
 
 /** The first of these that is installed, where this machine's linker finds it. */
@@ -127,6 +152,11 @@ async function addPackage(files: FileSet, root: string): Promise<void> {
 /** Files by their path in the guest; the folders above them come by themselves. */
 class FileSet {
   readonly #entries = new Map<string, CpioEntry>();
+  readonly #leftOut: RegExp;
+
+  constructor(leftOut: RegExp) {
+    this.#leftOut = leftOut;
+  }
 
   add(path: string, data: Uint8Array, executable = false): void {
     this.#addFolders(dirname(path));
@@ -136,7 +166,7 @@ class FileSet {
   addTree(source: string, target: string): void {
     for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
       const file = join(entry.parentPath, entry.name);
-      if (!entry.isFile() || OTHER_SYSTEMS.test(file)) continue;
+      if (!entry.isFile() || this.#leftOut.test(file)) continue;
       this.add(join(target, relative(source, file)), readFileSync(file));
     }
   }

@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Board, PC } from './boards.js';
 import { type GuestImage, guestImage } from './guest-image.js';
 import { Machine, type MachineHardware } from './machine.js';
 import { run, which } from './run.js';
@@ -28,6 +29,8 @@ export interface LabOptions {
 }
 
 export interface MachineOptions {
+  /** Default: a PC with QEMU's generation ID. */
+  readonly board?: Board;
   /** Default `max`: all that QEMU can emulate, RDRAND included. */
   readonly cpu?: string;
   /** More for the kernel's command line. */
@@ -58,23 +61,15 @@ const KEPT_MS = 24 * 3_600_000;
 const FIRST_GENERATION_ID = '00112233-4455-6677-8899-aabbccddeeff';
 
 export class VmLab {
-  readonly #image: GuestImage;
+  readonly #images = new Map<string, Promise<GuestImage>>();
   readonly #cache: string;
   readonly #folder: string;
   readonly #progress: (line: string) => void;
-  readonly #qemuVersion: string;
   readonly #machines = new Set<Machine>();
   readonly #atExit = () => rmSync(this.#folder, { recursive: true, force: true });
   #made = 0;
 
-  private constructor(
-    image: GuestImage,
-    qemuVersion: string,
-    cache: string,
-    progress: (line: string) => void,
-  ) {
-    this.#image = image;
-    this.#qemuVersion = qemuVersion;
+  private constructor(cache: string, progress: (line: string) => void) {
     this.#cache = cache;
     this.#progress = progress;
     removeAbandoned();
@@ -82,17 +77,20 @@ export class VmLab {
     process.once('exit', this.#atExit);
   }
 
-  /** Builds the guest or finds it. Throws `VmUnavailableError` where there can be no machines, with the reason. */
+  /** Builds the guest of a PC or finds it. Throws `VmUnavailableError` where there can be no machines, with the reason. */
   static async open(options: LabOptions = {}): Promise<VmLab> {
     const { progress = line => process.stderr.write(`vm: ${line}\n`) } = options;
     const cache = options.cache ?? defaultCache();
-    if (!(await which('qemu-system-x86_64'))) {
-      throw new VmUnavailableError('qemu-system-x86_64 is missing: run .ci/install-vm');
-    }
-    const version = await run('qemu-system-x86_64', ['--version']);
     mkdirSync(cache, { recursive: true });
     forgetUnused(cache);
-    return new VmLab(await guestImage(cache, progress), version.toString(), cache, progress);
+    const lab = new VmLab(cache, progress);
+    try {
+      await lab.#image(PC);
+      return lab;
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
   }
 
   /**
@@ -100,10 +98,11 @@ export class VmLab {
    * booted with, so that nothing in it has seen a fork yet.
    */
   async machine(options: MachineOptions = {}): Promise<Machine> {
-    const { cpu = 'max', kernelOptions = '', prepared } = options;
-    const { vmlinuz, initrd, hash } = this.#image;
-    const hardware: MachineHardware = { vmlinuz, initrd, cpu, kernelOptions };
-    const recipe = [hash, this.#qemuVersion, cpu, kernelOptions];
+    const { board = PC, cpu = 'max', kernelOptions = '', prepared } = options;
+    const { vmlinuz, initrd, hash } = await this.#image(board);
+    const hardware: MachineHardware = { board, vmlinuz, initrd, cpu, kernelOptions };
+    const version = (await run(board.emulator, ['--version'])).toString();
+    const recipe = [hash, version, board.name, board.kernelOptions ?? '', cpu, kernelOptions];
     let state = this.#cached(recipe);
     if (!existsSync(state)) await this.#keep(state, 'booting the guest', () => this.#boot(hardware));
     if (prepared) {
@@ -138,6 +137,14 @@ export class VmLab {
     await Promise.all(Array.from(this.#machines, machine => machine.close()));
     this.#atExit();
     process.removeListener('exit', this.#atExit);
+  }
+
+  /** One for all boards that have the same kernel. */
+  async #image({ kernel, emulator }: Board): Promise<GuestImage> {
+    if (!(await which(emulator))) throw new VmUnavailableError(`${emulator} is missing: run .ci/install-vm`);
+    const image = this.#images.get(kernel) ?? guestImage(this.#cache, this.#progress, kernel);
+    this.#images.set(kernel, image);
+    return image;
   }
 
   #cached(recipe: readonly string[]): string {

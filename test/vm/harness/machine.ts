@@ -8,14 +8,17 @@ import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { CONTROL_PORT } from '../guest/protocol.js';
 import { AgentClient } from './agent-client.js';
+import type { Board } from './boards.js';
 import { Calls } from './calls.js';
 import { GUEST_MAC } from './frames.js';
+import { GuestMemory } from './guest-memory.js';
 import { Link } from './link.js';
 import { LocalServer } from './local-server.js';
 import { Qmp, shellQuoted } from './qmp.js';
 
 /** What a machine is made of. A state fits only the machine that it was taken from. */
 export interface MachineHardware {
+  readonly board: Board;
   readonly vmlinuz: string;
   readonly initrd: string;
   /** QEMU's name for a processor and its features. */
@@ -84,8 +87,9 @@ export class Machine {
       ['qmp', 'net', 'control'].map(name => LocalServer.listen(join(folder, name))),
     );
     // If the process that runs this is killed, so is the machine.
-    const niced = ['nice', '-n', String(Math.max(0, NICENESS - getPriority())), 'qemu-system-x86_64'];
-    const command = ['--pdeathsig', 'KILL', ...niced, ...qemuArguments(options)];
+    const { board } = options.hardware;
+    const niced = ['nice', '-n', String(Math.max(0, NICENESS - getPriority())), board.emulator];
+    const command = ['--pdeathsig', 'KILL', ...niced, ...(await qemuArguments(options))];
     const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'] });
     let complaint = '';
     child.stderr.on('data', (text: Buffer) => (complaint += text.toString()));
@@ -121,12 +125,26 @@ export class Machine {
       const qmp = await Qmp.open(qmpSocket, qmpCalls);
       const machine = new Machine(options, { process: child, exited, qmp, link, agent, servers });
       if (state) await qmp.loaded();
+      machine.#announce();
+      if (!state) await machine.resume();
       return machine;
     } catch (error) {
       if (!ended) child.kill('SIGKILL');
       await exited;
       for (const server of servers) server.close();
       throw error;
+    }
+  }
+
+  /** Tells a machine that stands still which generation it is, where no device of QEMU does. */
+  #announce(): void {
+    const { memory: told } = this.hardware.board;
+    if (!told || this.#process.pid === undefined) return;
+    const memory = new GuestMemory(this.#process.pid, told.start);
+    try {
+      told.announce(memory, this.generationId);
+    } finally {
+      memory.close();
     }
   }
 
@@ -138,6 +156,11 @@ export class Machine {
   async resume(): Promise<void> {
     this.resumedAt = performance.now();
     await this.#qmp.execute('cont');
+  }
+
+  /** Tells the kernel of a board that can be told that a page was written. */
+  async notify(): Promise<void> {
+    await this.#qmp.execute('system_powerdown');
   }
 
   /** Writes the state of a machine that stands still. It can go on after. */
@@ -159,20 +182,22 @@ export class Machine {
   }
 }
 
-function qemuArguments({ hardware, folder, generationId, state }: MachineStart): string[] {
+async function qemuArguments({ hardware, folder, generationId, state }: MachineStart): Promise<string[]> {
+  const { board } = hardware;
+  const { memoryMb = MEMORY_MB } = board;
   const socket = (name: string) => join(folder, name);
   const mac = Array.from(GUEST_MAC, byte => byte.toString(16).padStart(2, '0')).join(':');
   const options = {
     display: 'none',
-    M: 'q35',
+    M: board.memory ? `${board.machine},memory-backend=ram` : board.machine,
     accel: 'tcg',
     cpu: hardware.cpu,
-    m: String(MEMORY_MB),
+    m: String(memoryMb),
     smp: '1',
     kernel: hardware.vmlinuz,
     initrd: hardware.initrd,
     // With init_on_free what nobody uses is zero, and takes no room in a state.
-    append: `console=ttyS0 loglevel=5 panic=-1 init_on_free=1 ${hardware.kernelOptions}`,
+    append: `console=${board.console} loglevel=5 panic=-1 init_on_free=1 ${board.kernelOptions ?? ''} ${hardware.kernelOptions}`,
     serial: 'chardev:console',
     qmp: `unix:${socket('qmp')},server=off`,
     netdev: `stream,id=net,server=off,addr.type=unix,addr.path=${socket('net')}`,
@@ -183,7 +208,6 @@ function qemuArguments({ hardware, folder, generationId, state }: MachineStart):
     `socket,id=control,path=${socket('control')},server=off`,
   ];
   const devices = [
-    `vmgenid,guid=${generationId}`,
     `virtio-net-pci,netdev=net,mac=${mac}`,
     'virtio-serial-pci',
     `virtserialport,chardev=control,name=${CONTROL_PORT}`,
@@ -192,6 +216,10 @@ function qemuArguments({ hardware, folder, generationId, state }: MachineStart):
     '-nodefaults',
     '-no-user-config',
     '-no-reboot',
+    // Until it has been told which generation it is.
+    '-S',
+    ...(board.memory ? ['-object', `memory-backend-memfd,id=ram,size=${memoryMb}M,share=on`] : []),
+    ...(await board.hardware(generationId, folder)).flatMap(([name, value]) => [`-${name}`, value]),
     ...Object.entries(options).flatMap(([name, value]) => [`-${name}`, value]),
     ...characterDevices.flatMap(device => ['-chardev', device]),
     ...devices.flatMap(device => ['-device', device]),

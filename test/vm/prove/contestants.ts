@@ -3,7 +3,13 @@
 import { identityOf } from '../harness/identity.js';
 import { type Enrollee, enrolling, keeping } from '../subjects/enrollee.js';
 import type { Subject } from '../subjects/subject.js';
-import { kernelWireguard, wireguardGo, wireonce, wireonceLockedDown } from '../subjects/wg-interface.js';
+import {
+  kernelWireguard,
+  wireguardGo,
+  wireonce,
+  wireonceLockedDown,
+  wireonceVmclock,
+} from '../subjects/wg-interface.js';
 
 export interface Contestant {
   readonly subject: Subject;
@@ -22,6 +28,9 @@ const HOLD_BACK_MS = 1_500;
 export const CONTESTANTS: readonly Contestant[] = [
   { subject: wireonce('wireonce (immediate)'), expected: 'none', enough: 5_000 },
   { subject: wireonceLockedDown, expected: 'none', enough: 5_000 },
+  { subject: wireonceVmclock('driver'), expected: 'none', enough: 5_000 },
+  { subject: wireonceVmclock('no driver'), expected: 'none', enough: 5_000 },
+  { subject: wireonceVmclock('not looked at'), expected: 'some', enough: 3_000 },
   {
     subject: wireonce('wireonce (delayed: kmsg)', { settings: { ACPI: 'off', BPF: 'off' } }),
     expected: 'any',

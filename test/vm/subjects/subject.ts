@@ -3,6 +3,7 @@
 
 import type { LoadOptions } from '../guest/load.js';
 import type { Identity } from '../harness/identity.js';
+import type { MachineOptions } from '../harness/lab.js';
 import type { Machine } from '../harness/machine.js';
 import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
 
@@ -16,7 +17,7 @@ export interface Subject {
   /** All that `start` does, as a text. */
   readonly recipe: string;
   /** Default: all that QEMU can emulate. */
-  readonly hardware?: { readonly cpu: string; readonly kernelOptions: string };
+  readonly hardware?: Pick<MachineOptions, 'board' | 'cpu' | 'kernelOptions'>;
   /** Sets it up in a machine that has just booted. */
   start(machine: Machine, keys: Keys): Promise<void>;
   /** Sends through the tunnel like this from now on. */

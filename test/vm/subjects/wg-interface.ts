@@ -2,6 +2,7 @@
 
 import { encodeKey } from '../../../tunnel/keys.js';
 import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
+import { PC_VMCLOCK, PC_VMCLOCK_DRIVER } from '../harness/boards.js';
 import type { Machine } from '../harness/machine.js';
 import { requireFastPath } from './fast-path.js';
 import { type Replaced, replaceModules } from './replaced.js';
@@ -42,6 +43,14 @@ export const wireonceLockedDown = wireonce('wireonce (immediate: bpf, kernel loc
   settings: { KMSG: 'off' },
   immediate: ['bpf'],
 });
+
+/** The daemon on a machine where nothing but a vmclock page tells of a fork, not even the kernel. */
+export function wireonceVmclock(seen: 'driver' | 'no driver' | 'not looked at'): Subject {
+  return wireonce(`wireonce (vmclock: ${seen})`, {
+    hardware: { board: seen === 'driver' ? PC_VMCLOCK_DRIVER : PC_VMCLOCK },
+    ...(seen === 'not looked at' ? { settings: { VMCLOCK: 'off' } } : { immediate: ['vmclock'] }),
+  });
+}
 
 /** The daemon, `wireonce wg0`: by default with the best sources of the machine, which is the generation-ID page. */
 export function wireonce(name: string, options: WireonceOptions = {}): Subject {

@@ -3,7 +3,7 @@
 // of the time: what is sealed and sent after it is the same in clones.
 
 import { type CreatedTunnel, createTunnel, parseConfig } from '../../../../tunnel/index.js';
-import { openVmGenId } from '../../../../vmgenid/index.js';
+import { type SourceSelection, openVmGenId } from '../../../../vmgenid/index.js';
 import { Load, type LoadOptions } from '../load.js';
 import { PAYLOAD_BYTES, Payloads } from '../payloads.js';
 import { serve } from '../serve.js';
@@ -31,14 +31,14 @@ const load = new Load(burst => {
 });
 
 serve({
-  /** `text`: in the manner of wg-quick. */
-  async open(text: string) {
+  /** `text`: in the manner of wg-quick. Returns the names of the sources that are used. */
+  async open({ text, sources }: { text: string; sources: SourceSelection }) {
     created = await createTunnel({
       config: parseConfig(text, 'wg0.conf'),
-      vmgenid: await openVmGenId(),
+      vmgenid: await openVmGenId(sources),
       onPacket: () => {},
     });
-    return created.vmgenid.protection;
+    return created.vmgenid.sources.map(({ name }) => name);
   },
   load: (options: LoadOptions) => load.set(options),
   /** Ends the session: the next packet starts a handshake. */
