@@ -62,6 +62,8 @@ export class VmclockSource implements GenerationSource {
   readonly #memory: PhysicalMemory;
   #mapping: Mapping | undefined;
   #notice: VmclockNotice | undefined;
+  /** By which it was mapped, if not in the memory of the machine. */
+  #device: string | undefined;
   /** What the page was last opened by, for messages. */
   #place: string;
   /** Of the last settled reading, and what it found. */
@@ -94,7 +96,7 @@ export class VmclockSource implements GenerationSource {
   get notice(): ChangeNotice | undefined {
     const { words } = this.#mapping ?? this.#open();
     if ((Atomics.load(words, FLAGS_AT) & NOTIFIES) === 0) return undefined;
-    this.#notice ??= VmclockNotice.open(this.#place);
+    if (this.#device !== undefined) this.#notice ??= VmclockNotice.open(this.#device);
     return this.#notice;
   }
 
@@ -173,6 +175,7 @@ export class VmclockSource implements GenerationSource {
     if (path !== undefined || existsSync(VMCLOCK_PATH)) return this.#mapDevice(path ?? VMCLOCK_PATH);
     const { teller, address, bytes } = this.#find();
     this.#place = teller;
+    this.#device = undefined;
     if (bytes < WORDS * 4)
       throw this.#malformed(`a vmclock page of ${bytes} bytes has no generation counter`);
     if (address === 0 || address % 4 !== 0) {
@@ -183,6 +186,7 @@ export class VmclockSource implements GenerationSource {
 
   #mapDevice(path: string): Mapping {
     this.#place = path;
+    this.#device = path;
     try {
       return mapWords(path, 0, WORDS);
     } catch (error) {
