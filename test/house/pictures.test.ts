@@ -1,0 +1,56 @@
+// The pictures of the documents: made by release/pictures, shown by a page, with words for whoever does not see them.
+
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { DRAWINGS } from '../../release/pictures/drawings.js';
+import { svg } from '../../release/pictures/drawing.js';
+import { DOCUMENTS, read } from './documents.js';
+
+const STORY = read('docs/how-a-fork-breaks-a-vpn.md');
+
+it('each drawing is as its source makes it: after a change, npm run docs:pictures', () => {
+  for (const drawing of DRAWINGS) expect(read(`docs/pictures/${drawing.name}.svg`)).toBe(svg(drawing));
+});
+
+it('the folder has no picture that nobody shows', () => {
+  const folder = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
+  const texts = DOCUMENTS.map(read).join('\n');
+  const unseen = readdirSync(folder).filter(file => !texts.includes(`pictures/${file}`));
+  expect(unseen).toEqual([]);
+});
+
+it('every picture of every document has words for whoever does not see it', () => {
+  const alts = DOCUMENTS.flatMap(path =>
+    [...read(path).matchAll(/!\[(.*?)\]\(/g)].map(([, alt]) => [path, alt]),
+  );
+  expect(alts.length).toBeGreaterThan(10);
+  expect(alts.filter(([, alt]) => alt.split(' ').length < 5)).toEqual([]);
+});
+
+it('the page shows the drawings in their order, each with the words that are in it', () => {
+  const shown = [...STORY.matchAll(/^!\[(.*)\]\(pictures\/([\w-]+)\.svg\)$/gm)];
+  expect(shown.map(([, alt, name]) => [name, alt])).toEqual(DRAWINGS.map(({ name, alt }) => [name, alt]));
+});
+
+it('a drawing is readable in light and dark: every colour of the one has its twin in the other', () => {
+  for (const drawing of DRAWINGS) {
+    const [light, dark] = svg(drawing).split('@media (prefers-color-scheme: dark)');
+    const named = (style: string) =>
+      style.match(/[\w.,# ]+ \{ (?:fill|stroke): #\w+/g)?.map(rule => rule.replace(/#\w+$/, ''));
+    expect(named(dark)?.map(rule => rule.trim())).toEqual(named(light)?.map(rule => rule.trim()));
+    expect(named(dark)?.length).toBeGreaterThan(10);
+  }
+});
+
+it('each step of the argument is a step of the architecture’s table, done and held where that says', () => {
+  const rows = [...read('docs/architecture.md').matchAll(/^\| (\d)\. .* \| (.*) \| (.*) \| .* \|$/gm)];
+  expect(rows.length).toBeGreaterThan(7);
+  for (const [, number, where, held] of rows) {
+    const [, step] = new RegExp(`^### Step ${number}: .*\\n([\\s\\S]*?)^### `, 'm').exec(STORY) ?? [];
+    for (const [, name] of where.matchAll(/`(\S+)`/g))
+      expect(step, `step ${number}`).toContain(`\`${name}\``);
+    const [first] = /test\/[\w/.-]+/.exec(held) ?? [];
+    expect(step, `step ${number}`).toContain(first);
+  }
+});
