@@ -10,7 +10,9 @@ import { Device, type PeerOptions } from '../sessions/device.js';
 import type { DeviceEvent, ForkPolicy } from '../sessions/events.js';
 import type { Clock, Endpoint } from '../sessions/ports.js';
 import { systemClock } from '../tunnel/clock.js';
-import { VmGenId } from '../vmgenid/driver.js';
+import { type ForkGuard, VmGenId } from '../vmgenid/driver.js';
+import { GENERATION_WORDS } from '../vmgenid/generation.js';
+import type { Timing } from '../vmgenid/source.js';
 import { MemorySource } from '../vmgenid/sources/memory.js';
 
 export interface MachineOptions {
@@ -23,6 +25,12 @@ export interface MachineOptions {
   readonly peer: PeerOptions;
   /** Default `wipe`. */
   readonly forkPolicy?: ForkPolicy;
+  /** How soon a machine with protection learns of a fork. Default `immediate`. */
+  readonly timing?: Timing;
+  /** Default 0. */
+  readonly holdBackMs?: number;
+  /** It looks at its generation as one with protection does, at the same instants, and heeds nothing. A control. */
+  readonly looksAway?: boolean;
   /** Default: the system's. */
   readonly clock?: Clock;
   /** Hears what happens to the device, and may call it. */
@@ -42,11 +50,17 @@ interface Recorded {
   readonly input: Input;
 }
 
+/** What a machine and its clone need not have in common. */
+export type Own = Pick<MachineOptions, 'onDatagram' | 'onEvent' | 'onPacket'>;
+
 export class Machine {
   readonly device: Device;
   readonly #options: MachineOptions;
-  readonly #hypervisor = new MemorySource();
+  readonly #hypervisor: MemorySource;
   readonly #history: Recorded[] = [];
+  #reads = 0;
+  /** For a clone in the making: its first look that is not its parent's too, and what it shows. */
+  #parts: { readonly at: number; readonly vmGenId: Uint8Array } | undefined;
   #now = 0;
   #wallClock = 0;
   #replaying = false;
@@ -54,13 +68,18 @@ export class Machine {
   constructor(options: MachineOptions) {
     this.#options = options;
     const now = () => this.#now;
+    const { privateKey, suite, forkPolicy, timing = 'immediate', holdBackMs } = options;
+    this.#hypervisor = new MemorySource({ timing, onRead: () => this.#look() });
     // Without a look at the hypervisor nothing in the machine ever learns of a fork.
-    const vmgenid = new VmGenId(options.guarded ? [this.#hypervisor] : [], { now });
-    const { privateKey, suite, forkPolicy } = options;
+    const vmgenid = options.looksAway
+      ? lookingAway(this.#hypervisor)
+      : new VmGenId(options.guarded ? [this.#hypervisor] : [], { now });
+    if (vmgenid instanceof VmGenId) void vmgenid.start();
     this.device = new Device({
       privateKey,
       suite,
       forkPolicy,
+      holdBackMs,
       vmgenid,
       crng: new Crng({ entropy: clonedKernel(options.seed), vmgenid, now }),
       clock: { now, wallClock: () => this.#wallClock },
@@ -87,14 +106,14 @@ export class Machine {
    * Starts this machine a second time from what it is now: on new hardware, with a new generation ID (16 bytes), as a
    * hypervisor does. Only what is told of it here differs from this machine.
    */
-  restore(vmGenId: Uint8Array, own: Pick<MachineOptions, 'onDatagram' | 'onEvent' | 'onPacket'>): Machine {
+  restore(vmGenId: Uint8Array, own: Own): Machine {
     const clone = this.copy(own);
     clone.wake(vmGenId);
     return clone;
   }
 
   /** The same, before it runs: it hears nothing until it wakes. */
-  copy(own: Pick<MachineOptions, 'onDatagram' | 'onEvent' | 'onPacket'>): Machine {
+  copy(own: Own): Machine {
     const clone = new Machine({ ...this.#options, ...own });
     clone.#replaying = true;
     for (const recorded of this.#history) clone.#play(recorded);
@@ -107,12 +126,66 @@ export class Machine {
     this.#hypervisor.fork(vmGenId);
   }
 
+  /**
+   * A clone whose snapshot lies in the midst of a call: what this machine has lived through up to its look number `read` at
+   * its generation (from 0), and from that look on, which shows the clone's own, the rest of that call.
+   */
+  forkAtRead(read: number, vmGenId: Uint8Array, own: Own): Machine {
+    const clone = new Machine({ ...this.#options, ...own });
+    clone.#parts = { at: read, vmGenId };
+    clone.#replaying = true;
+    for (const recorded of this.#history) {
+      clone.#play(recorded);
+      if (!clone.#replaying) break;
+    }
+    if (clone.#replaying) clone.wake(vmGenId);
+    clone.#replaying = false;
+    return clone;
+  }
+
+  /** Looks at its generation so far. */
+  get reads(): number {
+    return this.#reads;
+  }
+
+  /** The word of the fork arrives, where it comes late. */
+  signal(): void {
+    this.hear(() => this.#hypervisor.signal());
+  }
+
+  #look(): void {
+    if (this.#reads++ !== this.#parts?.at) return;
+    this.#replaying = false;
+    this.wake(this.#parts.vmGenId);
+  }
+
   #play(recorded: Recorded): void {
     this.#now = recorded.at;
     this.#wallClock = recorded.wallClock;
     this.#history.push(recorded);
     recorded.input(this.device);
   }
+}
+
+/** Reads the generation whenever it is asked for it, and always gives the first epoch. */
+function lookingAway(source: MemorySource): ForkGuard {
+  const blind = new VmGenId([]);
+  const seen = new Uint32Array(GENERATION_WORDS);
+  const check = () => {
+    source.read(seen);
+    return blind.check();
+  };
+  check();
+  return {
+    epoch: blind.epoch,
+    forkEpoch: blind.forkEpoch,
+    protection: blind.protection,
+    evidence: blind.evidence,
+    check,
+    poll: check,
+    register: (phase, subscriber, options) => blind.register(phase, subscriber, options),
+    onEvidence: callback => blind.onEvidence(callback),
+  };
 }
 
 /** The kernel's generator as clones see it right after a restore: still one and the same stream. */

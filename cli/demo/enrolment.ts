@@ -2,8 +2,6 @@
 
 import { deriveAddress, derivePresharedKey } from '../../gateway/derive.js';
 import { type Suite, publicKeyOf } from '../../protocol/suite.js';
-import type { Device } from '../../sessions/device.js';
-import type { DeviceEvent } from '../../sessions/events.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import { formatIp } from '../../tunnel/ip.js';
@@ -11,6 +9,7 @@ import { BETWEEN_HANDSHAKES_MS, type Gateway, Host, pause, plug, until } from '.
 import { Machine } from '../../demo/machine.js';
 import { innerPacketV6 } from '../../demo/packet.js';
 import type { ForkResult, Tell } from './scenario.js';
+import { enrol } from '../../demo/crowd.js';
 import { Wiretap } from '../../demo/wiretap.js';
 
 /** Of RFC 4193: a prefix of the demonstration's own. */
@@ -137,22 +136,6 @@ export async function runEnrolment({
   } finally {
     await host.close();
   }
-}
-
-/** What a clone does when it has drawn a key: all the rest follows from that. Returns the key. */
-function enrol(
-  device: Device,
-  event: DeviceEvent,
-  secret: Uint8Array,
-  gatewayKey: Uint8Array,
-): Uint8Array | undefined {
-  if (event.type !== 'identityDrawn') return undefined;
-  const { publicKey } = event;
-  device.setPeer({
-    publicKey: gatewayKey,
-    presharedKey: derivePresharedKey(secret, gatewayKey, publicKey),
-  });
-  return device.completeEnrolment(publicKey) ? publicKey : undefined;
 }
 
 async function say(machine: Machine, address: Uint8Array, gateway: Gateway, i: number): Promise<void> {

@@ -1,5 +1,9 @@
 // The page of `wireonce demo --web` in Debian's Chromium: each scene to its end, by keyboard, and what it must never do.
 
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
 import { LIE, PICTURES, SECRET } from '../../../demo/fork-story.js';
@@ -15,6 +19,10 @@ afterAll(async () => {
 afterEach(() => {
   expect(site.faults.splice(0)).toEqual([]);
 });
+
+const ASSETS = fileURLToPath(new URL('../../../dist/web/pages/assets', import.meta.url));
+/** Kilobytes, compressed. */
+const LARGEST = { page: 95, worker: 62 };
 
 /** The number above these words. */
 const statOf = async (page: Page, label: string) =>
@@ -66,6 +74,81 @@ describe('a fork', () => {
   });
 });
 
+describe('a word that comes late', () => {
+  it('leaves a window, which hold-back closes; both are in the address', async () => {
+    const page = await site.visit('#/late?delay=100&hold=0');
+    await page.locator('.verdict.harm').waitFor();
+    expect(await statOf(page, 'keys and counters used twice')).toBe(10);
+    const hold = page.getByLabel('Each datagram is held back for');
+    await hold.focus();
+    for (let ms = 0; ms < 120; ms += 10) await page.keyboard.press('ArrowRight');
+    await page.locator('.verdict.good').waitFor();
+    expect(await statOf(page, 'keys and counters used twice')).toBe(0);
+    expect(await statOf(page, 'sealed, and never sent')).toBeGreaterThan(10);
+    expect(page.url()).toContain('#/late?delay=100&hold=120');
+    expect(await violationsOf(page)).toEqual([]);
+    await page.close();
+  });
+});
+
+describe('every instant', () => {
+  it('does no harm with protection, and nearly everywhere to clones that look away', async () => {
+    const page = await site.visit('#/instants?look=1');
+    const verdict = await page.locator('.verdict').innerText({ timeout: 120_000 });
+    const [, looks, harm, heedless] =
+      /^(\d+) instants, .*: (\d+) of them did harm\. .* (\d+);/.exec(verdict) ?? [];
+    expect([Number(looks) > 40, Number(harm), Number(heedless) > Number(looks) / 2]).toEqual([true, 0, true]);
+    await page.getByLabel('Fork it at look').focus();
+    await page.keyboard.press('End');
+    const columns = page.locator('.columns .stack');
+    expect(Number(await columns.nth(0).locator('dd').first().innerText())).toBe(0);
+    expect(Number(await columns.nth(1).locator('dd').first().innerText())).toBeGreaterThan(0);
+    expect(page.url()).toContain(`look=${looks}`);
+    expect(await violationsOf(page)).toEqual([]);
+    await page.close();
+  });
+});
+
+describe('a crowd of clones', () => {
+  it.each([
+    ['own', 50, 0, 'good'],
+    ['parent', 1, 50, 'harm'],
+  ])(
+    'with the key “%s” has %i keys, and %i sessions under that of its parent',
+    async (key, keys, under, tone) => {
+      const page = await site.visit(`#/clones?clones=50&key=${key}`);
+      await page.getByRole('button', { name: 'Clone the machine' }).press('Enter');
+      await page.locator(`.verdict.${tone}`).waitFor({ timeout: 60_000 });
+      expect(await statOf(page, 'keys')).toBe(keys);
+      expect(await statOf(page, 'addresses')).toBe(keys);
+      expect(await statOf(page, 'sessions under the parent’s key')).toBe(under);
+      expect(await statOf(page, 'reached by the gateway')).toBe(keys);
+      await page.close();
+    },
+  );
+});
+
+it('the proof says of each row where and when it was measured', async () => {
+  const page = await site.visit('#/proof');
+  const rows = page.locator('tbody tr');
+  expect(await rows.count()).toBeGreaterThan(4);
+  for (const row of await rows.all()) expect(await row.innerText()).toMatch(/\d{4}-\d\d-\d\d, .*, seed \d+/);
+  expect(await rows.filter({ hasText: 'wireonce (immediate)' }).locator('.good').count()).toBe(2);
+  await page.close();
+});
+
+it('what the page loads is no larger than was promised', () => {
+  const sizes = { page: 0, worker: 0 };
+  for (const name of readdirSync(ASSETS))
+    sizes[name.startsWith('worker') ? 'worker' : 'page'] +=
+      gzipSync(readFileSync(join(ASSETS, name))).length / 1_000;
+  console.log(`the page: ${sizes.page.toFixed(1)} kB gzip, its worker: ${sizes.worker.toFixed(1)} kB gzip`);
+  for (const part of ['page', 'worker'] as const) {
+    expect(sizes[part]).toBeLessThan(LARGEST[part]);
+    expect(sizes[part]).toBeGreaterThan(30);
+  }
+});
+
 describe.each(THEMES)('in a %s theme', colorScheme => {
   it.each(WIDTHS)('at %i pixels every scene fits, and axe finds nothing', async width => {
     const page = await site.visit('', {
@@ -74,12 +157,14 @@ describe.each(THEMES)('in a %s theme', colorScheme => {
       reducedMotion: 'reduce',
     });
     const scenes = await page.getByRole('navigation', { name: 'Scenes' }).getByRole('link').all();
-    expect(scenes.length).toBeGreaterThan(1);
+    expect(scenes.length).toBe(6);
     for (const scene of scenes) {
+      const name = await scene.innerText();
       await scene.click();
-      await page.locator('.scenes [aria-current=page]', { hasText: await scene.innerText() }).waitFor();
-      expect(await overflowOf(page), await scene.innerText()).toBe(0);
-      expect(await violationsOf(page), await scene.innerText()).toEqual([]);
+      await page.locator('.scenes [aria-current=page]', { hasText: name }).waitFor();
+      expect(await overflowOf(page), name).toBe(0);
+      // Colours are the same at every width.
+      if (width === WIDTHS[0]) expect(await violationsOf(page), name).toEqual([]);
     }
     await page.close();
   });

@@ -1,0 +1,136 @@
+// The scene of the thousand clones: a key for each of them, or one for all.
+// Read on: demo/crowd.ts (what is computed).
+
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { Button, Choice } from '../../ui/controls.js';
+import { announce } from '../../ui/live.js';
+import { change, numberOf, route } from '../../ui/route.js';
+import { Stats, Verdict } from '../../ui/show.js';
+import { useJob } from '../jobs.js';
+import { count } from '../timeline-model.js';
+
+const MOST = 1_000;
+const COLUMNS = 50;
+const CELL = 14;
+
+export function CrowdScene() {
+  const clones = numberOf('clones', MOST, 2, MOST);
+  const enrols = route.value.parameters.get('key') !== 'parent';
+  const wanted = useSignal(false);
+  const { parts, done } = useJob(
+    wanted.value ? { task: 'crowd', options: { clones, enrols } } : undefined,
+  ).value;
+  const state = parts.at(-1);
+  const choose = (parameters: Record<string, string | number>) => {
+    wanted.value = false;
+    change(parameters);
+  };
+  useEffect(() => {
+    if (done && state)
+      announce(
+        `${count(state.called, 'clone')} with ${count(state.keys, 'key')}: the gateway reached ${state.reached.length}.`,
+      );
+  }, [done, state]);
+  const shown = wanted.value ? state : undefined;
+  return (
+    <>
+      <div class="row">
+        <Button main disabled={wanted.value} onPress={() => (wanted.value = true)}>
+          Clone the machine
+        </Button>
+        <Choice
+          label="Each clone has"
+          options={{ own: 'a key of its own', parent: 'its parent’s key' }}
+          value={enrols ? 'own' : 'parent'}
+          onChoose={key => choose({ key })}
+        />
+        <Choice
+          label="Clones"
+          options={{ 50: '50', 250: '250', 1000: '1,000' }}
+          value={String(clones)}
+          onChoose={value => choose({ clones: value })}
+        />
+      </div>
+      <section class="panel" aria-label="The clones">
+        <Crowd
+          clones={clones}
+          called={shown?.called ?? 0}
+          reached={shown?.reached ?? []}
+          isOver={shown?.isOver ?? false}
+        />
+        <Stats
+          of={[
+            { label: 'clones that have called', value: (shown?.called ?? 0).toLocaleString('en') },
+            { label: 'keys', value: (shown?.keys ?? 0).toLocaleString('en') },
+            { label: 'addresses', value: (shown?.addresses ?? 0).toLocaleString('en') },
+            {
+              label: 'sessions under the parent’s key',
+              value: (shown?.underParentKey ?? 0).toLocaleString('en'),
+              tone: shown && shown.underParentKey > 0 ? 'harm' : 'plain',
+            },
+            {
+              label: 'reached by the gateway',
+              value: shown?.isOver ? shown.reached.length.toLocaleString('en') : '–',
+              tone: !shown?.isOver ? 'plain' : shown.reached.length === clones ? 'good' : 'harm',
+            },
+          ]}
+        />
+        {shown?.isOver && (
+          <Verdict tone={enrols ? 'good' : 'harm'}>
+            {enrols
+              ? `Each of ${count(clones, 'clone')} erased its parent’s key, drew one of its own once something parted it from its siblings, and has the address that follows from it. The gateway was told of none of them.`
+              : `To the gateway all of them are one peer, and that peer moved ${count(shown.moves, 'time')}: each handshake took it away from whoever had it. What it sent to each of the ${count(clones, 'clone')} came out at ${shown.reached.length}.`}
+          </Verdict>
+        )}
+      </section>
+      {enrols && shown && shown.names.length > 0 && (
+        <section class="panel" aria-label="The first of them">
+          <h2>The first of them</h2>
+          <ul class="names mono">
+            {shown.names.map(name => (
+              <li key={name}>{name}</li>
+            ))}
+          </ul>
+        </section>
+      )}
+    </>
+  );
+}
+
+function Crowd({
+  clones,
+  called,
+  reached,
+  isOver,
+}: {
+  readonly clones: number;
+  readonly called: number;
+  readonly reached: readonly number[];
+  readonly isOver: boolean;
+}) {
+  const rows = Math.ceil(clones / COLUMNS);
+  const isReached = new Set(reached);
+  const squares = (belongs: (i: number) => boolean) =>
+    Array.from({ length: clones }, (_, i) =>
+      belongs(i) ? `M${(i % COLUMNS) * CELL + 2} ${Math.floor(i / COLUMNS) * CELL + 2}h10v10h-10z` : '',
+    ).join('');
+  return (
+    <figure class="crowd">
+      <svg
+        viewBox={`0 0 ${COLUMNS * CELL} ${rows * CELL}`}
+        role="img"
+        aria-label={`${count(clones, 'clone')}: ${called} have called, ${reached.length} were reached`}
+      >
+        <path class="waiting" d={squares(i => i >= called)} />
+        <path class="called" d={squares(i => i < called && !isOver)} />
+        <path class="lost" d={squares(i => i < called && isOver && !isReached.has(i))} />
+        <path class="reached" d={squares(i => isReached.has(i))} />
+      </svg>
+      <figcaption>
+        A square is a clone: blue when it has called the gateway, green when the gateway’s answer came out of
+        its tunnel, red when it came out elsewhere or nowhere.
+      </figcaption>
+    </figure>
+  );
+}
