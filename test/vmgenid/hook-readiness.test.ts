@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VmGenId } from '../../vmgenid/driver.js';
 import { HookSource, type HookSourceOptions } from '../../vmgenid/sources/hook.js';
 import { type HookReport, ReadinessWatch } from '../../vmgenid/sources/hook-readiness.js';
-import { MemorySource } from '../../vmgenid/sources/memory.js';
+import { MemorySource, type MemorySourceOptions } from '../../vmgenid/sources/memory.js';
 import { SimulationRandom } from '../support/simulation-random.js';
 
 const id = (n: number) =>
@@ -53,8 +53,9 @@ function call(query = '', { method = 'GET', body = '' } = {}): Promise<Reply> {
 async function machine(
   report?: (vm: VmGenId) => HookReport | Promise<HookReport>,
   options: HookSourceOptions = {},
+  memory: MemorySourceOptions = {},
 ) {
-  const page = new MemorySource();
+  const page = new MemorySource(memory);
   const later: { vm?: VmGenId } = {};
   const hook = new HookSource(path, {
     ...options,
@@ -79,6 +80,20 @@ describe('what the answer tells', () => {
   it('who does not wait is told what is missing, by 200: that is no failure of the call', async () => {
     await machine(vm => ({ epoch: vm.epoch, says: {}, missing: ['peers'] }));
     expect(await call()).toMatchObject({ status: 200, json: { ready: false, missing: ['peers'] } });
+  });
+
+  it('what parts this clone and is known to the program alone, of this epoch and of no older', async () => {
+    const { page } = await machine(
+      vm => ({ epoch: Math.min(vm.epoch, 3), parted: vm.epoch > 2, says: {}, missing: [] }),
+      {},
+      { uniqueness: 'counter' },
+    );
+    page.fork(id(1));
+    expect((await call()).json).toMatchObject({ epoch: 2, parted: false, ready: false, missing: ['parted'] });
+    page.fork(id(2));
+    expect((await call()).json).toMatchObject({ epoch: 3, parted: true, ready: true, missing: [] });
+    page.fork(id(3));
+    expect((await call()).json).toMatchObject({ epoch: 4, parted: false, missing: ['parted', 'device'] });
   });
 
   it('a report that fails, or never comes, is missing', async () => {

@@ -17,7 +17,7 @@ export function hookReporter(daemon: () => ReportingDaemon | undefined): HookRep
   return async () => {
     const parts = daemon();
     if (!parts) throw new Error('the daemon has not started');
-    const { epoch, isVouched, isHeld, publicKey, called, back } = await parts.recovery();
+    const { epoch, isVouched, isParted, isHeld, publicKey, called, back } = await parts.recovery();
     const { healing } = parts.openssl;
     // Where OpenSSL cannot be reached nobody waits for it, and it is not said to be healed.
     const opensslHealed = healing ? healing.seeding.epoch === epoch && healing.seeding.parted : null;
@@ -29,6 +29,7 @@ export function hookReporter(daemon: () => ReportingDaemon | undefined): HookRep
     ];
     return {
       epoch,
+      parted: isParted,
       says: { opensslHealed, publicKey: isHeld ? null : publicKey, peers: { called, back } },
       missing: missing.filter(([, isMissing]) => isMissing).map(([name]) => name),
     };

@@ -106,6 +106,8 @@ export interface RecoveryReport {
   readonly epoch: number;
   /** Whether anything may leave: somebody vouches for the generation. */
   readonly isVouched: boolean;
+  /** Whether something parts this clone's random numbers from those of its siblings: it may make handshakes. */
+  readonly isParted: boolean;
   /** It is silent until it has an identity of its own. */
   readonly isHeld: boolean;
   /** Base64. */
@@ -463,11 +465,13 @@ export class DeviceLoop {
   recovery(): RecoveryReport {
     const isVouched = this.#options.guard.check() !== NO_EPOCH;
     this.#flush();
+    const isParted = this.#options.crng.isFresh();
     const { epoch, held, recovery } = this.device.stats();
     const { publicKey } = this.device;
     return {
       epoch,
       isVouched,
+      isParted,
       isHeld: held,
       publicKey: publicKey ? encodeKey(publicKey) : null,
       called: recovery?.called ?? 0,

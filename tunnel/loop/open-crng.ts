@@ -7,6 +7,7 @@ import type { Keystream } from '../../crng/keystream.js';
 import type { OpenSslProbe } from '../../crng/openssl.js';
 import type { VmGenId } from '../../vmgenid/driver.js';
 import { systemClock } from '../clock.js';
+import { settleAfterForks } from './settle-after-forks.js';
 
 /** What a generator for this machine stands on. */
 export interface OpenCrngOptions {
@@ -55,6 +56,7 @@ export async function openCrng(options: OpenCrngOptions = {}): Promise<OpenCrng>
         ? { reason: 'switched off by an option' }
         : (await import('../../crng/openssl.js')).openSslHealing({ vmgenid, crng, entropy });
     closers.push(() => openssl.healing?.close());
+    if (hardware) closers.push(settleAfterForks(vmgenid, crng));
     return { crng, vmgenid, openssl, close };
   } catch (error) {
     await close();

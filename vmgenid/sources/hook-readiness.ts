@@ -10,6 +10,8 @@ import type { SourceListener, Standing } from '../source.js';
 export interface HookReport {
   /** The epoch that all of this is about. */
   readonly epoch: number;
+  /** Something parts this clone from its siblings of which no source told, such as a hardware generator. */
+  readonly parted?: boolean;
   /** Further fields of the answer. */
   readonly says: Readonly<Record<string, unknown>>;
   /** Names of what is not there yet; empty when all is. */
@@ -94,8 +96,10 @@ export class ReadinessWatch {
 }
 
 /** What a report is worth in the epoch that holds now. */
-export function compose({ epoch, parted }: Standing, report: HookReport | undefined): Readiness {
+export function compose(standing: Standing, report: HookReport | undefined): Readiness {
+  const { epoch } = standing;
   const current = report?.epoch === epoch ? report : undefined;
+  const parted = standing.parted || current?.parted === true;
   const missing = [...(parted ? [] : ['parted']), ...(current ? current.missing : ['device'])];
   return { ...current?.says, epoch, parted, ready: missing.length === 0, missing };
 }

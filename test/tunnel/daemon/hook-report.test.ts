@@ -8,6 +8,7 @@ import type { RecoveryReport } from '../../../tunnel/linux/device-loop.js';
 const there: RecoveryReport = {
   epoch: 3,
   isVouched: true,
+  isParted: true,
   isHeld: false,
   publicKey: 'key',
   called: 2,
@@ -24,6 +25,7 @@ describe('a daemon at its hook', () => {
   it('has all when device, OpenSSL and peers are of one epoch', async () => {
     expect(await report()).toEqual({
       epoch: 3,
+      parted: true,
       says: { opensslHealed: true, publicKey: 'key', peers: { called: 2, back: 2 } },
       missing: [],
     });
