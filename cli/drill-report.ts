@@ -28,7 +28,7 @@ export interface DrillReport {
   /** Why not, a sentence each. */
   readonly problems: readonly string[];
   readonly wipedKeypairs: number;
-  /** Milliseconds until all of that was erased. */
+  /** Milliseconds from the call until every part of the daemon had responded: all of that was erased by then. */
   readonly respondedMs: number;
   /** Keypairs of an older epoch that could still seal. */
   readonly staleKeypairs: number;
@@ -120,7 +120,7 @@ export function drillLines(report: DrillReport): string[] {
       : 'seeded anew';
   return [
     `drill of ${report.interface}: epoch ${epoch} began, as if this machine had been forked`,
-    `  wiped:    ${plural(wipedKeypairs, 'keypair')}, after ${respondedMs} ms`,
+    `  wiped:    ${plural(wipedKeypairs, 'keypair')}, within ${respondedMs} ms`,
     ...(opensslHealed === false ? [] : [`  OpenSSL:  ${openssl}`]),
     `  peers:    ${called === 0 ? 'none was in conversation: nobody was called' : `${back} of ${called} back`}`,
     ...slowestFirst.slice(0, SHOWN).map(peerLine),

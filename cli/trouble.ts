@@ -34,6 +34,9 @@ const WORDS: Readonly<Record<string, readonly [words: string, hint?: string]>> =
   EADDRNOTAVAIL: ['this machine has no such address', 'ip address shows those that it has'],
 };
 
+const VSOCK_PORT_TAKEN =
+  'choose another port, or end that program: ss -lp --vsock shows it, where the kernel has CONFIG_VSOCKETS_DIAG';
+
 /** With these it says nothing which file it was. */
 const OF_THE_PROCESS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
 
@@ -80,6 +83,8 @@ export function inWords(error: unknown): Said {
   const [, folder] = / mkdtemp '(.*)\/[^/]*'$/.exec(message) ?? [];
   if (tail.name === 'ENOENT' && folder !== undefined)
     return { message: `${about}its folder is missing`, hints: [...hints, `make it: mkdir -p ${folder}`] };
+  if (tail.name === 'EADDRINUSE' && before.endsWith('vsock: '))
+    return { message: about + known[0], hints: [...hints, VSOCK_PORT_TAKEN] };
   return { message: about + known[0], hints: known[1] === undefined ? hints : [...hints, known[1]] };
 }
 

@@ -81,7 +81,7 @@ describe('the command', () => {
     expect(await run()).toEqual({
       outcome: 0,
       out: `drill of wg0: epoch 2 began, as if this machine had been forked
-  wiped:    3 keypairs, after 1.3 ms
+  wiped:    3 keypairs, within 1.3 ms
   OpenSSL:  seeded anew
   peers:    2 of 2 back
     ${keyText(2)}  back after 12.3 ms, session 00000007 -> 00000066
