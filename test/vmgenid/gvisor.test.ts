@@ -121,6 +121,29 @@ describe('GvisorSource', () => {
     expect(vm.check()).not.toBe(NO_EPOCH);
   });
 
+  it('loses no restore when the file is gone right after its word', async () => {
+    const vm = await start();
+    say('restore\n');
+    rmSync(join(folder, 'checkpoint'));
+    expect(vm.poll()).toBe(NO_EPOCH);
+    expect(vm.epoch).toBe(2);
+  });
+
+  it('takes it for a fork that for a while nobody could hear of one', async () => {
+    const vm = await start();
+    say('resume\n');
+    rmSync(join(folder, 'checkpoint'));
+    vm.poll();
+    expect(vm.epoch).toBe(1);
+    // The next word is said to nobody.
+    leave();
+    spawnSync('mkfifo', [join(folder, 'checkpoint')]);
+    gvisor = openSync(join(folder, 'checkpoint'), constants.O_RDWR | constants.O_NONBLOCK);
+    expect(vm.poll()).toBe(2);
+    expect(vm.evidence.kernelReseeded).toBe(false);
+    expect(vm.poll()).toBe(2);
+  });
+
   it('keeps no program alive, and does not delay its end', async () => {
     const script = `
       import { GvisorSource, VmGenId } from 'wireonce/vmgenid';

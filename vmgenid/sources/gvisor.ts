@@ -58,11 +58,19 @@ export class GvisorSource implements GenerationSource {
       for (let looks = 0; looks < LOOKS_MAX && this.#listener; looks++) {
         const word = this.#read();
         if (word === undefined) break;
-        // A descriptor tells of one checkpoint. The next one is to be waited for before anybody acts on this one.
-        this.#reopen();
-        if (word === 'restore') this.#announce(this.#listener);
+        try {
+          // A descriptor tells of one checkpoint. The next one is to be waited for before anybody acts on this one.
+          this.#reopen();
+        } finally {
+          // The word is read, and comes no second time.
+          if (word === 'restore') this.#announce(this.#listener);
+        }
       }
-      if (this.#failed) this.#listener?.recovered();
+      if (this.#failed) {
+        // While no descriptor waited, any word may have passed.
+        this.#listener?.missed();
+        this.#listener?.recovered();
+      }
       this.#failed = false;
     } catch (error) {
       this.#failed = true;
