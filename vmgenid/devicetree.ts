@@ -82,6 +82,12 @@ function throughBus(tree: string, bus: string, address: bigint, bytes: bigint): 
   const childCells = cells(tree, bus, '#address-cells', ADDRESS_CELLS);
   const parentCells = cells(tree, dirname(bus), '#address-cells', ADDRESS_CELLS);
   const sizeCells = cells(tree, bus, '#size-cells', SIZE_CELLS);
+  // As Linux has it: what has no address, or no size, lies nowhere.
+  if (Math.min(childCells, parentCells, sizeCells) === 0) {
+    throw malformed(
+      `the ranges of ${nameOf(tree, bus)} have ${childCells}, ${parentCells} and ${sizeCells} cells: each takes one or more`,
+    );
+  }
   const entry = childCells + parentCells + sizeCells;
   for (let at = 0; CELL_BYTES * (at + entry) <= ranges.length; at += entry) {
     const start = number(ranges, at, childCells);

@@ -162,6 +162,24 @@ describe('a node of the device tree', () => {
       { '/bus': { ...bus, ranges: [0, 0, 0, 0, 0] }, '/bus/x': vmgenid() },
       /in none of the ranges/,
     ],
+    [
+      'buses without cells, in which an entry of ranges would take no room',
+      {
+        '/': { '#address-cells': [0], '#size-cells': [0] },
+        '/outer': { '#address-cells': [0], '#size-cells': [0], ranges: [0] },
+        '/outer/inner': { '#address-cells': [1], '#size-cells': [1], ranges: [0, 0x10000] },
+        '/outer/inner/x': vmgenid({ reg: [0x2000, 16] }),
+      },
+      /^the ranges of \/outer\/inner have 1, 0 and 1 cells/,
+    ],
+    [
+      'a bus whose sizes have no cells',
+      {
+        '/bus': { '#address-cells': [2], '#size-cells': [0], ranges: [0, 0x2000, 0, 0x3000] },
+        '/bus/x': vmgenid({ reg: [0, 0x2000] }),
+      },
+      /^the ranges of \/bus have 2, 2 and 0 cells/,
+    ],
   ])('with %s is refused, with the reason', (_name, nodes, reason) => {
     expect(refusal(nodes)).toEqual(['ERR_SOURCE_FORMAT', expect.stringMatching(reason)]);
   });
