@@ -2,9 +2,11 @@
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { VmGenId } from '../../vmgenid/driver.js';
 import { HookSource, type HookSourceOptions } from '../../vmgenid/sources/hook.js';
 import { type HookReport, ReadinessWatch } from '../../vmgenid/sources/hook-readiness.js';
@@ -186,6 +188,46 @@ describe('waiting', () => {
     const replies = await Promise.all(Array.from({ length: 80 }, () => call('?wait=1s')));
     expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([503, 504]));
     expect(replies.filter(({ status }) => status === 504)).toHaveLength(64);
+  });
+
+  it('ends when its caller hangs up, who takes nobody a place from then on', async () => {
+    let looks = 0;
+    let missing = ['peers'];
+    await machine(vm => {
+      looks++;
+      return { epoch: vm.epoch, says: {}, missing };
+    });
+    const callers = Array.from({ length: 64 }, () => connect(path));
+    for (const caller of callers) caller.write('GET /fork?wait=60s HTTP/1.1\r\nHost: clone\r\n\r\n');
+    await vi.waitFor(async () => expect((await call('?wait=1ms')).status).toBe(503), { timeout: 20_000 });
+    for (const caller of callers) caller.destroy();
+    await vi.waitFor(async () => expect((await call('?wait=1ms')).status).toBe(504), { timeout: 20_000 });
+    // Nobody waits: nobody looks.
+    await sleep(100);
+    const before = looks;
+    await sleep(100);
+    expect(looks).toBe(before);
+    missing = [];
+    expect(await call('?wait=60s')).toMatchObject({ status: 200, json: { ready: true } });
+  });
+
+  it('of a call that brought an identity ends without it when another fork has taken that', async () => {
+    let page: MemorySource | undefined;
+    const started = await machine(
+      ({ epoch }) => ({ epoch, says: { publicKey: `key of epoch ${epoch}` }, missing: [] }),
+      {
+        enrol: () => async epoch => {
+          // Enrolled, and forked before the answer is written.
+          if (epoch === 2) page?.fork(id(9));
+          return { publicKey: `key of epoch ${epoch}`, addresses: [`192.0.2.${epoch}`] };
+        },
+      },
+    );
+    page = started.page;
+    const body = () => JSON.stringify({ vmGenId: '00112233-4455-6677-8899-aabbccddeeff', identity: {} });
+    const overtaken = await call('?wait=60s', { method: 'POST', body: body() });
+    expect(overtaken.json).toMatchObject({ epoch: 3, publicKey: 'key of epoch 3' });
+    expect(overtaken.json).not.toHaveProperty('addresses');
   });
 
   it.each([

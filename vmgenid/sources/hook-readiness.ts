@@ -53,12 +53,12 @@ export class ReadinessWatch {
     return before && !before.ready && before.epoch === now.epoch ? before : compose(now, undefined);
   }
 
-  /** Resolves when all is there in an epoch above `after`, and else after `ms` with what is missing. */
-  async wait(ms: number, after = NO_EPOCH): Promise<Readiness> {
+  /** Resolves when all is there in an epoch above `after`, and else after `ms`, or when `gone`, with what is missing. */
+  async wait(ms: number, after = NO_EPOCH, gone?: AbortSignal): Promise<Readiness> {
     const deadline = performance.now() + ms;
     for (let last: Readiness | undefined; ; ) {
       last = beyond(after, await this.moment(deadline - performance.now(), last));
-      const isOver = performance.now() >= deadline || last.epoch === NO_EPOCH;
+      const isOver = performance.now() >= deadline || last.epoch === NO_EPOCH || gone?.aborted;
       if (last.ready || isOver) return last;
     }
   }

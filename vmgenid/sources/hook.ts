@@ -201,9 +201,11 @@ export class HookSource implements GenerationSource {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
     let answer: Answer;
     try {
-      answer = this.#refusal(request) ?? (await this.#take(request));
+      answer = this.#refusal(request) ?? (await this.#take(request, gone.signal));
     } catch (error) {
       const refused = error instanceof VmGenIdError && error.code === 'ERR_HOOK_REQUEST';
       answer = { status: refused ? 400 : 500, body: { error: refused ? error.message : 'internal error' } };
@@ -246,12 +248,12 @@ export class HookSource implements GenerationSource {
     return timingSafeEqual(padded, this.#token) && bytes.length === this.#token.length;
   }
 
-  async #take(request: IncomingMessage): Promise<Answer> {
+  async #take(request: IncomingMessage, gone: AbortSignal): Promise<Answer> {
     const query = parseHookQuery(request.url ?? '');
     if (request.method === 'GET') {
       this.#door?.heard(request.socket);
       if (query.waitMs === undefined) return this.#standing(query);
-      return this.#isFull ? FULL : this.#waited(() => this.#standing(query));
+      return this.#isFull ? FULL : this.#waited(gone, () => this.#standing(query, gone));
     }
     const body = await readBody(request);
     if (!body) return TOO_LARGE;
@@ -276,7 +278,7 @@ export class HookSource implements GenerationSource {
     const epoch = listener.announce(announcement);
     if (epoch === NO_EPOCH) return CLOSED;
     if (this.#isFull) return unfinished('subscribers have not finished', epoch);
-    return this.#waited(async () => {
+    return this.#waited(gone, async () => {
       const limit = query.waitMs ?? this.#settleTimeoutMs;
       const deadline = performance.now() + limit;
       const enrolled = enrol?.(epoch).catch(() => undefined);
@@ -285,8 +287,10 @@ export class HookSource implements GenerationSource {
       const named = enrolled && (await within(deadline - performance.now(), enrolled));
       if (enrolled && !named) return unfinished('the device is not enrolled', epoch);
       const waitMs = query.waitMs === undefined ? undefined : deadline - performance.now();
-      const standing = await this.#standing({ ...query, waitMs });
-      return { ...standing, body: { ...standing.body, ...named } };
+      const standing = await this.#standing({ ...query, waitMs }, gone);
+      // An identity is of its epoch: the answer may be about a later one by now.
+      const isOfNow = 'epoch' in standing.body && standing.body.epoch === epoch;
+      return isOfNow ? { ...standing, body: { ...standing.body, ...named } } : standing;
     });
   }
 
@@ -294,10 +298,14 @@ export class HookSource implements GenerationSource {
     return this.#settling >= SETTLING_MAX;
   }
 
-  async #waited(answer: () => Promise<Answer>): Promise<Answer> {
+  /** Who is gone waits no more, and takes nobody's place. */
+  async #waited(gone: AbortSignal, answer: () => Promise<Answer>): Promise<Answer> {
     this.#settling++;
     try {
-      return await answer();
+      const left = new Promise<Answer>(resolve => {
+        gone.addEventListener('abort', () => resolve(CLOSED), { once: true });
+      });
+      return await Promise.race([answer(), left]);
     } finally {
       this.#settling--;
     }
@@ -312,10 +320,10 @@ export class HookSource implements GenerationSource {
     }
   }
 
-  async #standing({ waitMs, after }: HookQuery): Promise<Answer> {
+  async #standing({ waitMs, after }: HookQuery, gone?: AbortSignal): Promise<Answer> {
     const watch = this.#watch;
     if (!watch || !this.#listener) return CLOSED;
-    const now = await (waitMs === undefined ? watch.moment(REPORT_MS) : watch.wait(waitMs, after));
+    const now = await (waitMs === undefined ? watch.moment(REPORT_MS) : watch.wait(waitMs, after, gone));
     if (now.epoch === NO_EPOCH) return CLOSED;
     if (waitMs === undefined || now.ready) return { status: 200, body: now };
     return { status: 504, body: { error: `not ready: ${now.missing.join(', ')}`, ...now } };
