@@ -1,5 +1,6 @@
 // What a turn has found to be due, and has not done yet: per peer, in the order in which it was first wished for.
-// Promises: a wish is data, and calls nobody; what was wished for twice is done once; what nobody waits for comes last.
+// Promises: a wish is data, and calls nobody; what was wished for twice is done once; what nobody waits for comes last, but for
+// a share of the turns: it comes, whatever else is wished for meanwhile.
 // Read on: pump.ts, which makes messages of wishes.
 
 import type { Peer } from './peer.js';
@@ -17,11 +18,16 @@ export const Wish = {
   retry: 16,
 } as const;
 
+/** Of so many that are taken one is of those for whom nobody waits. */
+const LATER_EVERY = 8;
+
 export class Wishes {
   /** In the order in which they were added. */
   readonly #peers = new Set<Peer>();
   /** As `#peers`, of those for whom nothing else is wished for. After a fork there may be very many. */
   readonly #later = new Set<Peer>();
+  /** Taken before those of `#later` since one of them was. */
+  #before = 0;
 
   get isEmpty(): boolean {
     return this.#peers.size === 0 && this.#later.size === 0;
@@ -33,7 +39,7 @@ export class Wishes {
     if (this.#later.size > 0) this.#later.delete(peer);
   }
 
-  /** For what no packet waits for: after all that is or will be added. */
+  /** For what no packet waits for: after what is or will be added, but for one in eight. */
   addLater(peer: Peer, wish: number): void {
     peer.wishes |= wish;
     if (!this.#peers.has(peer)) this.#later.add(peer);
@@ -41,11 +47,12 @@ export class Wishes {
 
   /** The peer that has waited longest, its wishes as they are: whoever takes it clears them. */
   take(): Peer | undefined {
-    for (const peers of [this.#peers, this.#later]) {
-      for (const peer of peers) {
-        peers.delete(peer);
-        return peer;
-      }
+    const isTurnOfLater = this.#later.size > 0 && (this.#peers.size === 0 || ++this.#before >= LATER_EVERY);
+    const peers = isTurnOfLater ? this.#later : this.#peers;
+    if (isTurnOfLater) this.#before = 0;
+    for (const peer of peers) {
+      peers.delete(peer);
+      return peer;
     }
     return undefined;
   }

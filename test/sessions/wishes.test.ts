@@ -34,6 +34,22 @@ describe('wishes', () => {
     expect([wishes.isEmpty, wishes.take(), a.wishes, b.wishes]).toEqual([true, undefined, 0, 0]);
   });
 
+  it('that nobody waits for come, however many others are wished for meanwhile', () => {
+    const wishes = new Wishes();
+    const later = Array.from({ length: 5 }, peer);
+    for (const each of later) wishes.addLater(each, Wish.handshake);
+    const taken: (Peer | undefined)[] = [];
+    for (let n = 0; n < 100; n++) {
+      wishes.add(peer(), Wish.retry);
+      wishes.add(peer(), Wish.retry);
+      taken.push(wishes.take());
+    }
+    expect(taken.filter(each => each && later.includes(each))).toEqual(later);
+    // And not before those that are waited for: of the first eight one.
+    expect(taken.slice(0, 8).filter(each => each && later.includes(each))).toHaveLength(1);
+    expect(taken[0]).not.toBe(later[0]);
+  });
+
   it('are what a plain list of them would be, whatever is added, taken, taken back and cleared', () => {
     const step = fc.oneof(
       fc.record({ add: fc.nat(4), wish: fc.constantFrom(...Object.values(Wish)) }),
