@@ -125,7 +125,7 @@ export class Broker {
     const { vmgenid, counterFile, socket, socketMode = 0o600 } = this.#options;
     // Registered before anything is opened: a fork meanwhile is in the page when it is, and told when that can be.
     this.#unregister.push(
-      vmgenid.register('randomness', fork => this.#page?.bump(fork.vmGenId), {
+      vmgenid.register('randomness', fork => this.#page?.bump(this.#idAfter(fork)), {
         name: 'counter page',
         priority: Number.MAX_SAFE_INTEGER,
       }),
@@ -176,9 +176,10 @@ export class Broker {
   }
 
   // The chain waits for what this returns: whoever asks the driver to settle waits for our subscribers too.
-  async #tell({ epoch, source, vmGenId }: VmFork): Promise<void> {
+  async #tell({ epoch, source, vmGenId, isDrill }: VmFork): Promise<void> {
     const reseeded = this.#options.vmgenid.evidence.kernelReseeded;
-    const fork = { epoch, counter: this.counter ?? null, vmGenId: guidOf(vmGenId), reseeded, source };
+    const id = guidOf(this.#idAfter({ epoch, source, vmGenId, isDrill }));
+    const fork = { epoch, counter: this.counter ?? null, vmGenId: id, reseeded, source };
     this.#socket?.tell({ event: 'fork', ...fork });
     if (reseeded) this.#reseeded(epoch);
     else this.#awaitReseed();
@@ -197,6 +198,11 @@ export class Broker {
     this.#occasion = occasion;
     const succeeded = await this.#command.tell(occasion);
     return succeeded ? { acknowledged: 1, missed: 0 } : { acknowledged: 0, missed: 1 };
+  }
+
+  /** A drill leaves it as it is: who forgot it would take the next start for a fork that was missed. */
+  #idAfter({ isDrill, vmGenId }: VmFork): Uint8Array | undefined {
+    return isDrill ? this.#options.vmgenid.evidence.vmGenId : vmGenId;
   }
 
   #awaitReseed(): void {

@@ -108,6 +108,17 @@ describe('the page', () => {
     expect([counter(), reseededAt()]).toEqual([1, 0]);
   });
 
+  it('moves for a drill, and takes the next start for no missed fork', async () => {
+    const before = await start({ counterFile: path.page });
+    expect(before.vmgenid.drill()).toBe(2);
+    expect(before.broker.counter).toBe(1);
+    await before.broker.close();
+    const after = await start({ counterFile: path.page });
+    expect(after.events).toEqual([{ type: 'page', history: 'same', counter: 1 }]);
+    expect(after.fork(2)).toBe(2);
+    expect(after.broker.counter).toBe(2);
+  });
+
   it('says that the kernel has reseeded when that is known', async () => {
     const machine = await start({ counterFile: path.page });
     machine.fork(2);
