@@ -212,20 +212,20 @@ describe('waiting', () => {
   });
 
   it('of a call that brought an identity ends without it when another fork has taken that', async () => {
-    let page: MemorySource | undefined;
-    const started = await machine(
+    const later: { page?: MemorySource } = {};
+    const { page } = await machine(
       ({ epoch }) => ({ epoch, says: { publicKey: `key of epoch ${epoch}` }, missing: [] }),
       {
         enrol: () => async epoch => {
           // Enrolled, and forked before the answer is written.
-          if (epoch === 2) page?.fork(id(9));
+          if (epoch === 2) later.page?.fork(id(9));
           return { publicKey: `key of epoch ${epoch}`, addresses: [`192.0.2.${epoch}`] };
         },
       },
     );
-    page = started.page;
-    const body = () => JSON.stringify({ vmGenId: '00112233-4455-6677-8899-aabbccddeeff', identity: {} });
-    const overtaken = await call('?wait=60s', { method: 'POST', body: body() });
+    later.page = page;
+    const body = JSON.stringify({ vmGenId: '00112233-4455-6677-8899-aabbccddeeff', identity: {} });
+    const overtaken = await call('?wait=60s', { method: 'POST', body });
     expect(overtaken.json).toMatchObject({ epoch: 3, publicKey: 'key of epoch 3' });
     expect(overtaken.json).not.toHaveProperty('addresses');
   });

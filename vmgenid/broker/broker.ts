@@ -176,10 +176,11 @@ export class Broker {
   }
 
   // The chain waits for what this returns: whoever asks the driver to settle waits for our subscribers too.
-  async #tell({ epoch, source, vmGenId, isDrill }: VmFork): Promise<void> {
+  async #tell(told: VmFork): Promise<void> {
+    const { epoch, source } = told;
     const reseeded = this.#options.vmgenid.evidence.kernelReseeded;
-    const id = guidOf(this.#idAfter({ epoch, source, vmGenId, isDrill }));
-    const fork = { epoch, counter: this.counter ?? null, vmGenId: id, reseeded, source };
+    const vmGenId = guidOf(this.#idAfter(told));
+    const fork = { epoch, counter: this.counter ?? null, vmGenId, reseeded, source };
     this.#socket?.tell({ event: 'fork', ...fork });
     if (reseeded) this.#reseeded(epoch);
     else this.#awaitReseed();
