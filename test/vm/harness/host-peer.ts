@@ -28,6 +28,8 @@ export type HostPeerOptions = Pick<DeviceOptions, 'tripwire'>;
 export class HostPeer {
   /** Called with every packet that comes out of the tunnel. */
   onPacket: (packet: Uint8Array) => void = () => {};
+  /** Called when a handshake with the guest has ended well, by the message that shows it. */
+  onHandshake: () => void = () => {};
   /** Set while an attacker, or a slow network, keeps what we send: it lands here instead. */
   withheld: Uint8Array[] | undefined;
   readonly #guest: Identity;
@@ -48,6 +50,9 @@ export class HostPeer {
       vmgenid,
       clock,
       suite,
+      onEvent: ({ type }) => {
+        if (type === 'handshakeComplete') this.onHandshake();
+      },
       ...options,
       sink: {
         sendDatagram: (datagram, to) => this.#send(datagram, to),

@@ -3,7 +3,7 @@
 // Read on: QEMU docs/specs/vmgenid.rst; docs/devel/migration.rst (a state is a migration into a file).
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { CONTROL_PORT } from '../guest/protocol.js';
@@ -163,6 +163,14 @@ export class Machine {
     await this.#qmp.execute('system_powerdown');
   }
 
+  /**
+   * Milliseconds for which real processors have run the emulated one, since the machine was started: what else they did
+   * meanwhile is not in it.
+   */
+  processorMs(): number {
+    return emulatedProcessorMs(this.#process.pid);
+  }
+
   /** Writes the state of a machine that stands still. It can go on after. */
   async save(file: string): Promise<void> {
     await this.#qmp.save(file);
@@ -199,6 +207,8 @@ async function qemuArguments({ hardware, folder, generationId, state }: MachineS
     // With init_on_free what nobody uses is zero, and takes no room in a state.
     append: `console=${board.console} loglevel=5 panic=-1 init_on_free=1 ${board.kernelOptions ?? ''} ${hardware.kernelOptions}`,
     serial: 'chardev:console',
+    // Else all of its threads have one name.
+    name: 'clone,debug-threads=on',
     qmp: `unix:${socket('qmp')},server=off`,
     netdev: `stream,id=net,server=off,addr.type=unix,addr.path=${socket('net')}`,
     ...(state && { incoming: `exec:cat ${shellQuoted(state)}` }),
@@ -224,6 +234,19 @@ async function qemuArguments({ hardware, folder, generationId, state }: MachineS
     ...characterDevices.flatMap(device => ['-chardev', device]),
     ...devices.flatMap(device => ['-device', device]),
   ];
+}
+
+// As QEMU names the threads of its emulated processors, of which our machines have one.
+const PROCESSOR_THREAD = /^CPU \d+\/TCG$/;
+
+/** schedstat(5): nanoseconds on a processor come first. */
+function emulatedProcessorMs(pid: number | undefined): number {
+  const tasks = `/proc/${pid}/task`;
+  const thread = readdirSync(tasks).find(tid =>
+    PROCESSOR_THREAD.test(readFileSync(`${tasks}/${tid}/comm`, 'latin1').trim()),
+  );
+  if (thread === undefined) throw new Error('QEMU has no thread for its processor');
+  return Number(readFileSync(`${tasks}/${thread}/schedstat`, 'latin1').split(' ')[0]) / 1e6;
 }
 
 function readConsole(folder: string): string {

@@ -3,7 +3,7 @@
 // has sent between its first instruction and the end of the observation is in the result.
 // Read on: instants.ts (when the snapshot falls); wiretap.ts (what is compared).
 
-import { HANDSHAKE_RESPONSE } from '../../../protocol/constants.js';
+import { HANDSHAKE_INITIATION, HANDSHAKE_RESPONSE } from '../../../protocol/constants.js';
 import { messageType } from '../../../protocol/messages.js';
 import type { LoadOptions } from '../guest/load.js';
 import { PAYLOAD_TEXT } from '../guest/payloads.js';
@@ -41,6 +41,14 @@ export interface ForkOptions {
   readonly showPair?: boolean;
 }
 
+/** From the restore on. */
+export interface Instant {
+  /** On the clock of the wall. */
+  readonly ms: number;
+  /** Of a real processor that ran the emulated one. */
+  readonly processorMs: number;
+}
+
 export interface CloneResult {
   /** Datagrams under keys of before the fork that are this clone's alone: sealed after the restore. */
   readonly sentUnderOldKeys: number;
@@ -48,6 +56,12 @@ export interface CloneResult {
   readonly windowMs: number;
   /** From the restore to the first data under keys of a new handshake; undefined when there was none. */
   readonly recoveredMs: number | undefined;
+  /**
+   * The same time by how long a real processor ran the emulated one: to the first handshake message, and to the message by
+   * which the peer knew that the clone has the new keys. Undefined when there was none.
+   */
+  readonly called: Instant | undefined;
+  readonly recovered: Instant | undefined;
   /** Data of every kind. */
   readonly datagrams: number;
   /** Sealed datagrams that its release gate has discarded: what the snapshot found in a batch. Where the subject tells. */
@@ -180,6 +194,7 @@ export class Trial {
         for (const datagram of arriving) link.send(datagram, WIREGUARD_PORT, WIREGUARD_PORT);
         if (between) standBetween(between, link, clones);
       }
+      const stopwatches = clones.map((clone, i) => new Stopwatch(clone, peers[i]));
       await Promise.all(clones.map(clone => clone.resume()));
       const taps = clones.map(() => new Wiretap(tap));
       const listen = () => clones.forEach(({ link }, i) => taps[i].read(link.log.splice(0)));
@@ -193,7 +208,7 @@ export class Trial {
       const statuses = await Promise.all(clones.map(async clone => this.subject.status?.(clone)));
       await Promise.all(clones.map(clone => clone.pause()));
       listen();
-      const result = this.#result(clones, taps, tap, options.showPair ?? false);
+      const result = this.#result(clones, taps, tap, stopwatches, options.showPair ?? false);
       const withStatus = (clone: CloneResult, i: number) => {
         const discarded = statuses[i]?.discardedAtRelease;
         return discarded === undefined ? clone : { ...clone, discarded };
@@ -209,6 +224,7 @@ export class Trial {
     clones: readonly Machine[],
     taps: readonly Wiretap[],
     origin: Wiretap,
+    stopwatches: readonly Stopwatch[],
     showPair: boolean,
   ): ForkResult {
     const reuses = findReuse([origin, ...taps]);
@@ -235,6 +251,8 @@ export class Trial {
           sentUnderOldKeys: old.length,
           windowMs: Math.max(0, (old.at(-1)?.at ?? 0) - resumedAt),
           recoveredMs: first === undefined ? undefined : first - resumedAt,
+          called: stopwatches[i].called,
+          recovered: stopwatches[i].recovered,
           datagrams: tap.data.length,
         };
       }),
@@ -259,6 +277,36 @@ export class Trial {
     } finally {
       this.hostPeer.onPacket = count;
     }
+  }
+}
+
+/** When a clone that stands still and its peer, who know each other by no session, come together. Attach the peer before. */
+class Stopwatch {
+  called: Instant | undefined;
+  recovered: Instant | undefined;
+  readonly #machine: Machine;
+  readonly #begunAt: number;
+
+  constructor(machine: Machine, peer: HostPeer) {
+    this.#machine = machine;
+    this.#begunAt = machine.processorMs();
+    const { link } = machine;
+    const deliver = link.onDatagram;
+    link.onDatagram = datagram => {
+      const type = messageType(datagram.payload);
+      if (type === HANDSHAKE_INITIATION || type === HANDSHAKE_RESPONSE) this.called ??= this.#now();
+      deliver(datagram);
+    };
+    peer.onHandshake = () => {
+      this.recovered ??= this.#now();
+    };
+  }
+
+  #now(): Instant {
+    return {
+      ms: performance.now() - this.#machine.resumedAt,
+      processorMs: this.#machine.processorMs() - this.#begunAt,
+    };
   }
 }
 

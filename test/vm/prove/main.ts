@@ -9,6 +9,7 @@ import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { SimulationRandom } from '../../support/simulation-random.js';
 import { COPIED, EnrolmentTrial } from '../harness/enrolment-trial.js';
+import { emulationFactor } from '../harness/emulation.js';
 import { INSTANTS } from '../harness/instants.js';
 import { VmLab } from '../harness/lab.js';
 import { Trial } from '../harness/trial.js';
@@ -47,10 +48,12 @@ async function main(given: readonly string[]): Promise<number> {
   process.once('SIGINT', end).once('SIGTERM', end);
   const rows: Row[] = [];
   const enrolment: EnrolmentRow[] = [];
+  let emulation: number | undefined;
   const report = (): Report => ({
     seed,
     date: new Date().toISOString().slice(0, 10),
     machine: `${cpus().length} cores of ${cpus()[0].model}, QEMU TCG, load ${loadavg()[1].toFixed(1)}`,
+    emulation,
     rows,
     enrolment,
   });
@@ -58,7 +61,9 @@ async function main(given: readonly string[]): Promise<number> {
     if (json && json !== '-') write(json, report());
   };
   try {
-    for (const contestant of CONTESTANTS.filter(isChosen)) {
+    const contestants = CONTESTANTS.filter(isChosen);
+    if (contestants.length > 0) emulation = await emulationFactor(lab);
+    for (const contestant of contestants) {
       const row = { name: contestant.subject.name, expected: contestant.expected, forks: [], failures: [] };
       rows.push(row);
       await prove(lab, contestant, row, forks, new SimulationRandom(seed), save);

@@ -1,7 +1,7 @@
 // The figures of a run, as a table and as JSON.
 
 import type { EnrolmentFork } from '../harness/enrolment-trial.js';
-import type { ForkResult } from '../harness/trial.js';
+import type { ForkResult, Instant } from '../harness/trial.js';
 
 export interface ProvenFork extends ForkResult {
   readonly instant: string;
@@ -27,6 +27,8 @@ export interface Report {
   readonly seed: number;
   readonly date: string;
   readonly machine: string;
+  /** Milliseconds of a real processor for one of an emulated one; none where nothing was compared. */
+  readonly emulation: number | undefined;
   readonly rows: readonly Row[];
   readonly enrolment: readonly EnrolmentRow[];
 }
@@ -43,6 +45,9 @@ const COLUMNS = [
   'back after, ms',
 ] as const;
 
+/** Of a run that knows how much slower its emulated processors were. */
+const PROCESSOR_COLUMNS = ['processor until called, ms', 'processor until back, ms'] as const;
+
 const ENROLMENT_COLUMNS = [
   'what is cloned',
   'forks',
@@ -58,9 +63,20 @@ const ENROLMENT_COLUMNS = [
 ] as const;
 
 /** Tables in Markdown, and a line for each pair of ciphertexts that gave a plaintext away. */
-export function formatReport({ rows, enrolment, seed, machine, date }: Report): string {
+export function formatReport({ rows, enrolment, seed, machine, date, emulation }: Report): string {
   const lines = [`${date}, ${machine}, seed ${seed}. Min / median / max per fork.`];
-  if (rows.length > 0) lines.push('', ...table(COLUMNS, rows.map(cells)));
+  if (rows.length > 0 && emulation === undefined) lines.push('', ...table(COLUMNS, rows.map(cells)));
+  if (rows.length > 0 && emulation !== undefined) {
+    lines.push(
+      '',
+      `The emulated processor is ${emulation.toFixed(1)} times slower than the real one; "processor" is divided by that.`,
+      '',
+      ...table(
+        [...COLUMNS, ...PROCESSOR_COLUMNS],
+        rows.map(row => [...cells(row), ...processorCells(row, emulation)]),
+      ),
+    );
+  }
   if (enrolment.length > 0) lines.push('', ...table(ENROLMENT_COLUMNS, enrolment.map(enrolmentCells)));
   for (const { name, forks } of rows) {
     const recovered = forks.find(fork => fork.recovered !== undefined)?.recovered;
@@ -141,6 +157,16 @@ function cells({ name, forks }: Row): string[] {
   ];
 }
 
+function processorCells({ forks }: Row, emulation: number): string[] {
+  const clones = forks.flatMap(fork => fork.clones);
+  const real = (instants: readonly (Instant | undefined)[]) =>
+    spread(
+      instants.filter(instant => instant !== undefined).map(({ processorMs }) => processorMs / emulation),
+      1,
+    );
+  return [real(clones.map(({ called }) => called)), real(clones.map(({ recovered }) => recovered))];
+}
+
 function enrolmentCells({ name, forks }: EnrolmentRow): string[] {
   const sum = (of: (fork: EnrolmentFork) => number) =>
     String(forks.reduce((total, fork) => total + of(fork), 0));
@@ -166,9 +192,9 @@ function cut(forks: readonly ProvenFork[]): string {
   return known.length > 0 ? `${wereCut.length} of ${known.length}` : '-';
 }
 
-function spread(values: readonly number[]): string {
+function spread(values: readonly number[], digits = 0): string {
   if (values.length === 0) return '-';
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted[Math.floor((sorted.length - 1) / 2)];
-  return [sorted[0], middle, sorted[sorted.length - 1]].map(value => Math.round(value)).join(' / ');
+  return [sorted[0], middle, sorted[sorted.length - 1]].map(value => value.toFixed(digits)).join(' / ');
 }
