@@ -55,9 +55,10 @@ export function registerServe(group: Command, io: CliIo, finish: Finish): void {
  */
 export function vmgenidServe(io: CliIo, options: ServeOptions = {}): Promise<number> {
   const { counterFile = DEFAULT_COUNTER_FILE, socket = DEFAULT_BROKER_SOCKET, socketMode, exec } = options;
+  let broker: Broker | undefined;
   const attach = async (vmgenid: VmGenId, print: Print) => {
     for (const path of [counterFile, socket]) if (path) makeFolder(path);
-    const broker = await Broker.open({
+    broker = await Broker.open({
       vmgenid,
       counterFile: counterFile || undefined,
       socket: socket || undefined,
@@ -72,7 +73,11 @@ export function vmgenidServe(io: CliIo, options: ServeOptions = {}): Promise<num
     return broker;
   };
   io.outliveTerminal();
-  return watchForks(io, options, { pollMs: POLL_MS, attach });
+  const reporter = () => {
+    if (!broker) throw new Error('the broker has not started');
+    return broker.report();
+  };
+  return watchForks(io, options, { pollMs: POLL_MS, attach, reporter });
 }
 
 const HISTORY = {

@@ -3,7 +3,9 @@
 // Read on: vmgenid/driver.ts.
 
 import { type VmGenId, type VmGenIdEvent, formatGuid, openVmGenId } from '../vmgenid/index.js';
+import { HookSource } from '../vmgenid/sources/hook.js';
 import { isOpenToUsers } from '../vmgenid/sources/hook-address.js';
+import type { HookReporter } from '../vmgenid/sources/hook-readiness.js';
 import { Bell } from './bell.js';
 import { CliError } from './errors.js';
 import { type CliIo, printJson, printLine } from './io.js';
@@ -27,6 +29,8 @@ export async function vmgenidWatch(io: CliIo, options: WatchOptions = {}): Promi
 export interface WatchParts {
   /** Milliseconds between looks at sources that only answer when asked; the others wake the driver by themselves. */
   readonly pollMs: number;
+  /** Is asked by the hook how far the program behind it is. */
+  readonly reporter?: HookReporter;
   /** Is put on the driver when it watches, and is closed before it. */
   readonly attach?: (vmgenid: VmGenId, print: Print) => Promise<{ close(): Promise<void> }>;
 }
@@ -41,7 +45,9 @@ export async function watchForks(io: CliIo, options: WatchOptions, parts: WatchP
   // What fails at the start is said as an error.
   let started = false;
   const onEvent = (event: VmGenIdEvent) => started && report(event, print);
-  const open = options.open ?? (onEvent => openVmGenId({ ...options, onEvent }));
+  const open =
+    options.open ??
+    (onEvent => openVmGenId({ ...options, hook: withReport(options.hook, parts.reporter), onEvent }));
   const vmgenid = await open(onEvent);
   try {
     const { sources, protection, epoch } = vmgenid;
@@ -120,6 +126,11 @@ function reportEvidence({ evidence, epoch }: VmGenId, told: Set<string>, print: 
     const guid = formatGuid(vmGenId);
     tell(guid, { vmGenId: guid }, `generation ${guid}`);
   }
+}
+
+function withReport(hook: WatchOptions['hook'], report: HookReporter | undefined): WatchOptions['hook'] {
+  if (hook === undefined || hook instanceof HookSource) return hook;
+  return typeof hook === 'string' ? { listen: hook, report } : { ...hook, report };
 }
 
 function warnOfOpenPort(io: CliIo, { hook }: WatchOptions): void {

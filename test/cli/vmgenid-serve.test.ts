@@ -1,6 +1,7 @@
 // vmgenid serve: the broker as a command, from its options to its end.
 
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -52,6 +53,24 @@ function serve(...more: string[]) {
   return { io, ended, said };
 }
 
+/** What the hook answers. */
+function ask(
+  path: string,
+  method = 'GET',
+): Promise<{ status: number | undefined; json: Record<string, unknown> }> {
+  return new Promise((resolve, reject) => {
+    request({ socketPath: join(folder, 'hook.sock'), path, method, agent: false }, response => {
+      let text = '';
+      response.on('data', chunk => {
+        text += chunk;
+      });
+      response.on('end', () => resolve({ status: response.statusCode, json: JSON.parse(text) }));
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
 const counter = () => readFileSync(page).readUInt32LE(0);
 
 describe('vmgenid serve', () => {
@@ -94,6 +113,23 @@ describe('vmgenid serve', () => {
       'settled',
     ]);
     expect(events[5]).toMatchObject({ epoch: 2, acknowledged: 0, missed: 1 });
+  });
+
+  test('says ready at the hook when the command has succeeded for the fork, and never before', async () => {
+    const ready = join(folder, 'may-succeed');
+    const { said } = serve('--hook', join(folder, 'hook.sock'), '--exec', `test -e ${ready}`);
+    await said(/serving/);
+    expect((await ask('/fork')).json).toMatchObject({ epoch: 1, ready: true, missing: [] });
+    setGeneration(GUIDS[1]);
+    await said(/the command failed \(epoch 2\)/);
+    expect(await ask('/fork?wait=50ms')).toMatchObject({
+      status: 504,
+      json: { epoch: 2, missing: ['command'] },
+    });
+    expect((await ask('/fork', 'POST')).json).toMatchObject({ epoch: 2, ready: false });
+    writeFileSync(ready, '');
+    // It is tried again.
+    expect(await ask('/fork?wait=60s')).toMatchObject({ status: 200, json: { epoch: 2, ready: true } });
   });
 
   test('says at its start that a fork was missed', async () => {

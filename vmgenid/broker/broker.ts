@@ -7,6 +7,7 @@
 import type { VmGenId } from '../driver.js';
 import { NO_EPOCH, formatGuid } from '../generation.js';
 import type { VmFork } from '../notifier.js';
+import type { HookReport } from '../sources/hook-readiness.js';
 import { CommandTurns, type Occasion } from './command-turns.js';
 import { CounterPage, type PageHistory } from './counter-page.js';
 import { PageLock } from './page-lock.js';
@@ -66,6 +67,8 @@ export class Broker {
   /** The latest epoch since whose beginning the kernel has reseeded. */
   #reseededEpoch: number;
   #reseedTimer: NodeJS.Timeout | undefined;
+  /** The latest epoch in which no run of the command is owed: of its start, or in which it has succeeded. */
+  #commandEpoch: number;
   /** What the command was told last. */
   #occasion: Occasion | undefined;
 
@@ -73,12 +76,14 @@ export class Broker {
     this.#options = options;
     this.#ackTimeoutMs = options.ackTimeoutMs ?? DEFAULT_ACK_TIMEOUT_MS;
     this.#reseededEpoch = options.vmgenid.epoch;
+    this.#commandEpoch = options.vmgenid.epoch;
     const { command } = options;
     if (command === undefined) return;
     this.#command = new CommandTurns({
       command,
       timeoutMs: this.#ackTimeoutMs,
       onDone: ({ epoch, reseeded, counter }) => {
+        this.#commandEpoch = epoch;
         if (reseeded && counter !== null) this.#page?.commandDone(counter);
         this.#emit({ type: 'commandDone', epoch, reseeded });
       },
@@ -109,6 +114,13 @@ export class Broker {
   /** Programs on the socket now. */
   get clients(): number {
     return this.#socket?.clients ?? 0;
+  }
+
+  /** For the host that waits at the hook: a fork is not over before the command has succeeded for it once. */
+  report(): HookReport {
+    const { epoch } = this.#options.vmgenid;
+    const isDone = !this.#command || this.#commandEpoch === epoch;
+    return { epoch, says: {}, missing: isDone ? [] : ['command'] };
   }
 
   /** Tells nobody any more. The page stays, for those who have mapped it. Waits for a command that runs. */
@@ -164,6 +176,7 @@ export class Broker {
     this.#emit({ type: 'page', history, counter });
     // Or before its command was through, or before the fork.
     if (!this.#page.isCommandDone) {
+      this.#commandEpoch = NO_EPOCH;
       const { epoch, evidence } = this.#options.vmgenid;
       void this.#runCommand({
         epoch,
