@@ -2,24 +2,16 @@
 // Read on: timeline-model.ts (what stands where).
 
 import { TRANSPORT_DATA } from '../../protocol/constants.js';
-import { Scroller } from '../ui/show.js';
+import { RowLabels, Scroller } from '../ui/show.js';
 import { describe, LANES, type Mark, summarise, type Timeline } from './timeline-model.js';
 
-const LABELS = 74;
+const LABELS = 68;
 const CELL = 31;
 const LANE = 46;
 const TOP = 24;
 const BOX = { width: 25, height: 26 };
 /** Colours that there are for keys; after the last comes the first. */
 const COLOURS = 5;
-
-const NAMES: Readonly<Record<string, string>> = {
-  machine: 'machine',
-  'clone A': 'clone A',
-  'clone B': 'clone B',
-  attacker: 'attacker',
-  peer: 'peer',
-};
 
 export function TimelineFigure({ timeline }: { readonly timeline: Timeline }) {
   const { marks, columns, forkedAt } = timeline;
@@ -30,13 +22,14 @@ export function TimelineFigure({ timeline }: { readonly timeline: Timeline }) {
         ? marks.some(mark => mark.lane === lane)
         : forkedAt !== undefined,
   );
-  const x = (column: number) => LABELS + column * CELL - CELL / 2;
+  const x = (column: number) => column * CELL - CELL / 2;
   const y = (lane: Mark['lane']) => TOP + lanes.indexOf(lane) * LANE + LANE / 2;
-  const width = LABELS + Math.max(columns + 1, 14) * CELL;
+  const width = Math.max(columns + 1, 14) * CELL;
   const height = TOP + lanes.length * LANE + 6;
   return (
     <figure class="timeline">
       <Scroller label="Datagrams on the wire" followEnd={columns}>
+        <RowLabels width={LABELS} height={height} rows={lanes.map(lane => ({ text: lane, y: y(lane) }))} />
         <svg
           width={width}
           height={height}
@@ -46,9 +39,6 @@ export function TimelineFigure({ timeline }: { readonly timeline: Timeline }) {
         >
           {lanes.map(lane => (
             <g key={lane} class="lane">
-              <text x={0} y={y(lane) + 4}>
-                {NAMES[lane]}
-              </text>
               <line {...laneSpan(lane, forkedAt, x, width)} y1={y(lane)} y2={y(lane)} />
             </g>
           ))}
@@ -118,8 +108,8 @@ function laneSpan(
   width: number,
 ) {
   const split = x((forkedAt ?? 0) + 0.5);
-  if (lane === 'machine' && forkedAt !== undefined) return { x1: LABELS, x2: split };
-  return { x1: lane === 'clone A' || lane === 'clone B' ? split : LABELS, x2: width };
+  if (lane === 'machine' && forkedAt !== undefined) return { x1: 0, x2: split };
+  return { x1: lane === 'clone A' || lane === 'clone B' ? split : 0, x2: width };
 }
 
 function MarkGlyph({ mark, x, y }: { readonly mark: Mark; readonly x: number; readonly y: number }) {

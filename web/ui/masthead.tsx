@@ -1,5 +1,6 @@
 // The head of a page: whose it is, its scenes, its theme.
 
+import { useEffect, useRef } from 'preact/hooks';
 import { hrefOf } from './route.js';
 import { ThemeToggle } from './theme.js';
 
@@ -21,6 +22,10 @@ export function Masthead({
   readonly scenes: readonly SceneLink[];
   readonly current: string;
 }) {
+  const list = useRef<HTMLOListElement>(null);
+  useEffect(() => {
+    list.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  }, [current]);
   return (
     <header>
       <div class="masthead">
@@ -31,7 +36,7 @@ export function Masthead({
         <ThemeToggle />
       </div>
       <nav class="scenes" aria-label="Scenes">
-        <ol>
+        <ol ref={list}>
           {scenes.map(scene => (
             <li key={scene.name}>
               <a href={hrefOf(scene.name)} aria-current={scene.name === current ? 'page' : undefined}>

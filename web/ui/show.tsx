@@ -74,6 +74,27 @@ export function Bitmap({
   );
 }
 
+/** The names of a picture's rows, which stay where they are when it scrolls. `y`: the middle of each. */
+export function RowLabels({
+  width,
+  height,
+  rows,
+}: {
+  readonly width: number;
+  readonly height: number;
+  readonly rows: readonly { readonly text: string; readonly y: number }[];
+}) {
+  return (
+    <svg class="row-labels" width={width} height={height} aria-hidden="true">
+      {rows.map(({ text, y }) => (
+        <text key={text} x={0} y={y + 4}>
+          {text}
+        </text>
+      ))}
+    </svg>
+  );
+}
+
 /** What is wider than a narrow screen: it scrolls by itself, by keyboard too. */
 export function Scroller({
   label,

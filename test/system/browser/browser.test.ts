@@ -17,7 +17,11 @@ import {
   parseAllowedIp,
   publicKeyOf,
 } from '../../../index.js';
+import { relay } from '../../../examples/websocket-relay.js';
 import { ipv4Packet } from '../../support/packets.js';
+import { echoRequest, readEcho } from '../support/echo.js';
+import { ipOf } from '../support/our-peer.js';
+import { OUR_V4, THEIR_V4, WireguardGo } from '../support/wireguard-go.js';
 import type { PageOptions, talk } from './page.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -142,6 +146,7 @@ describe.each([
       url: `ws://127.0.0.1:${listener.port}/`,
       privateKey: encodeKey(pagesKey),
       peer: encodeKey(publicKeyOf(nobleSuite, privateKey)),
+      address: OURS,
       packet: [...ipv4Packet(PAGE, OURS, Buffer.from('hello, Node'))],
     };
     await page.waitForFunction('globalThis.talk !== undefined');
@@ -150,5 +155,30 @@ describe.each([
     expect(Buffer.from(said.answer.slice(20)).toString()).toBe('hello, page');
     expect(said).toMatchObject({ entropy: 'getRandomValues', protection: 'none' });
     expect(complaints).toEqual([]);
+  });
+
+  it('and with an unmodified wireguard-go, through a relay from its WebSocket to UDP', async () => {
+    const { port } = server.address() as AddressInfo;
+    const page = await browser.newPage();
+    await page.goto(`http://127.0.0.1:${port}/`);
+    const opened = await openCrng();
+    closers.push(() => opened.close());
+    const pagesKey = opened.crng.x25519PrivateKey();
+    const theirs = await WireguardGo.start();
+    closers.push(() => theirs.close());
+    await theirs.setPeer({ publicKey: publicKeyOf(nobleSuite, pagesKey) });
+    const { url, close } = await relay(`127.0.0.1:${theirs.listenPort}`);
+    closers.push(close);
+    const options: PageOptions = {
+      url,
+      privateKey: encodeKey(pagesKey),
+      peer: encodeKey(theirs.publicKey),
+      address: THEIR_V4,
+      packet: [...echoRequest(ipOf(OUR_V4), ipOf(THEIR_V4), 7, 1)],
+    };
+    await page.waitForFunction('globalThis.talk !== undefined');
+    const said = await page.evaluate<Awaited<ReturnType<typeof talk>>>(`talk(${JSON.stringify(options)})`);
+    expect(readEcho(Uint8Array.from(said.answer))).toMatchObject({ kind: 'reply', id: 7, sequence: 1 });
+    expect(await theirs.transfer(publicKeyOf(nobleSuite, pagesKey))).not.toMatchObject({ received: 0 });
   });
 });

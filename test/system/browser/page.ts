@@ -17,12 +17,14 @@ export interface PageOptions {
   readonly url: string;
   readonly privateKey: string;
   readonly peer: string;
+  /** The peer's address in the tunnel. */
+  readonly address: string;
   /** An IPv4 packet. */
   readonly packet: readonly number[];
 }
 
 /** Resolves with the first packet that comes out of the tunnel. */
-export async function talk({ url, privateKey, peer, packet }: PageOptions) {
+export async function talk({ url, privateKey, peer, address, packet }: PageOptions) {
   const vmgenid = new VmGenId([]);
   const entropy = kernelEntropy();
   const crng = new Crng({ entropy, vmgenid, now: systemClock.now });
@@ -38,7 +40,7 @@ export async function talk({ url, privateKey, peer, packet }: PageOptions) {
         {
           publicKey: decodeKey(peer),
           endpoint: dialer.endpoint,
-          allowedIps: [parseAllowedIp('10.0.0.1')],
+          allowedIps: [parseAllowedIp(address)],
           persistentKeepalive: 25,
         },
       ],

@@ -1,16 +1,17 @@
 // Two clones in time: each packet from when it was said to when it left.
 
 import type { DelayedOutcome } from '../../../demo/delayed.js';
-import { Scroller } from '../../ui/show.js';
+import { RowLabels, Scroller } from '../../ui/show.js';
 import { count } from '../timeline-model.js';
 
 const LABELS = 66;
-const WIDTH = 900;
+const WIDTH = 800;
 const TOP = 30;
 const LANE = 70;
 const SLOPE = 40;
-const BEFORE_MS = 70;
+const BEFORE_MS = 20;
 const COLOURS = 5;
+const NAMES = ['clone A', 'clone B'];
 
 export function DelayedChart({
   outcome,
@@ -23,13 +24,18 @@ export function DelayedChart({
 }) {
   const { packets, untilMs, collisions } = outcome;
   const begin = BEFORE_MS + holdBackMs;
-  const x = (ms: number) => LABELS + 8 + ((ms + begin) / (untilMs + begin)) * (WIDTH - LABELS - 24);
+  const x = (ms: number) => 8 + ((ms + begin) / (untilMs + begin)) * (WIDTH - 24);
   const y = (clone: number) => TOP + clone * LANE;
   const height = TOP + 2 * LANE + 26;
   const text = `Two clones from their restore on. Word of it comes after ${delayMs} ms, datagrams are held for ${holdBackMs} ms; ${count(packets.length, 'datagram')} left, ${collisions} of each clone under a key and counter of the other.`;
   return (
     <figure class="delayed">
       <Scroller label="Two clones in time">
+        <RowLabels
+          width={LABELS}
+          height={height}
+          rows={NAMES.map((text, clone) => ({ text, y: y(clone) + SLOPE }))}
+        />
         <svg width={WIDTH} height={height} viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={text}>
           <rect class="window" x={x(0)} y={TOP - 8} width={x(delayMs) - x(0)} height={2 * LANE - 8} />
           {[
@@ -43,12 +49,9 @@ export function DelayedChart({
               </text>
             </g>
           ))}
-          {['clone A', 'clone B'].map((name, clone) => (
+          {NAMES.map((name, clone) => (
             <g key={name}>
-              <text x={0} y={y(clone) + SLOPE + 4}>
-                {name}
-              </text>
-              <line class="lane" x1={LABELS} x2={WIDTH} y1={y(clone) + SLOPE} y2={y(clone) + SLOPE} />
+              <line class="lane" x1={0} x2={WIDTH} y1={y(clone) + SLOPE} y2={y(clone) + SLOPE} />
             </g>
           ))}
           {packets.map(({ clone, saidAt, leftAt, key, counter, collides }) => (

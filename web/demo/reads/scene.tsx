@@ -6,13 +6,14 @@ import { type ForkAtRead, type Harm, STEPS } from '../../../demo/every-read.js';
 import { Slider } from '../../ui/controls.js';
 import { announce } from '../../ui/live.js';
 import { change, numberOf } from '../../ui/route.js';
-import { Scroller, Stats, Verdict } from '../../ui/show.js';
+import { RowLabels, Scroller, Stats, Verdict } from '../../ui/show.js';
 import { useJob } from '../jobs.js';
 import { count } from '../timeline-model.js';
 
 const CELL = 15;
 const ROW = 30;
-const LABELS = 112;
+const LABELS = 84;
+const NAMES = { guarded: 'protected', heedless: 'looks away' } as const;
 const MOST_READS = 1_000;
 
 export function ReadsScene() {
@@ -33,22 +34,24 @@ export function ReadsScene() {
       <section class="panel" aria-label="A fork at every instant">
         <figure class="reads">
           <Scroller label="Every look">
+            <RowLabels
+              width={LABELS}
+              height={2 * ROW + 44}
+              rows={Object.values(NAMES).map((text, row) => ({ text, y: row * ROW + 16 }))}
+            />
             <svg
-              width={LABELS + Math.max(of, 40) * CELL + 8}
+              width={Math.max(of, 40) * CELL + 8}
               height={2 * ROW + 44}
               role="img"
               aria-label={`${count(parts.length, 'instant')} of ${of}: with protection ${guarded} did harm, without ${heedless}.`}
             >
               {(['guarded', 'heedless'] as const).map((which, row) => (
                 <g key={which}>
-                  <text x={0} y={row * ROW + 20}>
-                    {which === 'guarded' ? 'protected' : 'looks away'}
-                  </text>
                   {Array.from({ length: of }, (_, i) => (
                     <rect
                       key={i}
                       class={toneOf(parts[i]?.[which])}
-                      x={LABELS + i * CELL}
+                      x={2 + i * CELL}
                       y={row * ROW + 4}
                       width={CELL - 3}
                       height={ROW - 8}
@@ -60,7 +63,7 @@ export function ReadsScene() {
               ))}
               <rect
                 class="chosen"
-                x={LABELS + (chosen - 1) * CELL - 2.5}
+                x={(chosen - 1) * CELL - 0.5}
                 y={0}
                 width={CELL + 2}
                 height={2 * ROW + 2}
@@ -71,12 +74,12 @@ export function ReadsScene() {
                 return at < 0 ? null : (
                   <g key={step} class="step">
                     <line
-                      x1={LABELS + at * CELL - 1.5}
-                      x2={LABELS + at * CELL - 1.5}
+                      x1={2 + at * CELL - 1.5}
+                      x2={2 + at * CELL - 1.5}
                       y1={2 * ROW + 4}
                       y2={2 * ROW + 24}
                     />
-                    <text x={LABELS + at * CELL + 3} y={2 * ROW + 22}>
+                    <text x={2 + at * CELL + 3} y={2 * ROW + 22}>
                       {step + 1}
                     </text>
                   </g>
@@ -149,7 +152,7 @@ function Outcome({ title, harm }: { readonly title: string; readonly harm: Harm 
 
 /** Harm can be told from none without colours. */
 function crosses(parts: readonly ForkAtRead[], which: 'guarded' | 'heedless', row: number): string {
-  const cross = (i: number) => `M${LABELS + i * CELL + 3} ${row * ROW + 12}l6 6m0 -6l-6 6`;
+  const cross = (i: number) => `M${2 + i * CELL + 3} ${row * ROW + 12}l6 6m0 -6l-6 6`;
   return parts.map((part, i) => (part[which].collisions > 0 ? cross(i) : '')).join('');
 }
 
