@@ -1,11 +1,14 @@
 // The pictures of the documents: made by release/pictures, shown by a page, with words for whoever does not see them.
 
-import { readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { DRAWINGS } from '../../release/pictures/drawings.js';
 import { svg } from '../../release/pictures/drawing.js';
-import { DOCUMENTS, read } from './documents.js';
+import { FILES, SIZE } from '../../release/pictures/screenshots.js';
+import { DOCUMENTS, exists, read } from './documents.js';
+import { sizeOf } from './webp.js';
 
 const STORY = read('docs/how-a-fork-breaks-a-vpn.md');
 
@@ -13,19 +16,39 @@ it('each drawing is as its source makes it: after a change, npm run docs:picture
   for (const drawing of DRAWINGS) expect(read(`docs/pictures/${drawing.name}.svg`)).toBe(svg(drawing));
 });
 
-it('the folder has no picture that nobody shows', () => {
-  const folder = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
+const filesOf = (folder: string) =>
+  readdirSync(fileURLToPath(new URL(`../../docs/${folder}`, import.meta.url)));
+
+it('there is no picture that nobody shows', () => {
   const texts = DOCUMENTS.map(read).join('\n');
-  const unseen = readdirSync(folder).filter(file => !texts.includes(`pictures/${file}`));
-  expect(unseen).toEqual([]);
+  for (const folder of ['pictures', 'screenshots'])
+    expect(filesOf(folder).filter(file => !texts.includes(`${folder}/${file}`))).toEqual([]);
 });
 
-it('every picture of every document has words for whoever does not see it', () => {
-  const alts = DOCUMENTS.flatMap(path =>
-    [...read(path).matchAll(/!\[(.*?)\]\(/g)].map(([, alt]) => [path, alt]),
-  );
-  expect(alts.length).toBeGreaterThan(10);
-  expect(alts.filter(([, alt]) => alt.split(' ').length < 5)).toEqual([]);
+it('the screenshots are those that the script takes, in one size, and small', () => {
+  expect(filesOf('screenshots').toSorted()).toEqual(FILES.toSorted());
+  for (const file of FILES) {
+    const bytes = readFileSync(new URL(`../../docs/screenshots/${file}`, import.meta.url));
+    expect(sizeOf(bytes), file).toEqual(SIZE);
+    expect(bytes.length, file).toBeLessThan(60_000);
+  }
+});
+
+it('every picture of every document is there, and has words for whoever does not see it', () => {
+  const shown = DOCUMENTS.flatMap(path => [
+    ...[...read(path).matchAll(/!\[(.*?)\]\((.*?)\)/g)].map(([, alt, file]) => ({
+      path,
+      alt,
+      files: [file],
+    })),
+    ...[...read(path).matchAll(/<picture>.*srcset="(.*?)".* src="(.*?)".* alt="(.*?)".*<\/picture>/g)].map(
+      ([, dark, light, alt]) => ({ path, alt, files: [dark, light] }),
+    ),
+  ]);
+  expect(shown.length).toBeGreaterThan(DRAWINGS.length + FILES.length / 2);
+  expect(shown.filter(({ alt }) => alt.split(' ').length < 5)).toEqual([]);
+  for (const { path, files } of shown)
+    for (const file of files) expect(exists(join(dirname(path), file)), `${path}: ${file}`).toBe(true);
 });
 
 it('the page shows the drawings in their order, each with the words that are in it', () => {
