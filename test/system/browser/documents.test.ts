@@ -31,7 +31,10 @@ async function open(file: string, options: Parameters<Browser['newPage']>[0] = {
   const page = await browser.newPage(options);
   page.on('console', message => faults.push(message.text()));
   page.on('pageerror', error => faults.push(String(error)));
-  page.on('requestfailed', request => faults.push(`failed: ${request.url()}`));
+  page.on('requestfailed', request => {
+    // Whoever leaves a page asks for no more of it.
+    if (request.failure()?.errorText !== 'net::ERR_ABORTED') faults.push(`failed: ${request.url()}`);
+  });
   page.on('request', request => {
     if (!request.url().startsWith(pathToFileURL(out).href)) faults.push(`asked ${request.url()}`);
   });
