@@ -17,6 +17,8 @@ import type { TunState } from '../linux/tun/tun.js';
 export interface PeerStatus {
   /** Base64, as `wg` writes it. */
   readonly publicKey: string;
+  /** As `fd00::/64`, in the order in which `wg` shows them. */
+  readonly allowedIps: readonly string[];
   /** `192.0.2.1:51820`, a WebSocket URL without password, or null while it is not known. */
   readonly endpoint: string | null;
   /** Wall-clock milliseconds since 1970; 0 before the first. */
@@ -58,6 +60,17 @@ export interface RecoveryStatus {
 }
 
 export const MAX_MOVES = 8;
+
+/** What began an epoch after the first. */
+export interface EpochStart {
+  readonly epoch: number;
+  /** Wall-clock milliseconds since 1970. */
+  readonly at: number;
+  readonly cause: 'fork' | 'drill';
+}
+
+/** So many of them are kept. */
+export const MAX_EPOCHS = 32;
 
 /** How far a clone is. `operator`: its private key is one that `wg` has set. `asking`: it waits to be told the rest. */
 export const ENROLMENT_STAGES = ['operator', 'drawing', 'asking', 'addressing', 'enrolled'] as const;
@@ -157,6 +170,8 @@ export interface DeviceStatus {
   /** Wall-clock milliseconds since 1970; null before the first. */
   readonly lastForkAt: number | null;
   readonly lastDrillAt: number | null;
+  /** The latest, `MAX_EPOCHS` at most, in their order. */
+  readonly epochs: readonly EpochStart[];
   /** How long peers took to come back, since the start. */
   readonly recoveries: { readonly fork: RecoveryHistogram; readonly drill: RecoveryHistogram };
   /** Sealed datagrams that the release gate discarded. */
@@ -273,6 +288,7 @@ const CHECKS: Checks<DeviceStatus> = {
   openssl: orNull(shape({ epoch: isNumber, parted: isBoolean } satisfies Checks<OpenSslSeeding>)),
   lastForkAt: orNull(isNumber),
   lastDrillAt: orNull(isNumber),
+  epochs: each(shape({ epoch: isNumber, at: isNumber, cause: isString } satisfies Checks<EpochStart>)),
   recoveries: shape({ fork: isHistogram, drill: isHistogram }),
   recovery: orNull(
     shape({
@@ -327,6 +343,7 @@ const CHECKS: Checks<DeviceStatus> = {
   peers: each(
     shape({
       publicKey: isString,
+      allowedIps: each(isString),
       endpoint: orNull(isString),
       lastHandshakeAt: isNumber,
       rxBytes: isNumber,

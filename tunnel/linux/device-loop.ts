@@ -21,6 +21,7 @@ import type { RingReader } from '../daemon/device-thread/datagram-ring.js';
 import type { RelayEndpoint } from '../daemon/relay-endpoint.js';
 import type { PeerStatus } from '../daemon/status.js';
 import type { UapiChanges, UapiState } from '../daemon/uapi/types.js';
+import { formatPrefix } from '../daemon/uapi/values.js';
 import { Alarm } from './wait/alarm.js';
 import {
   Enrolment,
@@ -770,6 +771,7 @@ function eventsOf(pending: number): number {
 function peerStatus(peer: PeerInfo): PeerReport {
   const {
     publicKey,
+    allowedIps,
     endpoint,
     lastHandshakeAt,
     rxBytes,
@@ -781,6 +783,7 @@ function peerStatus(peer: PeerInfo): PeerReport {
   } = peer;
   return {
     publicKey: encodeKey(publicKey),
+    allowedIps: allowedIps.map(formatPrefix),
     endpoint: endpoint?.toString() ?? null,
     lastHandshakeAt,
     rxBytes,

@@ -9,6 +9,7 @@ describe('parseStatus', () => {
     lastTripwire: { peer: keyText(9), at: 1_700_000_000_000 },
     lastForkAt: 1_700_000_000_000,
     lastDrillAt: 1_700_000_000_001,
+    epochs: [{ epoch: 2, at: 1_700_000_000_000, cause: 'fork' }],
     sources: [
       { name: 'file:/x', timing: 'delayed', uniqueness: 'unique', readable: false, reason: 'no such file' },
     ],

@@ -17,6 +17,7 @@ export const keyText = (byte: number): string => Buffer.alloc(32, byte).toString
 export function peerStatus(change: Partial<PeerStatus> = {}): PeerStatus {
   return {
     publicKey: keyText(2),
+    allowedIps: ['10.0.0.2/32'],
     endpoint: '192.0.2.1:51820',
     lastHandshakeAt: 0,
     rxBytes: 0,
@@ -54,6 +55,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     drills: 0,
     lastForkAt: null,
     lastDrillAt: null,
+    epochs: [],
     recoveries: { fork: new RecoveryTimes().histogram, drill: new RecoveryTimes().histogram },
     wipedKeypairs: 0,
     staleKeypairs: 0,

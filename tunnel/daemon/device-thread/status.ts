@@ -11,7 +11,9 @@ import type { GatewayStats } from '../../../gateway/admission.js';
 import {
   type DeviceStatus,
   type EnrolmentStatus,
+  type EpochStart,
   type GatewayStatus,
+  MAX_EPOCHS,
   MAX_MOVES,
   type PeerStatus,
   type TripwireStatus,
@@ -31,6 +33,7 @@ export class EventTally {
   /** What peers come back from now. */
   #last: 'fork' | 'drill' = 'fork';
   readonly #at: Record<'fork' | 'drill', number | null> = { fork: null, drill: null };
+  #epochs: readonly EpochStart[] = [];
   readonly #times = { fork: new RecoveryTimes(), drill: new RecoveryTimes() };
   /** By public key: initiations since the last handshake that was completed. */
   readonly #unanswered = new Map<string, number>();
@@ -41,7 +44,9 @@ export class EventTally {
     if (event.type === 'vmFork') {
       this.#initiatedSinceFork = this.#completedSinceFork = 0;
       this.#last = event.isDrill ? 'drill' : 'fork';
-      this.#at[this.#last] = wallClock();
+      const at = wallClock();
+      this.#at[this.#last] = at;
+      this.#epochs = [...this.#epochs, { epoch: event.epoch, at, cause: this.#last }].slice(-MAX_EPOCHS);
     } else if (event.type === 'handshakeInitiated') {
       this.#initiatedSinceFork++;
       const peer = encodeKey(event.peer);
@@ -85,6 +90,7 @@ export class EventTally {
     return {
       lastForkAt: this.#at.fork,
       lastDrillAt: this.#at.drill,
+      epochs: this.#epochs,
       recoveries: { fork: fork.histogram, drill: drill.histogram },
     };
   }

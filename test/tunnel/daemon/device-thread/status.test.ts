@@ -4,7 +4,7 @@ import { EventTally, composeStatus } from '../../../../tunnel/daemon/device-thre
 import { encodeKey } from '../../../../tunnel/keys.js';
 import type { LoopReport } from '../../../../tunnel/linux/device-loop.js';
 import { LinuxUdpEndpoint } from '../../../../tunnel/linux/net/udp-endpoint.js';
-import { MAX_MOVES, parseStatus } from '../../../../tunnel/daemon/status.js';
+import { MAX_EPOCHS, MAX_MOVES, parseStatus } from '../../../../tunnel/daemon/status.js';
 import { newCounters } from '../../../../tunnel/transport.js';
 
 const peer = new Uint8Array(32).fill(3);
@@ -128,11 +128,29 @@ describe('the status of a device thread', () => {
     tell({ type: 'vmFork', epoch: 3, isDrill: true, ...ended });
     back(70_000);
     back();
-    const { lastForkAt, lastDrillAt, recoveries } = composeStatus({ ...parts, tally, relayCounters: [] });
+    const { lastForkAt, lastDrillAt, epochs, recoveries } = composeStatus({
+      ...parts,
+      tally,
+      relayCounters: [],
+    });
     expect([lastForkAt, lastDrillAt]).toEqual([50, 70]);
+    expect(epochs).toEqual([
+      { epoch: 2, at: 50, cause: 'fork' },
+      { epoch: 3, at: 70, cause: 'drill' },
+    ]);
     expect([recoveries.fork.sumMs, recoveries.fork.counts[0]]).toEqual([406, 2]);
     expect([recoveries.drill.sumMs, recoveries.drill.counts.at(-1)]).toEqual([70_000, 1]);
     expect(recoveries.drill.counts.reduce((sum, each) => sum + each)).toBe(1);
+  });
+
+  it('keeps the latest epochs, and no more of them than it may', () => {
+    const tally = new EventTally();
+    const ended = { policy: 'wipe', wipedKeypairs: 1, wipedHandshakes: 0 } as const;
+    for (let epoch = 2; epoch < 2 + 3 * MAX_EPOCHS; epoch++)
+      tally.count({ type: 'vmFork', epoch, ...ended }, () => epoch);
+    const { epochs } = composeStatus({ ...parts, tally, relayCounters: [] });
+    expect(epochs).toHaveLength(MAX_EPOCHS);
+    expect(epochs.at(-1)).toEqual({ epoch: 1 + 3 * MAX_EPOCHS, at: 1 + 3 * MAX_EPOCHS, cause: 'fork' });
   });
 
   it('tells how far it has come back from a fork, in JSON', () => {
@@ -148,6 +166,7 @@ describe('the status of a device thread', () => {
     const tally = new EventTally();
     const listed = {
       publicKey: encodeKey(peer),
+      allowedIps: [],
       endpoint: null,
       lastHandshakeAt: 0,
       rxBytes: 0,
