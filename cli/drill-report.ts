@@ -4,7 +4,7 @@
 
 import type { DrillStart } from '../tunnel/daemon/drill.js';
 import type { DeviceStatus, PeerStatus } from '../tunnel/daemon/status.js';
-import { plural } from './human.js';
+import { plural } from '../tunnel/daemon/human.js';
 
 /** A peer that was called, as it was in conversation or packets waited for it. */
 export interface DrilledPeer {

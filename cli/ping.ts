@@ -29,7 +29,7 @@ import { seconds, wholeNumber } from './option-values.js';
 import { diagnoseEcho, diagnoseHandshake, isResolverError } from './ping-diagnosis.js';
 import { dropsLine, eventLine, milliseconds, statisticsLines } from './ping-text.js';
 import { type PortProbe, probePort } from './port-probe.js';
-import { describeProtection } from './protection.js';
+import { describeProtection } from '../tunnel/daemon/protection.js';
 import { readableInput, readableSecret } from './readable-secret.js';
 import { type Route, chooseRoute } from './route.js';
 import { printWarning, unreadable } from './trouble.js';

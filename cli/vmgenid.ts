@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { loadKoffi } from '../native/koffi.js';
 import type { Protection } from '../vmgenid/index.js';
 import { type CliIo, type Finish, printJson, printLine } from './io.js';
-import { describeProtection } from './protection.js';
+import { describeProtection } from '../tunnel/daemon/protection.js';
 import { KERNEL_OPTIONS, type MachineFacts, readMachine } from './vmgenid-machine.js';
 import { nextStep } from './vmgenid-next-step.js';
 import { registerServe } from './vmgenid-serve.js';

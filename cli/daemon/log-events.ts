@@ -11,7 +11,7 @@ import type { TunnelError } from '../../tunnel/errors.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import type { LinkEvent } from '../../tunnel/linux/net/link-monitor.js';
 import { formatGuid, type VmGenIdEvent } from '../../vmgenid/index.js';
-import { plural } from '../human.js';
+import { plural } from '../../tunnel/daemon/human.js';
 import type { Logger } from './log.js';
 import { Seldom } from './seldom.js';
 

@@ -4,7 +4,7 @@
 
 import type { GatewayEvent, Refusal } from '../../gateway/admission.js';
 import { encodeKey } from '../../tunnel/keys.js';
-import { plural } from '../human.js';
+import { plural } from '../../tunnel/daemon/human.js';
 import type { Logger } from './log.js';
 import { peerName } from './log-events.js';
 import { Seldom } from './seldom.js';

@@ -20,7 +20,7 @@ import { UapiServer, socketPath } from '../../tunnel/daemon/uapi/index.js';
 import { type VmGenId, openVmGenId } from '../../vmgenid/index.js';
 import { CliError } from '../errors.js';
 import type { CliIo } from '../io.js';
-import { describeProtection } from '../protection.js';
+import { describeProtection } from '../../tunnel/daemon/protection.js';
 import { packageVersion } from '../version.js';
 import { requireAll } from '../vmgenid-sources.js';
 import { openGateway } from './gateway.js';

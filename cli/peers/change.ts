@@ -9,7 +9,7 @@ import type { PeerRecord, PeerStore } from '../../gateway/store.js';
 import type { AllowedIp } from '../../sessions/allowed-ips.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import { CliError } from '../errors.js';
-import { plural } from '../human.js';
+import { plural } from '../../tunnel/daemon/human.js';
 import { type CliIo, printLine } from '../io.js';
 import { readPresharedKey } from './key-file.js';
 import { type PlaceOptions, loadedPeers, peerProblem, tellDaemon, withStore } from './place.js';

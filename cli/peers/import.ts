@@ -13,7 +13,7 @@ import { BadValue, words } from '../../tunnel/config/config-values.js';
 import { LineReader } from '../../tunnel/daemon/uapi/lines.js';
 import { type SaidOfPeer, readNamedPeer } from '../../tunnel/peer-store/record-text.js';
 import { CliError } from '../errors.js';
-import { plural } from '../human.js';
+import { plural } from '../../tunnel/daemon/human.js';
 import { type CliIo, printLine } from '../io.js';
 import { unreadable } from '../trouble.js';
 import { type PlaceOptions, peerProblem, tellDaemon, withStore } from './place.js';

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { DROP_REASONS } from '../../sessions/index.js';
 import { publicKeyOf } from '../../protocol/suite.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
+import { INTERFACE_DROPS } from '../../tunnel/daemon/status.js';
 import { TRANSPORT_DROPS } from '../../tunnel/index.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import { DOCUMENTS, FOLDERS, SOURCES, anchor, exists, headings, read, scripts } from './documents.js';
@@ -29,6 +30,7 @@ describe('docs/errors.md', () => {
       [...part(title).matchAll(/^\| `(\w+)` \|/gm)].map(([, reason]) => reason).toSorted();
     expect(rows('Drop reasons of a device')).toEqual([...DROP_REASONS].toSorted());
     expect(rows('Drop reasons of a transport')).toEqual([...TRANSPORT_DROPS].toSorted());
+    expect(rows('Drop reasons at the interface')).toEqual([...INTERFACE_DROPS].toSorted());
   });
 });
 

@@ -99,11 +99,10 @@ export interface TripwireStatus {
   readonly at: number;
 }
 
-/**
- * Packets that did not go on between interface and device. `unsplittable`: read from it, and joined in a way that we cannot
- * take apart. `undeliverable`: it was down or took no such packet.
- */
-export type InterfaceDrop = 'unsplittable' | 'undeliverable';
+/** Why a packet did not go on between interface and device; docs/errors.md has a row for each. */
+export const INTERFACE_DROPS = ['unsplittable', 'undeliverable'] as const;
+/** One of `INTERFACE_DROPS`. */
+export type InterfaceDrop = (typeof INTERFACE_DROPS)[number];
 
 /** Of a gateway: who may be a peer without being configured. Counts are since the start. */
 export interface GatewayStatus {

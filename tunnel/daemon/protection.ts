@@ -1,6 +1,6 @@
 // What protects this machine against a clone of itself, in one phrase.
 
-import type { Protection, SourceStatus } from '../vmgenid/index.js';
+import type { Protection, SourceStatus } from '../../vmgenid/index.js';
 
 /** Such as `delayed (kmsg)` or `none`. Names the sources that the protection stands on. */
 export function describeProtection(

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ago, bytes, duration, plural } from '../../cli/human.js';
+import { ago, bytes, duration, plural } from '../../../tunnel/daemon/human.js';
 
 test.each([
   [0, '0 seconds'],
