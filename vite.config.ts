@@ -3,14 +3,17 @@
 // beside it.
 // Read on: web/server/serve.ts (how they are served).
 
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
+import { readDropMeanings } from './web/status/drop-table.js';
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
 export default defineConfig({
   root: path('web'),
   publicDir: false,
+  define: { DROP_MEANINGS: JSON.stringify(readDropMeanings(readFileSync(path('docs/errors.md'), 'utf8'))) },
   worker: { format: 'es' },
   build: {
     outDir: path('dist/web/pages'),
@@ -19,6 +22,6 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     license: { fileName: 'LICENSES.md' },
-    rolldownOptions: { input: { demo: path('web/demo/index.html') } },
+    rolldownOptions: { input: { demo: path('web/demo/index.html'), status: path('web/status/index.html') } },
   },
 });

@@ -2,14 +2,16 @@
 // Promises: asks the daemon and changes nothing; says clearly when nobody answers, or another implementation does.
 // Read on: tunnel/daemon/status.ts; ask-daemon.ts, status-text.ts, status-watch.ts.
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { DeviceStatus } from '../tunnel/daemon/status.js';
 import { SILENCE_S, askAll, interfaceName, isSomebodyElses, nobodyAnswers } from './ask-daemon.js';
 import { isInterfaceName } from './interface-name.js';
 import { type CliIo, type Finish, printJson, printLine } from './io.js';
 import { seconds } from './option-values.js';
+import { parsePort, refusePort, showPage } from './page.js';
+import { type FeedOptions, WATCH_EVERY_S, firstAnswers, statusFeed } from './status-feed.js';
 import { statusLines } from './status-text.js';
-import { type StatusOptions, WATCH_EVERY_S, watchStatus } from './status-watch.js';
+import { type StatusOptions, watchStatus } from './status-watch.js';
 import { printError } from './trouble.js';
 
 export function registerStatus(program: Command, io: CliIo, finish: Finish): void {
@@ -18,23 +20,28 @@ export function registerStatus(program: Command, io: CliIo, finish: Finish): voi
     .argument('[interface]', 'the name of an interface (default: all)', interfaceName)
     .description('print what wg show cannot say: protection, epoch, forks, drops, nonce headroom')
     .option('--watch [seconds]', `print it again and again (default: every ${WATCH_EVERY_S} s)`, everyOrName)
+    .addOption(new Option('--web', 'as a page in a browser of this machine, live').conflicts('json'))
+    .option('--port <n>', 'of the page; default one that is free', parsePort)
     .option('--timeout <seconds>', 'how long a daemon may be silent', seconds(0.01, 86_400), SILENCE_S)
     .option('--json', 'print JSON, a line for each interface')
-    .action(async (given: string | undefined, { watch, ...options }: StatusFlags, command: Command) => {
-      if (typeof watch === 'string' && given !== undefined)
-        command.error(`error: two interfaces, ${watch} and ${given}: name one, or none for all`);
-      const name = typeof watch === 'string' ? watch : given;
-      if (watch === undefined) finish(await status(io, { ...options, interface: name }));
-      else {
+    .action(
+      async (given: string | undefined, { watch, web, port, ...options }: StatusFlags, command: Command) => {
+        if (typeof watch === 'string' && given !== undefined)
+          command.error(`error: two interfaces, ${watch} and ${given}: name one, or none for all`);
+        const name = typeof watch === 'string' ? watch : given;
         const everyS = typeof watch === 'number' ? watch : WATCH_EVERY_S;
-        finish(await watchStatus(io, everyS, { ...options, interface: name }));
-      }
-    });
+        const asked = { ...options, interface: name };
+        if (web) finish(await showStatus(io, everyS, port, asked));
+        else finish(watch === undefined ? await status(io, asked) : await watchStatus(io, everyS, asked));
+      },
+    );
 }
 
 type StatusFlags = Omit<StatusOptions, 'interface'> & {
   /** True without a value. */
   readonly watch?: true | number | string;
+  readonly web?: boolean;
+  readonly port?: number;
 };
 
 const readEvery = seconds(0.1, 86_400);
@@ -63,6 +70,23 @@ export async function status(io: CliIo, options: StatusOptions = {}): Promise<nu
   }
   if (shown > 0 || failed) return failed ? 1 : 0;
   throw nobodyAnswers(answers, options);
+}
+
+/**
+ * Serves the page until the signal. Its address is printed and opens no browser: the token in it would stand among the
+ * arguments of that program, for every user to read. Throws as `status`, and `ERR_CLI_PAGE`.
+ */
+async function showStatus(
+  io: CliIo,
+  everyS: number,
+  port: number | undefined,
+  options: FeedOptions,
+): Promise<number> {
+  if (!(await firstAnswers(options, io.signal))) return 0;
+  const { serveLiveStatus } = await import('../web/server/live-status.js');
+  const feed = (signal: AbortSignal) => statusFeed(everyS, options, signal);
+  await showPage(await serveLiveStatus({ port, feed }).catch(refusePort), { open: false }, io);
+  return 0;
 }
 
 function print(io: CliIo, options: StatusOptions, found: DeviceStatus, first: boolean): void {

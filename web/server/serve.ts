@@ -2,7 +2,7 @@
 // Promises: loopback only, and only for who calls it by that name (no other site's page reaches it by a name of its own,
 // RFC 6454 and DNS rebinding); the page may load and call nothing but this server; what is served was read at the start, so
 // that no request names a file.
-// Read on: vite.config.ts (what is served), laboratory.ts (who answers the demonstration's page).
+// Read on: vite.config.ts (what is served); laboratory.ts and live-status.ts (who answers pages).
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -57,6 +57,7 @@ export async function servePage(options: PageServerOptions): Promise<PageServer>
     const path = (request.url ?? '').split('?', 1)[0];
     const file = files.get(path);
     if (!file) {
+      if (!isOurPage(names, request)) return end(response, 403, 'This is for its own page alone.\n');
       if (!options.answer?.(request, response)) end(response, 404, 'There is no such page.\n');
       return;
     }
@@ -72,8 +73,7 @@ export async function servePage(options: PageServerOptions): Promise<PageServer>
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
     const names = namesOf(server);
-    const isOurs =
-      isCalledBy(names, request) && names.some(name => request.headers.origin === `http://${name}`);
+    const isOurs = isCalledBy(names, request) && request.headers.origin && isOurPage(names, request);
     if (!isOurs || !options.upgrade?.(request, socket, head)) socket.destroy();
   });
   await new Promise<void>((resolve, reject) => {
@@ -121,6 +121,12 @@ function isCalledBy(names: readonly string[], { headers }: IncomingMessage): boo
   return names.includes(headers.host ?? '');
 }
 
+/** Whether no page of another site asks. A browser leaves the origin out where a page asks its own server. */
+function isOurPage(names: readonly string[], { headers }: IncomingMessage): boolean {
+  const { origin } = headers;
+  return origin === undefined || names.some(name => origin === `http://${name}`);
+}
+
 function headersOf(names: readonly string[]): Record<string, string> {
   const policy = [
     "default-src 'none'",
@@ -147,6 +153,7 @@ function headersOf(names: readonly string[]): Record<string, string> {
   };
 }
 
-function end(response: ServerResponse, status: number, words: string): void {
+/** Answers in words. */
+export function end(response: ServerResponse, status: number, words: string): void {
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(words);
 }

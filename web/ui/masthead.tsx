@@ -1,4 +1,4 @@
-// The head of a page: whose it is, its scenes, its theme.
+// The head of a page: whose it is, its scenes where there are several, its theme.
 
 import { useEffect, useRef } from 'preact/hooks';
 import { hrefOf } from './route.js';
@@ -15,11 +15,14 @@ export function Masthead({
   name,
   what,
   scenes,
+  label = 'Scenes',
   current,
 }: {
   readonly name: string;
   readonly what: string;
   readonly scenes: readonly SceneLink[];
+  /** What these are. */
+  readonly label?: string;
   readonly current: string;
 }) {
   const list = useRef<HTMLOListElement>(null);
@@ -35,17 +38,19 @@ export function Masthead({
         </span>
         <ThemeToggle />
       </div>
-      <nav class="scenes" aria-label="Scenes">
-        <ol ref={list}>
-          {scenes.map(scene => (
-            <li key={scene.name}>
-              <a href={hrefOf(scene.name)} aria-current={scene.name === current ? 'page' : undefined}>
-                {scene.label}
-              </a>
-            </li>
-          ))}
-        </ol>
-      </nav>
+      {scenes.length > 1 && (
+        <nav class="scenes" aria-label={label}>
+          <ol ref={list}>
+            {scenes.map(scene => (
+              <li key={scene.name}>
+                <a href={hrefOf(scene.name)} aria-current={scene.name === current ? 'page' : undefined}>
+                  {scene.label}
+                </a>
+              </li>
+            ))}
+          </ol>
+        </nav>
+      )}
     </header>
   );
 }

@@ -45,6 +45,20 @@ export function Stats({
   );
 }
 
+/** What stands beside which label. */
+export function Rows({ of }: { readonly of: readonly (readonly [label: string, value: string])[] }) {
+  return (
+    <dl class="rows">
+      {of.map(([label, value], i) => (
+        <div key={`${i} ${label}`}>
+          <dt>{label}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
 /** A grey picture, a byte for each pixel. `text` says what is to be seen. */
 export function Bitmap({
   pixels,

@@ -21,14 +21,17 @@ export const THEMES = ['light', 'dark'] as const;
 const AS_TESTED: BrowserContextOptions = { viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' };
 
 export class Site {
+  /** Without what stands behind `#`. */
   readonly url: string;
+  /** What does, with the mark. */
+  readonly fragment: string;
   /** What pages have complained of, or asked of others. */
   readonly faults: string[] = [];
   readonly #browser: Browser;
   readonly #command: ChildProcess;
 
   private constructor(url: string, browser: Browser, command: ChildProcess) {
-    this.url = url;
+    [this.url, this.fragment = ''] = url.split(/(?=#)/);
     this.#browser = browser;
     this.#command = command;
   }

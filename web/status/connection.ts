@@ -1,0 +1,63 @@
+// From the address that was printed to pictures: the token becomes a pass, the pass opens the stream.
+// Promises: the token is gone from the address before anything else is done; the pass is known to this tab alone, and lasts
+// as long as it; a stream that breaks off is begun anew, until the server knows the pass no more.
+// Read on: web/server/live-status.ts (the other end).
+
+import type { StatusPicture } from '../../tunnel/daemon/status-picture.js';
+import { PASS_PATH, PICTURES_PATH } from '../server/paths.js';
+import { linesOf } from './lines.js';
+
+const KEPT_AS = 'pass';
+const AGAIN_MS = 2_000;
+
+/** `refused`: the address was used elsewhere, or its command has ended. `lost`: nobody answers, and it is tried again. */
+export type Link = 'connecting' | 'live' | 'lost' | 'refused';
+
+export interface Listener {
+  picture(picture: StatusPicture): void;
+  link(link: Link): void;
+}
+
+/** Tells pictures for ever, or until it is refused. */
+export async function listen(listener: Listener): Promise<void> {
+  const pass = await admitted();
+  if (pass !== undefined) {
+    while (await hear(pass, listener)) {
+      listener.link('lost');
+      await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
+    }
+  }
+  listener.link('refused');
+}
+
+/** Resolves when the stream has ended: with whether it may be begun anew. */
+async function hear(pass: string, { picture, link }: Listener): Promise<boolean> {
+  try {
+    const response = await ask(PICTURES_PATH, pass);
+    if (response.status === 401) return false;
+    if (response.ok && response.body) {
+      for await (const line of linesOf(response.body)) {
+        link('live');
+        picture(JSON.parse(line) as StatusPicture);
+      }
+    }
+  } catch {
+    // It has broken off.
+  }
+  return true;
+}
+
+async function admitted(): Promise<string | undefined> {
+  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  if (token === null) return sessionStorage.getItem(KEPT_AS) ?? undefined;
+  location.replace('#/');
+  const response = await ask(PASS_PATH, token).catch(() => undefined);
+  if (!response?.ok) return sessionStorage.getItem(KEPT_AS) ?? undefined;
+  const pass = await response.text();
+  sessionStorage.setItem(KEPT_AS, pass);
+  return pass;
+}
+
+function ask(path: string, secret: string): Promise<Response> {
+  return fetch(path, { headers: { Authorization: `Bearer ${secret}` } });
+}

@@ -1,0 +1,18 @@
+// A stream of text, line by line.
+// Promises: however it is cut, in the midst of a character too; what has no end of line is none.
+
+export async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  let pieces: string[] = [];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = decoder.decode(value, { stream: true }).split('\n');
+    for (const part of parts.slice(0, -1)) {
+      yield [...pieces, part].join('');
+      pieces = [];
+    }
+    pieces.push(parts[parts.length - 1]);
+  }
+}
