@@ -3,7 +3,7 @@
 // under him.
 // Read on: peer-list.ts (which rows, and in which order).
 
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { bytes, plural } from '../../tunnel/daemon/human.js';
 import type { Rates } from '../../tunnel/daemon/status-picture.js';
 import { peerRows } from '../../tunnel/daemon/status-rows.js';
@@ -117,7 +117,8 @@ function Table({ peers, order, setOrder, chosen, setChosen, status, rates, now, 
     globalThis.addEventListener('resize', measure);
     return () => globalThis.removeEventListener('resize', measure);
   }, []);
-  useEffect(() => {
+  // Before anything else is heard of: the row that had the focus may be gone with this drawing.
+  useLayoutEffect(() => {
     if (wanted.current === undefined) return;
     box.current
       ?.querySelector<HTMLElement>(`[data-peer="${wanted.current}"]`)
