@@ -13,6 +13,7 @@ const FRAME_BYTES = 512n;
 const GET_CURRENT_TASK = 35;
 const PROBE_READ_KERNEL = 113;
 const EFAULT = 14n;
+const EAGAIN = 11;
 const MASK = (1n << 64n) - 1n;
 
 export class FakeBpfKernel implements BpfKernel {
@@ -20,6 +21,8 @@ export class FakeBpfKernel implements BpfKernel {
   refuses = 0;
   /** An error number in place of a run. */
   stops = 0;
+  /** So many loads from now on are broken off by a signal. */
+  interrupted = 0;
   loads = 0;
   runs = 0;
   readonly #memory = new Map<bigint, number>();
@@ -46,6 +49,7 @@ export class FakeBpfKernel implements BpfKernel {
 
   load(instructions: Uint8Array): number {
     this.loads++;
+    if (this.interrupted > 0) return this.interrupted-- && -EAGAIN;
     if (this.refuses > 0) return -this.refuses;
     const fd = openSync('/dev/null', 'r');
     this.#programs.set(fd, instructions);

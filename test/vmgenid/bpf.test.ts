@@ -210,6 +210,15 @@ describe('BpfSource', () => {
     expect(() => read(source(options))).toThrow(reason);
   });
 
+  it('loads it again when a signal has broken that off, and not for ever', () => {
+    const options = machine('platform');
+    kernel.interrupted = 4;
+    expect(read(source(options))).toEqual(words(1));
+    expect(kernel.loads).toBe(5);
+    kernel.interrupted = 5;
+    expect(() => read(source(options))).toThrow('refuses the program: EAGAIN');
+  });
+
   it('says what the kernel lacks', () => {
     const options = machine('platform');
     expect(() => read(source({ ...options, sysBus: join(folder, 'none') }))).toThrow('has no device here');

@@ -52,6 +52,8 @@ const DRIVER_NAME = Buffer.from(`${DRIVER}\0`).readBigUInt64LE();
 /** The context: the ID, 16 bytes, and the descriptor to set out from, 8. */
 const DESCRIPTOR_AT = 16;
 const CONTEXT_BYTES = 24;
+/** As libbpf has it (PROG_LOAD_ATTEMPTS). */
+const LOADS_MAX = 5;
 
 /** Immediate and unique, as the page itself. Needs CAP_BPF and CAP_PERFMON to open, none to read, and the package koffi. */
 export class BpfSource implements GenerationSource {
@@ -127,13 +129,21 @@ export class BpfSource implements GenerationSource {
 export function openBpf(options: Pick<BpfSourceOptions, 'sysBus' | 'types' | 'kernel'> = {}): OpenedBpf {
   const { sysBus = SYS_BUS, types = TYPES, kernel = KERNEL } = options;
   const { folder, bus } = findDevice(sysBus);
-  const program = kernel.load(pageReader(bus, types));
+  const program = load(kernel, pageReader(bus, types));
   if (program < 0) throw unavailable(refusal(-program));
   try {
     return { program, device: openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY) };
   } catch (error) {
     closeSync(program);
     throw unavailable(systemReason(error), error);
+  }
+}
+
+/** A signal that comes while the kernel checks the program makes it give up, and that is no refusal. */
+function load(kernel: BpfKernel, instructions: Uint8Array): number {
+  for (let left = LOADS_MAX; ; left--) {
+    const program = kernel.load(instructions);
+    if (program !== -os.errno.EAGAIN || left === 1) return program;
   }
 }
 
