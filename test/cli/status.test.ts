@@ -299,3 +299,25 @@ test('an interface that nobody runs ends the command with 1', async () => {
   expect(await runCli(['status', 'wireonce-none'], io)).toBe(1);
   expect(io.err).toMatch(/^wireonce: wireonce-none: no daemon answers/);
 });
+
+test('text from elsewhere steers no terminal', async () => {
+  const foreign = 'bad \u001b]0;owned\u0007\u009b2J\u007f\r\n  epoch: 9';
+  const source = {
+    name: `file:${foreign}`,
+    timing: 'delayed',
+    uniqueness: 'unique',
+    readable: false,
+  } as const;
+  await serve(
+    'wg0',
+    deviceStatus({
+      sources: [{ ...source, reason: foreign }],
+      hints: [foreign],
+      peers: [peerStatus({ endpoint: foreign })],
+    }),
+  );
+  const { outcome, out } = await show({ interface: 'wg0' });
+  expect(outcome).toBe(0);
+  expect(out).toContain(String.raw`bad \u001b]0;owned\u0007\u009b2J\u007f\u000d\u000a  epoch: 9`);
+  expect(out.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+});

@@ -41,6 +41,11 @@ export function bytes(count: number): string {
   return `${value.toFixed(2)} ${BYTE_UNITS[unit]}`;
 }
 
+/** Text that may come from elsewhere, on one line: what would steer a terminal is shown as `\\u001b`. */
+export function harmless(text: string): string {
+  return text.replace(/\p{Cc}/gu, each => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** `1 fork`, `2 forks`. */
 export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
