@@ -36,7 +36,7 @@ export class Wishes {
   add(peer: Peer, wish: number): void {
     peer.wishes |= wish;
     this.#peers.add(peer);
-    if (this.#later.size > 0) this.#later.delete(peer);
+    this.#later.delete(peer);
   }
 
   /** For what no packet waits for: after what is or will be added, but for one in eight. */

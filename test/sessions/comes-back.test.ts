@@ -19,7 +19,7 @@ function deliver(pair: Pair, outside: SimEndpoint): void {
   }
 }
 
-function behindNat(device: EndOptions['device'] = {}) {
+function behindNat(device: EndOptions['device'] = {}, idleMs = 20_000) {
   const pair = new Pair({
     a: { device, peer: { persistentKeepalive: 25 } },
     // A gateway learns where its peers are.
@@ -27,22 +27,26 @@ function behindNat(device: EndOptions['device'] = {}) {
   });
   const [before, after] = [new SimEndpoint(91), new SimEndpoint(92)];
   deliver(pair, before);
-  pair.clock.ms += 20_000;
+  pair.clock.ms += idleMs;
   return { pair, before, after };
 }
 
 describe('a clone behind an address translator, which has another address for it', () => {
-  it('calls its gateway at once, which learns the address and reaches it there', () => {
-    const { pair, after } = behindNat();
-    pair.a.source.fork(ID);
-    pair.a.device.runTimers();
-    deliver(pair, after);
-    pair.send(pair.b, 'from the gateway');
-    deliver(pair, after);
-    expect(pair.a.received.map(payloadOf)).toEqual(['from the gateway']);
-    expect(pair.b.device.peers()[0].endpoint).toEqual(after);
-    expect(pair.a.device.stats().recovery).toMatchObject({ called: 1, back: 1 });
-  });
+  // The longest that a peer which is kept in reach says nothing is the interval of its keepalives.
+  it.each([20_000, 25_000])(
+    'calls its gateway at once, %i ms after the last packet, and is reached',
+    idleMs => {
+      const { pair, after } = behindNat({}, idleMs);
+      pair.a.source.fork(ID);
+      pair.a.device.runTimers();
+      deliver(pair, after);
+      pair.send(pair.b, 'from the gateway');
+      deliver(pair, after);
+      expect(pair.a.received.map(payloadOf)).toEqual(['from the gateway']);
+      expect(pair.b.device.peers()[0].endpoint).toEqual(after);
+      expect(pair.a.device.stats().recovery).toMatchObject({ called: 1, back: 1 });
+    },
+  );
 
   it('control: as Linux does it, the gateway goes on sending to where it was', () => {
     const { pair, after } = behindNat({ forkPolicy: 'expire-sending' });

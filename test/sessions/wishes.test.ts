@@ -48,6 +48,9 @@ describe('wishes', () => {
     // And not before those that are waited for: of the first eight one.
     expect(taken.slice(0, 8).filter(each => each && later.includes(each))).toHaveLength(1);
     expect(taken[0]).not.toBe(later[0]);
+    // One in eight as long as there are any.
+    const places = later.map(each => taken.indexOf(each));
+    expect(places.slice(1).map((place, n) => place - places[n])).toEqual([8, 8, 8, 8]);
   });
 
   it('are what a plain list of them would be, whatever is added, taken, taken back and cleared', () => {

@@ -149,7 +149,7 @@ describe('GvisorSource', () => {
     const vm = new VmGenId([new GvisorSource({ folder })]);
     await vm.start();
     expect(process.getActiveResourcesInfo()).toEqual(before);
-    vm.close();
+    await vm.close();
     // Control: what keeps one alive is seen so.
     const timer = setInterval(() => {}, 10);
     expect(process.getActiveResourcesInfo()).not.toEqual(before);
