@@ -1,13 +1,18 @@
 // The page of `wireonce demo --web` in Debian's Chromium: each scene to its end, by keyboard, and what it must never do.
 
-import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
 import { LIE, PICTURES, SECRET } from '../../../demo/fork-story.js';
-import { Site, THEMES, WIDTHS, overflowOf, pixelsOf, violationsOf } from './support/site.js';
+import {
+  Site,
+  THEMES,
+  WIDTHS,
+  overflowOf,
+  pixelsOf,
+  sizeOf,
+  sizeOfWorkers,
+  violationsOf,
+} from './support/site.js';
 
 let site: Site;
 beforeAll(async () => {
@@ -20,7 +25,6 @@ afterEach(() => {
   expect(site.faults.splice(0)).toEqual([]);
 });
 
-const ASSETS = fileURLToPath(new URL('../../../dist/web/pages/assets', import.meta.url));
 /** Kilobytes, compressed. */
 const LARGEST = { page: 95, worker: 62 };
 
@@ -138,10 +142,7 @@ it('the proof says of each row where and when it was measured', async () => {
 });
 
 it('what the page loads is no larger than was promised', () => {
-  const sizes = { page: 0, worker: 0 };
-  for (const name of readdirSync(ASSETS))
-    sizes[name.startsWith('worker') ? 'worker' : 'page'] +=
-      gzipSync(readFileSync(join(ASSETS, name))).length / 1_000;
+  const sizes = { page: sizeOf('demo'), worker: sizeOfWorkers() };
   console.log(`the page: ${sizes.page.toFixed(1)} kB gzip, its worker: ${sizes.worker.toFixed(1)} kB gzip`);
   for (const part of ['page', 'worker'] as const) {
     expect(sizes[part]).toBeLessThan(LARGEST[part]);

@@ -4,14 +4,17 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import type { AxeResults } from 'axe-core';
 import { type Browser, type BrowserContextOptions, type Page, chromium } from 'playwright-core';
 
 const COMMAND = fileURLToPath(new URL('../../../../dist/cli/main.js', import.meta.url));
+const PAGES = fileURLToPath(new URL('../../../../dist/web/pages', import.meta.url));
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 export const WIDTHS = [360, 768, 1280];
@@ -70,6 +73,23 @@ export class Site {
     const [status] = await ended;
     return status;
   }
+}
+
+/** Kilobytes, compressed, of what a page names: its scripts, what they load at once, its styles. */
+export function sizeOf(name: string): number {
+  const page = readFileSync(join(PAGES, name, 'index.html'), 'utf8');
+  const files = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => join(PAGES, path));
+  return kilobytes(files);
+}
+
+/** The same of what pages have workers for. */
+export function sizeOfWorkers(): number {
+  const files = readdirSync(join(PAGES, 'assets')).filter(name => name.startsWith('worker'));
+  return kilobytes(files.map(name => join(PAGES, 'assets', name)));
+}
+
+function kilobytes(files: readonly string[]): number {
+  return files.reduce((sum, path) => sum + gzipSync(readFileSync(path)).length / 1_000, 0);
 }
 
 /** What axe finds wrong with the page as it is now. It reads style sheets once more, which a page from a file may not. */
