@@ -44,9 +44,10 @@ export interface ForkGuard {
   onEvidence(callback: () => void): () => void;
 }
 
-/** Whether somebody vouches that there has been no fork since this epoch. Drills are none. */
+/** Whether somebody vouches that there has been no fork since this epoch, which has begun. Drills are none. */
 export function isUnforkedSince(guard: Pick<ForkGuard, 'check' | 'forkEpoch'>, epoch: number): boolean {
-  return guard.check() !== NO_EPOCH && guard.forkEpoch <= epoch;
+  const now = guard.check();
+  return now !== NO_EPOCH && guard.forkEpoch <= epoch && epoch <= now;
 }
 
 /** How a source stands. */
