@@ -2,6 +2,7 @@
 
 import { expect, it } from 'vitest';
 import { cloneFigures, forkFigures } from '../../web/demo/proof/figures.js';
+import { CANDIDATES, CONTESTANTS } from '../vm/prove/contestants.js';
 import { type Report, complaints, formatReport } from '../vm/prove/report.js';
 import { read } from './documents.js';
 
@@ -34,4 +35,13 @@ it('the page leaves nothing out', () => {
     withReuse: 0,
   });
   expect(forks.some(({ withReuse }) => withReuse > 0)).toBe(true);
+});
+
+it('what is not in it is named as missing', () => {
+  const shown = RUNS.flatMap(({ rows, enrolment }) => [...rows, ...enrolment].map(({ name }) => name));
+  const document = read('docs/proof.md').replaceAll('\n', ' ');
+  const missing = [...CONTESTANTS, ...CANDIDATES]
+    .map(({ subject }) => subject.name)
+    .filter(name => !shown.includes(name) && !document.includes(`\`${name}\``));
+  expect(missing).toEqual([]);
 });

@@ -4,12 +4,13 @@
 import { fstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   BpfSource,
   type BpfSourceOptions,
   type GenerationSource,
   NO_EPOCH,
+  type SourceListener,
   VmGenId,
   closeBpf,
   openBpf,
@@ -217,6 +218,24 @@ describe('BpfSource', () => {
     expect(kernel.loads).toBe(5);
     kernel.interrupted = 5;
     expect(() => read(source(options))).toThrow('refuses the program: EAGAIN');
+  });
+
+  it('goes on looking where it could not be read at first', () => {
+    vi.useFakeTimers();
+    try {
+      const options = machine('platform');
+      const it = source({ ...options, pollMs: 100 });
+      const listener = { changed: vi.fn() } as unknown as SourceListener;
+      it.start(listener);
+      kernel.text(NAME, 'another');
+      expect(() => read(it)).toThrow('not under the kernel');
+      kernel.text(NAME, 'vmgenid');
+      vi.advanceTimersByTime(250);
+      expect(listener.changed).toHaveBeenCalledTimes(2);
+      expect(read(it)).toEqual(words(1));
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('says what the kernel lacks', () => {

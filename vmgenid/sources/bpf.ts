@@ -87,9 +87,13 @@ export class BpfSource implements GenerationSource {
 
   close(): void {
     clearInterval(this.#timer);
+    this.#giveBack();
+    this.#run = undefined;
+  }
+
+  #giveBack(): void {
     if (this.#own) closeBpf(this.#own);
     this.#own = undefined;
-    this.#run = undefined;
   }
 
   #look(run: Pick<BpfRun, 'run'>): void {
@@ -117,7 +121,8 @@ export class BpfSource implements GenerationSource {
           "bpf: there is no generation ID under the kernel's driver: 16 zeros",
         );
     } catch (error) {
-      this.close();
+      // It is looked for again: the timer stays.
+      this.#giveBack();
       throw error;
     }
     this.#run = run;
