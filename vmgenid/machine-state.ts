@@ -102,7 +102,6 @@ export class MachineRecord {
   /** A drill. There has been no fork: what is known about the last one holds. */
   drill(): void {
     this.words[EPOCH]++;
-    this.words[SERIAL]++;
   }
 
   /** Evidence. A seed itself is no word, and stays with whoever was given it. */
@@ -132,7 +131,8 @@ export class MachineRecord {
 /** A state in its first epoch, with a place for each of these sources. */
 export function newState(names: readonly string[]): SharedState {
   const words = new Int32Array(sharedMemory(4 * (SLOTS_AT + SLOTS * recordWords(names.length))));
-  words[SLOTS_AT + EPOCH] = words[SLOTS_AT + FORK] = FIRST_EPOCH;
+  words[SLOTS_AT + EPOCH] = FIRST_EPOCH;
+  words[SLOTS_AT + FORK] = FIRST_EPOCH;
   return { names, words };
 }
 
