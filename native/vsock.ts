@@ -35,8 +35,7 @@ export function listenVsock({ port, backlog, admits, onConnection, onError }: Vs
   const calls = loadCalls();
   const fd = calls.socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd === -1) throw systemError('socket', calls.errno());
-  const { Pipe, constants: kinds } = pipeHandles();
-  const handle = new Pipe(kinds.SERVER);
+  let handle: PipeHandle | undefined;
   try {
     const address = new DataView(new ArrayBuffer(SOCKADDR.bytes));
     address.setUint16(0, AF_VSOCK, true);
@@ -44,9 +43,12 @@ export function listenVsock({ port, backlog, admits, onConnection, onError }: Vs
     address.setUint32(SOCKADDR.cid, VMADDR_CID_ANY, true);
     const bytes = new Uint8Array(address.buffer);
     if (calls.bind(fd, calls.addressOf(bytes), bytes.length) === -1) throw systemError('bind', calls.errno());
+    const { Pipe, constants: kinds } = pipeHandles();
+    handle = new Pipe(kinds.SERVER);
     const refused = handle.open(fd);
     if (refused) throw systemError('open', -refused);
   } catch (error) {
+    handle?.close();
     closeSync(fd);
     throw error;
   }

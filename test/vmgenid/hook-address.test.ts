@@ -34,9 +34,17 @@ describe('where a hook listens', () => {
   });
 
   it('tells what other machines reach, and what every user of this one does', () => {
-    const known = ['/run/hook.sock', 'vsock:7000', 'vsock:1:7000', '127.0.0.1:1', '192.0.2.1:1'];
+    const known = [
+      '/run/hook.sock',
+      'vsock:7000',
+      'vsock:3:7000',
+      'vsock:1:7000',
+      '127.0.0.1:1',
+      '192.0.2.1:1',
+    ];
     const told = known.map(text => [isLocal(parseHookAddress(text) ?? { path: '' }), isOpenToUsers(text)]);
     expect(told).toEqual([
+      [true, false],
       [true, false],
       [true, false],
       [true, true],
@@ -60,8 +68,10 @@ describe('a port of the vsock', () => {
         // It is ours: whoever comes second is told so.
         const second = new HookSource('vsock:4294960000');
         const other = new VmGenId([second]);
+        const handles = pipeHandles();
         await other.start();
         expect(other.sources[0].reason).toMatch(/EADDRINUSE/);
+        expect(pipeHandles()).toBe(handles);
         await other.close();
       } else {
         expect(reason).toMatch(/vsock|system calls/);
@@ -78,3 +88,9 @@ describe('a port of the vsock', () => {
     await later.close();
   });
 });
+
+/** Those that libuv holds, listened at or not. */
+function pipeHandles(): number {
+  const { libuv } = process.report.getReport() as { libuv: { type: string }[] };
+  return libuv.filter(({ type }) => type === 'pipe').length;
+}

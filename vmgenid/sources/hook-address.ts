@@ -24,8 +24,8 @@ interface VsockAddress {
 export type HookAddress = PathAddress | TcpAddress | VsockAddress;
 
 /** linux/vm_sockets.h: the hypervisor, as its guests call it; and whoever is in the machine itself. */
-export const VMADDR_CID_HOST = 2;
-export const VMADDR_CID_LOCAL = 1;
+const VMADDR_CID_HOST = 2;
+const VMADDR_CID_LOCAL = 1;
 /** `VMADDR_CID_ANY` and `VMADDR_PORT_ANY`, which name nobody. */
 const ANY = 0xffff_ffff;
 
@@ -50,6 +50,6 @@ export function isLocal(address: HookAddress): boolean {
 export function isOpenToUsers(text: string): boolean {
   const address = parseHookAddress(text);
   return (
-    address !== undefined && ('host' in address || ('vsock' in address && address.vsock !== VMADDR_CID_HOST))
+    address !== undefined && ('host' in address || ('vsock' in address && address.vsock === VMADDR_CID_LOCAL))
   );
 }
