@@ -25,6 +25,7 @@ export { type ForkEvidence, UNSURE_RESEED_MS } from './evidence.js';
 export type { SharedState } from './machine-state.js';
 export { VmGenIdError, type VmGenIdErrorCode } from './errors.js';
 export { FIRST_EPOCH, NO_EPOCH, VM_GEN_ID_BYTES, formatGuid, parseGuid } from './generation.js';
+export type { PhysicalMemoryOptions } from './physical-memory.js';
 export {
   type ForkSubscriber,
   NotifierChain,
@@ -55,7 +56,9 @@ export {
 } from './sources/bpf.js';
 export { FileSource, type FileSourceOptions } from './sources/file.js';
 export { GvisorSource, type GvisorSourceOptions } from './sources/gvisor.js';
+export type { GenerationPageOptions } from './sources/generation-page.js';
 export { type HookEnrolment, HookSource, type HookSourceOptions } from './sources/hook.js';
+export type { HookReport, HookReporter } from './sources/hook-readiness.js';
 export { KmsgSource, type KmsgSourceOptions } from './sources/kmsg.js';
 export { MemorySource, type MemorySourceOptions } from './sources/memory.js';
 export { VmclockSource, type VmclockSourceOptions } from './sources/vmclock.js';

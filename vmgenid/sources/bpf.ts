@@ -20,6 +20,7 @@ export interface OpenedBpf {
   readonly device: number;
 }
 
+/** Where the kernel shows its driver and its types, and by what the page is read. */
 export interface BpfSourceOptions {
   /** Where Linux lists buses, their devices and drivers. Default `/sys/bus`. */
   readonly sysBus?: string | undefined;
@@ -152,6 +153,7 @@ function load(kernel: BpfKernel, instructions: Uint8Array): number {
   }
 }
 
+/** Gives back what {@link openBpf} has opened; a source that reads by it can read no more. */
 export function closeBpf({ program, device }: OpenedBpf): void {
   closeSync(program);
   closeSync(device);

@@ -10,6 +10,7 @@ import { VmGenIdError, systemReason } from '../errors.js';
 import { parseGuid } from '../generation.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 
+/** Where gVisor shows its checkpoints to a container, and how often to look there. */
 export interface GvisorSourceOptions {
   /** The folder with `checkpoint` and `spec_environ`. Default `/proc/gvisor`. */
   readonly folder?: string | undefined;
