@@ -445,8 +445,9 @@ export class VmGenId implements ForkGuard {
       },
       look: () => {
         this.#look();
-        if (this.#closed) return { epoch: NO_EPOCH, parted: false };
-        return { epoch: this.epoch, parted: this.forkEpoch === FIRST_EPOCH || this.#evidence.parts };
+        if (this.#closed) return { epoch: NO_EPOCH, forkEpoch: NO_EPOCH, parted: false };
+        const { epoch, forkEpoch } = this;
+        return { epoch, forkEpoch, parted: forkEpoch === FIRST_EPOCH || this.#evidence.parts };
       },
       settled: () => this.settled(),
     };

@@ -25,6 +25,8 @@ export interface Announcement {
 export interface Standing {
   /** NO_EPOCH once the driver is closed. */
   readonly epoch: number;
+  /** The epoch that the last fork began, FIRST_EPOCH before the first: drills begin epochs too. NO_EPOCH once closed. */
+  readonly forkEpoch: number;
   /** Whether the machine was never forked, or something is known that this clone has and its siblings lack. */
   readonly parted: boolean;
 }

@@ -122,7 +122,7 @@ describe('vmgenid serve', () => {
     expect((await ask('/fork')).json).toMatchObject({ epoch: 1, ready: true, missing: [] });
     setGeneration(GUIDS[1]);
     await said(/the command failed \(epoch 2\)/);
-    expect(await ask('/fork?wait=50ms')).toMatchObject({
+    expect(await ask('/fork?wait=2s')).toMatchObject({
       status: 504,
       json: { epoch: 2, missing: ['command'] },
     });

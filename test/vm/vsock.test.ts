@@ -30,7 +30,7 @@ it('answers whom it is for, hangs up on others, and goes on in clones', async ()
     expect(await machine.agent.call('vsock', 'listen', hook)).toBe('listens');
   }
   expect(await call(machine, FOR_PROGRAMS, '/fork')).toMatch(
-    /^HTTP\/1.1 200 .*"epoch":1,"parted":true,"ready":true/s,
+    /^HTTP\/1.1 200 .*"epoch":1,"forkEpoch":1,"parted":true,"ready":true/s,
   );
   // A program of the guest is not the host.
   expect(await call(machine, FOR_THE_HOST, '/fork')).toBe('');
@@ -40,7 +40,7 @@ it('answers whom it is for, hangs up on others, and goes on in clones', async ()
   machines.push(...clones);
   for (const clone of clones) {
     expect(await call(clone, FOR_PROGRAMS, '/fork?wait=60s&after=1')).toMatch(
-      /^HTTP\/1.1 200 .*"epoch":2,"parted":true,"ready":true/s,
+      /^HTTP\/1.1 200 .*"epoch":2,"forkEpoch":2,"parted":true,"ready":true/s,
     );
     expect(await call(clone, FOR_THE_HOST, '/fork')).toBe('');
   }

@@ -961,20 +961,22 @@ describe('driver: several sources', () => {
     ]);
   });
 
-  it('a source may ask how things stand: which epoch, and whether anything parts this clone from its siblings', async () => {
+  it('a source may ask how things stand: which epoch, begun by a fork or a drill, and whether anything parts this clone from its siblings', async () => {
     for (const news of [{ vmGenId: id(3) }, { seed: id(4) }, { kernelReseeded: true }]) {
       const [page, hook] = [new MemorySource({ uniqueness: 'counter' }), new Announcer('hook')];
       const { vm } = await machine(page, hook);
       const stands = () => hook.listener.look();
-      expect(stands()).toEqual({ epoch: 1, parted: true });
+      expect(stands()).toEqual({ epoch: 1, forkEpoch: 1, parted: true });
       page.fork(count(1));
-      expect(stands()).toEqual({ epoch: 2, parted: false });
+      expect(stands()).toEqual({ epoch: 2, forkEpoch: 2, parted: false });
       hook.listener.announce(news);
-      expect(stands()).toEqual({ epoch: 2, parted: true });
+      expect(stands()).toEqual({ epoch: 2, forkEpoch: 2, parted: true });
       page.fork(count(2));
-      expect(stands()).toEqual({ epoch: 3, parted: false });
+      expect(stands()).toEqual({ epoch: 3, forkEpoch: 3, parted: false });
+      vm.drill();
+      expect(stands()).toEqual({ epoch: 4, forkEpoch: 3, parted: false });
       await vm.close();
-      expect(stands()).toEqual({ epoch: NO_EPOCH, parted: false });
+      expect(stands()).toEqual({ epoch: NO_EPOCH, forkEpoch: NO_EPOCH, parted: false });
     }
   });
 

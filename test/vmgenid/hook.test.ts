@@ -66,8 +66,14 @@ function call(
   });
 }
 
-const ready = (epoch: number) => ({ epoch, parted: true, ready: true, missing: [] });
-const unparted = (epoch: number) => ({ epoch, parted: false, ready: false, missing: ['parted'] });
+const ready = (epoch: number) => ({ epoch, forkEpoch: epoch, parted: true, ready: true, missing: [] });
+const unparted = (epoch: number) => ({
+  epoch,
+  forkEpoch: epoch,
+  parted: false,
+  ready: false,
+  missing: ['parted'],
+});
 
 function rawCall(bytes: string): Promise<string> {
   return new Promise((resolve, reject) => {

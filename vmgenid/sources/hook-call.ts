@@ -47,7 +47,7 @@ export function parseHookCall(body: Buffer): HookCall {
 export interface HookQuery {
   /** Milliseconds that the answer may wait for all to be there. */
   readonly waitMs?: number | undefined;
-  /** It waits for an epoch above this. */
+  /** It waits for a fork that came after this epoch. */
   readonly after?: number | undefined;
 }
 

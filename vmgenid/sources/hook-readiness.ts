@@ -53,7 +53,10 @@ export class ReadinessWatch {
     return before && !before.ready && before.epoch === now.epoch ? before : compose(now, undefined);
   }
 
-  /** Resolves when all is there in an epoch above `after`, and else after `ms`, or when `gone`, with what is missing. */
+  /**
+   * Resolves when all is there, and the last fork began an epoch above `after`; else after `ms`, or when `gone`, with what is
+   * missing.
+   */
   async wait(ms: number, after = NO_EPOCH, gone?: AbortSignal): Promise<Readiness> {
     const deadline = performance.now() + ms;
     for (let last: Readiness | undefined; ; ) {
@@ -97,16 +100,17 @@ export class ReadinessWatch {
 
 /** What a report is worth in the epoch that holds now. */
 export function compose(standing: Standing, report: HookReport | undefined): Readiness {
-  const { epoch } = standing;
+  const { epoch, forkEpoch } = standing;
   const current = report?.epoch === epoch ? report : undefined;
   const parted = standing.parted || current?.parted === true;
   const missing = [...(parted ? [] : ['parted']), ...(current ? current.missing : ['device'])];
-  return { ...current?.says, epoch, parted, ready: missing.length === 0, missing };
+  return { ...current?.says, epoch, forkEpoch, parted, ready: missing.length === 0, missing };
 }
 
+// A drill raises the epoch too, and is not what was waited for.
 function beyond(after: number, readiness: Readiness): Readiness {
-  const { epoch, missing } = readiness;
-  if (epoch > after || epoch === NO_EPOCH || missing.includes('fork')) return readiness;
+  const { epoch, forkEpoch, missing } = readiness;
+  if (forkEpoch > after || epoch === NO_EPOCH || missing.includes('fork')) return readiness;
   return { ...readiness, ready: false, missing: ['fork', ...missing] };
 }
 

@@ -62,15 +62,15 @@ type Answer = { status: number; body: object; headers?: Record<string, string> }
 
 /**
  * `POST /fork` with an optional JSON body `{"vmGenId": "<GUID>", "seed": "<base64>"}` is answered by
- * `{"epoch": n, "parted": true, "ready": true, "missing": []}` and what `report` says. Delayed: the clone runs before the agent speaks. Two calls with one GUID are one fork;
- * calls without a GUID cannot be told apart, and each counts. A clone that enrols may be brought its `identity`, and names
- * it in the answer.
+ * `{"epoch": n, "forkEpoch": n, "parted": true, "ready": true, "missing": []}` and what `report` says. Delayed: the clone runs
+ * before the agent speaks. Two calls with one GUID are one fork; calls without a GUID cannot be told apart, and each counts.
+ * A clone that enrols may be brought its `identity`, and names it in the answer.
  *
  * An agent inside the machine can be copied between asking for a seed and handing it over: then every sibling has it. It
  * asks `GET /fork` first, for the epoch, and names it in its call: in another epoch the call has no effect.
  *
- * Both can wait: `?wait=2s` is answered by 200 as soon as nothing is missing, in an epoch above that of `&after=N` if it has
- * one, and else after two seconds by 504 with what is.
+ * Both can wait: `?wait=2s` is answered by 200 as soon as nothing is missing, since a fork after epoch N if it has `&after=N`
+ * (a drill is none), and else after two seconds by 504 with what is.
  */
 export class HookSource implements GenerationSource {
   readonly name: string;
@@ -303,7 +303,8 @@ export class HookSource implements GenerationSource {
     this.#settling++;
     try {
       const left = new Promise<Answer>(resolve => {
-        gone.addEventListener('abort', () => resolve(CLOSED), { once: true });
+        if (gone.aborted) resolve(CLOSED);
+        else gone.addEventListener('abort', () => resolve(CLOSED), { once: true });
       });
       return await Promise.race([answer(), left]);
     } finally {
