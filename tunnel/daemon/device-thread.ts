@@ -42,7 +42,7 @@ import type { KeptIdentity, ToldIdentity } from '../linux/enrolment.js';
 import { requireLibc } from '../linux/libc.js';
 import type { LinkEvent } from '../linux/net/link-monitor.js';
 import { EventFd } from '../linux/wait/poller.js';
-import { type DrillAnswer, sessionIndicesOf, whyNoDrill } from './drill.js';
+import { type DrillAnswer, beginDrill, sessionIndicesOf, whyNoDrill } from './drill.js';
 import type { DeviceStatus } from './status.js';
 import type { UapiBackend, UapiChanges, UapiPeerChange, UapiState } from './uapi/types.js';
 import type { WebSocketDialerOptions, WebSocketListenerOptions } from '../websocket/index.js';
@@ -271,11 +271,9 @@ export class DeviceThread implements UapiBackend {
     const before = await this.status();
     const refused = whyNoDrill(before, crng.isFresh());
     if (refused !== undefined) return { refused };
-    if (vmgenid.poll() === NO_EPOCH) return { refused: 'no source can say whether this machine was forked' };
     const askedAt = systemClock.now();
-    const epoch = vmgenid.drill();
-    // Whatever is judged would be about that.
-    if (vmgenid.forkEpoch > before.epoch) return { refused: 'this machine was forked at this very moment' };
+    const epoch = beginDrill(vmgenid, before.epoch);
+    if (typeof epoch === 'object') return epoch;
     await vmgenid.settled();
     const respondedMs = systemClock.now() - askedAt;
     const { wipedKeypairs, forks } = await this.status();

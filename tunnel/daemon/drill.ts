@@ -2,6 +2,8 @@
 // Promises: harmless: the identity, the peers and what is known of forks stay; what cannot be judged is not begun.
 // Read on: device-thread.ts (who begins it), ../../vmgenid/driver.ts `drill`; cli/drill.ts (who asks, and looks what becomes of it).
 
+import type { VmGenId } from '../../vmgenid/driver.js';
+import { NO_EPOCH } from '../../vmgenid/generation.js';
 import type { DeviceStatus } from './status.js';
 
 /** A drill that has begun, when the device has done what follows a fork. */
@@ -18,7 +20,10 @@ export interface DrillStart {
 }
 
 /** The answer to the UAPI's `drill=1`. `refused`: why none was begun, as the end of a sentence. */
-export type DrillAnswer = DrillStart | { readonly refused: string };
+export type DrillAnswer = DrillStart | DrillRefusal;
+export interface DrillRefusal {
+  readonly refused: string;
+}
 
 /** Whoever is called after a fork may take so long before the next drill need not wait for it. Milliseconds. */
 const RECOVERY_MS = 10_000;
@@ -38,6 +43,20 @@ export function whyNoDrill(status: DeviceStatus, isFresh: boolean): string | und
     return `the device is still coming back from what began epoch ${epoch}: ${back} of ${called} peers are back`;
   }
   return undefined;
+}
+
+const FORKED_NOW = { refused: 'this machine was forked at this very moment' };
+
+/** Begins one, unless this machine was forked since `seenEpoch`: whatever is judged would be about that. Returns its epoch. */
+export function beginDrill(
+  vmgenid: Pick<VmGenId, 'poll' | 'forkEpoch' | 'drill'>,
+  seenEpoch: number,
+): number | DrillRefusal {
+  if (vmgenid.poll() === NO_EPOCH) return { refused: 'no source can say whether this machine was forked' };
+  if (vmgenid.forkEpoch > seenEpoch) return FORKED_NOW;
+  const epoch = vmgenid.drill();
+  // Which has looked once more.
+  return vmgenid.forkEpoch > seenEpoch ? FORKED_NOW : epoch;
 }
 
 /** By public key, the indices of the sessions that there are. */

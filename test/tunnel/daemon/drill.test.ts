@@ -1,8 +1,9 @@
-// When a drill may begin, and what a daemon's answer is.
+// When a drill may begin, how it does, and what a daemon's answer is.
 
-import { describe, expect, it, test } from 'vitest';
-import { parseDrillAnswer, sessionIndicesOf, whyNoDrill } from '../../../tunnel/daemon/drill.js';
+import { describe, expect, it, onTestFinished, test } from 'vitest';
+import { beginDrill, parseDrillAnswer, sessionIndicesOf, whyNoDrill } from '../../../tunnel/daemon/drill.js';
 import type { DeviceStatus } from '../../../tunnel/daemon/status.js';
+import { MemorySource, VmGenId } from '../../../vmgenid/index.js';
 import { deviceStatus, keyText, peerStatus } from './status.js';
 
 const ready = (change: Partial<DeviceStatus> = {}) =>
@@ -42,6 +43,57 @@ describe('a drill', () => {
   it('waits for nobody who is back, nor for ever for one who is not', () => {
     expect(whyNoDrill(ready({ recovery: { ...recovery, back: 3 } }), true)).toBeUndefined();
     expect(whyNoDrill(ready({ recovery: { ...recovery, ageMs: 10_000 } }), true)).toBeUndefined();
+  });
+});
+
+describe('a drill that begins', () => {
+  async function machine() {
+    const source = new MemorySource();
+    const vmgenid = new VmGenId([source]);
+    onTestFinished(() => vmgenid.close());
+    await vmgenid.start();
+    const seen: string[] = [];
+    vmgenid.register('sessions', ({ isDrill }) => void seen.push(isDrill ? 'drill' : 'fork'));
+    return { source, vmgenid, seen };
+  }
+  const FORKED = { refused: 'this machine was forked at this very moment' };
+
+  it('is one, and of an earlier fork it takes no notice', async () => {
+    const { source, vmgenid, seen } = await machine();
+    source.fork(new Uint8Array(16).fill(2));
+    vmgenid.poll();
+    expect([beginDrill(vmgenid, 2), vmgenid.forkEpoch, seen]).toEqual([3, 2, ['fork', 'drill']]);
+    expect([beginDrill(vmgenid, 3), vmgenid.forkEpoch]).toEqual([4, 2]);
+  });
+
+  it('is none where the machine has been forked: that is answered, and nothing else happens', async () => {
+    const { source, vmgenid, seen } = await machine();
+    source.fork(new Uint8Array(16).fill(2));
+    expect(beginDrill(vmgenid, 1)).toEqual(FORKED);
+    expect([vmgenid.epoch, seen]).toEqual([2, ['fork']]);
+  });
+
+  it('is not judged if it finds the fork itself', async () => {
+    const { source, vmgenid, seen } = await machine();
+    const late = {
+      poll: () => vmgenid.poll(),
+      get forkEpoch() {
+        return vmgenid.forkEpoch;
+      },
+      drill: () => {
+        source.fork(new Uint8Array(16).fill(2));
+        return vmgenid.drill();
+      },
+    };
+    expect(beginDrill(late, 1)).toEqual(FORKED);
+    expect(seen).toEqual(['fork', 'drill']);
+  });
+
+  it('is none where no source can say anything', async () => {
+    const { vmgenid, seen } = await machine();
+    await vmgenid.close();
+    expect(beginDrill(vmgenid, 1)).toEqual({ refused: expect.stringContaining('no source can say') });
+    expect(seen).toEqual([]);
   });
 });
 
