@@ -23,9 +23,9 @@ export interface DrilledPeer {
 export interface DrillReport {
   readonly interface: string;
   readonly epoch: number;
-  /** Everything came back under new keys, and nothing of the old is left. */
+  /** Whoever was called came back under new keys, and nothing of the old is left. With `called` 0 nothing is shown of peers. */
   readonly ok: boolean;
-  /** Why not, a sentence each. */
+  /** Why not, a sentence each, the worst first. */
   readonly problems: readonly string[];
   readonly wipedKeypairs: number;
   /** Milliseconds from the call until every part of the daemon had responded: all of that was erased by then. */
@@ -59,10 +59,10 @@ export function drillReport(start: DrillStart, status: DeviceStatus, waitedS: nu
   const problems = [
     ...deviceProblems(start, status),
     ...(opensslHealed === false ? ["OpenSSL's generator was not seeded anew"] : []),
-    ...(isOurs ? peers.flatMap(peer => peerProblems(peer, epoch, waitedS)) : []),
     ...status.peers
       .filter(peer => keepsOldKey(peer, start))
       .map(({ publicKey }) => `peer ${publicKey} has the session that it had before`),
+    ...(isOurs ? peers.flatMap(peer => peerProblems(peer, epoch, waitedS)) : []),
   ];
   return {
     interface: status.interface,
@@ -108,11 +108,11 @@ function keepsOldKey({ publicKey, sessionIndex }: PeerStatus, { sessionIndices }
   return sessionIndex !== null && sessionIndex === sessionIndices[publicKey];
 }
 
-/** So many peers are shown to a person: those that are not back, and the slowest. */
+/** So many peers are shown to a person: those that are not back, and the slowest. And so many problems: the worst. */
 const SHOWN = 20;
 
 export function drillLines(report: DrillReport): string[] {
-  const { epoch, wipedKeypairs, respondedMs, opensslHealed, called, back, peers, problems } = report;
+  const { epoch, wipedKeypairs, respondedMs, opensslHealed, called, back, peers } = report;
   const slowestFirst = peers.toSorted((a, b) => (b.backAfterMs ?? Infinity) - (a.backAfterMs ?? Infinity));
   const openssl =
     opensslHealed === null
@@ -124,8 +124,24 @@ export function drillLines(report: DrillReport): string[] {
     ...(opensslHealed === false ? [] : [`  OpenSSL:  ${openssl}`]),
     `  peers:    ${called === 0 ? 'none was in conversation: nobody was called' : `${back} of ${called} back`}`,
     ...slowestFirst.slice(0, SHOWN).map(peerLine),
-    ...(peers.length > SHOWN ? [`    and ${peers.length - SHOWN} more, all sooner`] : []),
-    ...(problems.length === 0 ? ['  all under new keys'] : problems.map(problem => `  FAILED: ${problem}`)),
+    ...moreLines(slowestFirst.slice(SHOWN)),
+    ...endLines(report),
+  ];
+}
+
+function moreLines(others: readonly DrilledPeer[]): string[] {
+  if (others.length === 0) return [];
+  const missing = others.filter(({ backAfterMs }) => backAfterMs === null).length;
+  return [`    and ${others.length} more, ${missing === 0 ? 'all sooner' : `${missing} of them not back`}`];
+}
+
+function endLines({ problems, called }: DrillReport): string[] {
+  if (problems.length === 0)
+    return [called > 0 ? '  all under new keys' : '  nothing was shown of peers: drill again under traffic'];
+  const more = problems.length - SHOWN;
+  return [
+    ...problems.slice(0, SHOWN).map(problem => `  FAILED: ${problem}`),
+    ...(more > 0 ? [`  FAILED: and ${plural(more, 'problem')} more`] : []),
   ];
 }
 

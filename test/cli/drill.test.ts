@@ -104,6 +104,15 @@ describe('the command', () => {
     expect(out).not.toContain('all under new keys');
   });
 
+  test('of a device at rest ends with 0, and says in words and JSON that nobody was called', async () => {
+    await serve(START, after({ recovery: recovery(0, 0), peers: [] }));
+    const { outcome, out } = await run();
+    expect([outcome, out]).toEqual([0, expect.stringMatching(/nothing was shown of peers: .*\n$/)]);
+    expect(out).not.toContain('all under new keys');
+    const json = await run({ json: true });
+    expect([json.outcome, JSON.parse(json.out).called]).toEqual([0, 0]);
+  });
+
   test('is told why there is no drill', async () => {
     await serve({ refused: 'no private key is set' });
     expect((await run()).outcome).toMatchObject({
@@ -183,10 +192,27 @@ describe('the report', () => {
     expect(drillLines(report).join('\n')).toContain('OpenSSL:  out of reach');
   });
 
-  test('without anybody in conversation it says that nobody was called', () => {
-    const report = drillReport(START, after({ recovery: recovery(0, 0), peers: [peerStatus()] }), 10);
+  test('without anybody in conversation it says that nobody was called, and claims nothing of peers', () => {
+    const idle = { recovery: recovery(0, 0), peers: [peerStatus()] };
+    const report = drillReport(START, after(idle), 10);
     expect(report).toMatchObject({ ok: true, called: 0, peers: [] });
-    expect(drillLines(report).join('\n')).toContain('none was in conversation: nobody was called');
+    expect(drillLines(report).slice(-2)).toEqual([
+      '  peers:    none was in conversation: nobody was called',
+      '  nothing was shown of peers: drill again under traffic',
+    ]);
+    const failed = drillLines(drillReport(START, after({ ...idle, staleKeypairs: 1 }), 10));
+    expect(failed.at(-1)).toBe('  FAILED: 1 keypair of an older epoch could still seal');
+  });
+
+  test('a hundred that are not back are counted, not listed, and hide nothing that is worse', () => {
+    const missing = Array.from({ length: 100 }, (_, i) => back(i + 4, null));
+    const peers = [...missing, back(2, 1, 7), back(3, 1)];
+    const lines = drillLines(drillReport(START, after({ recovery: recovery(2, 102), peers }), 10));
+    expect(lines).toContain('    and 82 more, 80 of them not back');
+    const failures = lines.filter(line => line.startsWith('  FAILED: '));
+    expect(failures).toHaveLength(21);
+    expect(failures[0]).toBe(`  FAILED: peer ${keyText(2)} has the session that it had before`);
+    expect(failures[20]).toBe('  FAILED: and 81 problems more');
   });
 
   test('of very many peers it shows those that are not back, and the slowest', () => {
