@@ -21,7 +21,9 @@ export interface DrillOptions {
 }
 
 const TIMEOUT_S = 10;
+/** Between two looks; and, as a status of very many peers is work for the daemon, so many times what the last one took. */
 const LOOK_EVERY_MS = 20;
+const REST_PER_LOOK = 3;
 
 export function registerDrill(program: Command, io: CliIo, finish: Finish): void {
   program
@@ -46,14 +48,17 @@ export async function drill(io: CliIo, name: string, options: DrillOptions = {})
   if ('refused' in start) throw new CliError('ERR_CLI_DRILL', `${name}: no drill now: ${start.refused}`);
   const deadline = performance.now() + 1_000 * timeout;
   for (;;) {
+    const askedAt = performance.now();
     const status = await askDaemon(address, client => client.status());
-    if (isOver(start, status) || performance.now() >= deadline) {
+    const now = performance.now();
+    if (isOver(start, status) || now >= deadline) {
       const report = drillReport(start, status, timeout);
       if (json) printJson(io.stdout, report);
       else for (const line of drillLines(report)) printLine(io.stdout, line);
       return report.ok ? 0 : 1;
     }
-    await sleep(LOOK_EVERY_MS, undefined, { signal: io.signal }).catch(() => {
+    const restMs = Math.max(LOOK_EVERY_MS, REST_PER_LOOK * (now - askedAt));
+    await sleep(Math.min(restMs, deadline - now), undefined, { signal: io.signal }).catch(() => {
       throw new CliError('ERR_CLI_INTERRUPTED', `interrupted: the drill of ${name} goes on in its daemon`);
     });
   }

@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { drill, type DrillOptions } from '../../cli/drill.js';
 import { drillLines, drillReport, isOver } from '../../cli/drill-report.js';
@@ -54,11 +55,14 @@ afterEach(async () => {
 });
 
 /** A daemon that gives these answers to `status`, the last of them for ever. */
-async function serve(answer: DrillAnswer, ...statuses: DeviceStatus[]): Promise<{ asked: number }> {
-  const seen = { asked: 0 };
+async function serve(answer: DrillAnswer, ...statuses: DeviceStatus[]) {
+  const seen = { asked: 0, statusTakesMs: 0 };
   const backend = Object.assign(new MemoryBackend(), {
     drill: () => answer,
-    status: () => statuses[Math.min(seen.asked++, statuses.length - 1)],
+    status: async () => {
+      await sleep(seen.statusTakesMs);
+      return statuses[Math.min(seen.asked++, statuses.length - 1)];
+    },
   });
   const server = await UapiServer.listen(join(folder, 'wg0.sock'), backend);
   cleanups.push(() => server.close());
@@ -111,6 +115,16 @@ describe('the command', () => {
     expect(out).not.toContain('all under new keys');
     const json = await run({ json: true });
     expect([json.outcome, JSON.parse(json.out).called]).toEqual([0, 0]);
+  });
+
+  test('asks the less often the longer an answer takes, and at the end of the time once more', async () => {
+    const seen = await serve(START, after({ recovery: recovery(0, 2), peers: [back(2, null)] }));
+    seen.statusTakesMs = 200;
+    const before = performance.now();
+    expect((await run({ timeout: 1 })).outcome).toBe(1);
+    expect(performance.now() - before).toBeGreaterThan(990);
+    // At 0, 800 and 1,000 ms; later on a slow machine. With 20 ms between looks it would be five.
+    expect(seen.asked).toBeLessThanOrEqual(3);
   });
 
   test('is told why there is no drill', async () => {
