@@ -2,6 +2,7 @@
 
 import { afterEach, expect, it, vi } from 'vitest';
 import { Crng, kernelEntropy } from '../../../crng/index.js';
+import { TRANSPORT_DATA } from '../../../protocol/constants.js';
 import { fastestSuite } from '../../../protocol/suites/fastest.js';
 import { EventLoopTunnel } from '../../../tunnel/loop/event-loop.js';
 import type { Transport } from '../../../tunnel/transport.js';
@@ -63,12 +64,13 @@ async function conversation() {
   const say = (from: typeof server, [mine, yours]: [number, number]) =>
     from.tunnel.sendPacket(ipv4Packet(`10.0.0.${mine}`, `10.0.0.${yours}`, new Uint8Array(5)));
   const toClient = () => say(server, [1, 2]);
-  say(client, [2, 1]);
+  const toServer = () => say(client, [2, 1]);
+  toServer();
   await vi.waitFor(() => expect(server.received).toHaveLength(1), SOON);
   toClient();
   await vi.waitFor(() => expect(client.received).toHaveLength(1), SOON);
   skippedMs += 6_000;
-  return { server, client, dialer, toClient };
+  return { server, client, dialer, toClient, toServer };
 }
 
 const stats = ({ tunnel }: { tunnel: EventLoopTunnel }) => tunnel.device.stats();
@@ -83,13 +85,23 @@ it('of a server that was forked: the client dials anew, and calls', async () => 
 });
 
 it('control: of a server that was forked it does not, if a new connection is taken for the old one', async () => {
-  const { server, dialer } = await conversation();
+  const { server, dialer, toServer } = await conversation();
   const reopened = new Promise<void>(resolve => {
     dialer.onReopened = () => resolve();
   });
+  const sent: number[] = [];
+  const send = dialer.send.bind(dialer);
+  dialer.send = (datagram, to) => {
+    sent.push(datagram[0]);
+    return send(datagram, to);
+  };
   server.fork();
   await reopened;
-  await new Promise(resolve => setTimeout(resolve, 300));
+  // It would come after a call: data under the keys of before, of which a server that was forked knows nothing.
+  const before = stats(server).drops.unknownIndex;
+  toServer();
+  await vi.waitFor(() => expect(stats(server).drops.unknownIndex).toBeGreaterThan(before), SOON);
+  expect([...new Set(sent)]).toEqual([TRANSPORT_DATA]);
   expect(stats(server).recovery).toMatchObject({ called: 1, back: 0 });
 });
 
