@@ -1,11 +1,11 @@
-// How far a device has come back from the last fork of its machine: whom it called for that, and who is back.
+// How far a device has come back from the last fork of its machine, or drill: whom it called for that, and who is back.
 // Promises: who was called counts until it is back or removed; what belongs to an epoch counts in no other.
 // Read on: fork-response.ts and identity.ts, which call; tunnel/daemon/status.ts, where it is shown.
 
 import { NO_EPOCH } from '../vmgenid/generation.js';
 import type { Peer } from './peer.js';
 
-/** Of the last fork. */
+/** Of the last fork or drill. */
 export interface RecoveryStats {
   /** The epoch that it began. */
   readonly epoch: number;
@@ -15,13 +15,13 @@ export interface RecoveryStats {
   readonly called: number;
   /** Those of them with which there are keys of this epoch, on both sides. */
   readonly back: number;
-  /** Milliseconds from seeing the fork to the last of these; undefined while there is none. */
+  /** Milliseconds from seeing it to the last of these; undefined while there is none. */
   readonly lastBackMs: number | undefined;
 }
 
-/** Of a peer that was called for the last fork. */
+/** Of a peer that was called for the last fork or drill. */
 export interface PeerRecovery {
-  /** Milliseconds from seeing the fork to having keys of its epoch on both sides; undefined until then. */
+  /** Milliseconds from seeing it to having keys of its epoch on both sides; undefined until then. */
   readonly backAfterMs: number | undefined;
 }
 
@@ -73,7 +73,7 @@ export class Recovery {
     return this.#counts(peer) ? { backAfterMs: peer.backAfterMs } : undefined;
   }
 
-  /** Undefined before the first fork. */
+  /** Undefined before the first fork or drill. */
   stats(now: number): RecoveryStats | undefined {
     if (this.#epoch === NO_EPOCH) return undefined;
     return {

@@ -43,8 +43,7 @@ export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
   const { refused } = status.keyMemory;
   if (refused !== null) hints.push(`keys are not kept out of swap and core dumps: ${refused}`);
   hints.push(...privilegeHints(status.privileges));
-  const { initiatedSinceFork, completedSinceFork } = status.handshakes;
-  if (status.forks > 0 && completedSinceFork === 0 && initiatedSinceFork >= UNANSWERED_INITIATIONS) {
+  if (isUnansweredSinceFork(status)) {
     hints.push(
       "handshakes since the fork were not answered: the clone's clock may be behind, and the peer takes them for replays",
     );
@@ -72,6 +71,12 @@ export function hintsFor(status: Omit<DeviceStatus, 'hints'>): string[] {
     hints.push(`peer ${status.lastTripwire.peer} was cloned: two machines used one key; give each its own`);
   }
   return [...hints, ...peerHints(status)];
+}
+
+/** A drill leaves the clock as it is: whoever does not answer after one has other reasons. */
+function isUnansweredSinceFork({ epochs, recovery, peers }: Omit<DeviceStatus, 'hints'>): boolean {
+  if (epochs.at(-1)?.cause !== 'fork' || recovery?.back !== 0) return false;
+  return peers.some(peer => peer.recovery && peer.unanswered >= UNANSWERED_INITIATIONS);
 }
 
 /** What every daemon keeps, or may keep. */

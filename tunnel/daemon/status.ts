@@ -31,7 +31,7 @@ export interface PeerStatus {
   readonly sessionEpoch: number | null;
   /** The index by which the peer calls it, as it goes over the wire; null without one. */
   readonly sessionIndex: number | null;
-  /** Of a peer that was called for the last fork; else null. */
+  /** Of a peer that was called for the last fork or drill; else null. */
   readonly recovery: PeerRecoveryStatus | null;
   /** Initiations of ours since it last completed a handshake. */
   readonly unanswered: number;
@@ -39,13 +39,13 @@ export interface PeerStatus {
   readonly moves: number;
 }
 
-/** How a peer that was called for the last fork came back. */
+/** How a peer that was called for the last fork or drill came back. */
 export interface PeerRecoveryStatus {
-  /** Milliseconds from seeing the fork to having keys of its epoch on both sides; null until then. */
+  /** Milliseconds from seeing it to having keys of its epoch on both sides; null until then. */
   readonly backAfterMs: number | null;
 }
 
-/** How far the device has come back from the last fork of its machine. */
+/** How far the device has come back from the last fork of its machine, or drill. */
 export interface RecoveryStatus {
   /** The epoch that it began. */
   readonly epoch: number;
@@ -55,7 +55,7 @@ export interface RecoveryStatus {
   readonly called: number;
   /** Those of them with which there are keys of this epoch, on both sides. */
   readonly back: number;
-  /** Milliseconds from seeing the fork to the last of these; null while there is none. */
+  /** Milliseconds from seeing it to the last of these; null while there is none. */
   readonly lastBackMs: number | null;
 }
 
@@ -164,7 +164,7 @@ export interface DeviceStatus {
   readonly staleKeypairs: number;
   /** When OpenSSL's generator was last seeded, by epoch, and whether something went in that siblings lack; null if it cannot be. */
   readonly openssl: OpenSslSeeding | null;
-  /** Null before the first fork. */
+  /** Null before the first fork or drill. */
   readonly recovery: RecoveryStatus | null;
   /** Wall-clock milliseconds since 1970; null before the first. */
   readonly lastForkAt: number | null;
@@ -178,9 +178,6 @@ export interface DeviceStatus {
   readonly handshakes: {
     /** Since the start. */
     readonly completed: number;
-    /** Begun by us since the last fork, or the start. */
-    readonly initiatedSinceFork: number;
-    readonly completedSinceFork: number;
   };
   readonly drops: Readonly<Record<DropReason, number>>;
   readonly transportDrops: Readonly<Record<TransportDrop, number>>;
@@ -299,11 +296,7 @@ const CHECKS: Checks<DeviceStatus> = {
     } satisfies Checks<RecoveryStatus>),
   ),
   discardedAtRelease: isNumber,
-  handshakes: shape({
-    completed: isNumber,
-    initiatedSinceFork: isNumber,
-    completedSinceFork: isNumber,
-  } satisfies Checks<DeviceStatus['handshakes']>),
+  handshakes: shape({ completed: isNumber } satisfies Checks<DeviceStatus['handshakes']>),
   drops: counts,
   transportDrops: counts,
   lastUdpError: orNull(isString),

@@ -30,7 +30,7 @@ const COLUMNS: readonly ColumnHead[] = [
   { by: 'rateIn', label: 'in', isNumber: true },
   { by: 'rateOut', label: 'out', isNumber: true },
   { by: 'epoch', label: 'epoch', isNumber: true },
-  { by: 'recovery', label: 'after the fork', isNumber: true },
+  { by: 'recovery', label: 'came back', isNumber: true },
   { by: 'received', label: 'received', isNumber: true },
   { by: 'sent', label: 'sent', isNumber: true },
 ];
@@ -300,7 +300,7 @@ function OnePeer({
     ['public key', peer.publicKey],
     ['allowed IPs', peer.allowedIps.join(', ') || '(none)'],
     ...peerRows(peer, status, now, rates),
-    ['after the last fork', recoveryText(peer)],
+    ['after the last fork or drill', recoveryText(peer)],
     ['moves in a minute', String(peer.moves)],
   ] as const;
   return (

@@ -239,7 +239,7 @@ esac
     mode('nonsense');
     await waitsFor(/printed no identity: .*PrivateKey/);
     const { handshakes, publicKey, held } = await a.status();
-    expect([handshakes.initiatedSinceFork, held]).toEqual([0, true]);
+    expect([handshakes.completed, held]).toEqual([0, true]);
     expect((await run('cat', [join(home, 'asked')])).split('\n')[0]).toBe(`${a.name} 1 ${publicKey} 3`);
     mode('hang');
     const sleeper = await until('the program to hang', async () =>

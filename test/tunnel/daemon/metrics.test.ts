@@ -55,7 +55,7 @@ describe('formatMetrics', () => {
     recoveries: { fork: took(20, 20, 70_000), drill: took() },
     wipedKeypairs: 7,
     discardedAtRelease: 2,
-    handshakes: { completed: 9, initiatedSinceFork: 0, completedSinceFork: 0 },
+    handshakes: { completed: 9 },
     drops: { ...noDrops(), badTag: 5 },
     nonceHeadroom: '18446744073709543423',
     lastTripwire: { peer: keyText(9), at: 1_700_000_000_500 },

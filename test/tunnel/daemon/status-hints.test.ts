@@ -5,6 +5,8 @@ import { deviceStatus, keyText, noDrops, peerStatus } from './status.js';
 
 describe('hintsFor', () => {
   const hints = (change: Partial<DeviceStatus>) => hintsFor(deviceStatus(change)).join('\n');
+  // What each trouble looks like from here, as a real daemon shows it: see test/system/daemon/status.test.ts.
+  const silent = peerStatus({ unanswered: 3 });
 
   test('what the daemon may do beyond its needs is named, and what it needs is not', () => {
     const may = (...capabilities: string[]) => hints({ privileges: { capabilities, noNewPrivileges: true } });
@@ -72,15 +74,35 @@ describe('hintsFor', () => {
   });
 
   test('suspects the clock when calls after a fork stay without an answer', () => {
-    const handshakes = { completed: 5, initiatedSinceFork: 3, completedSinceFork: 0 };
-    expect(hints({ forks: 1, handshakes })).toContain('clock');
-    expect(hints({ forks: 0, handshakes })).toBe('');
-    expect(hints({ forks: 1, handshakes: { ...handshakes, completedSinceFork: 1 } })).toBe('');
-    expect(hints({ forks: 1, handshakes: { ...handshakes, initiatedSinceFork: 2 } })).toBe('');
+    const called = (unanswered: number) => [peerStatus({ unanswered, recovery: { backAfterMs: null } })];
+    const silence: Partial<DeviceStatus> = {
+      forks: 1,
+      epochs: [{ epoch: 2, at: 1, cause: 'fork' }],
+      recovery: { epoch: 2, ageMs: 9, called: 2, back: 0, lastBackMs: null },
+      peers: called(3),
+    };
+    const suspicion = "the clone's clock may be behind";
+    expect(hints(silence)).toContain(suspicion);
+    expect(hints({ ...silence, epochs: [] })).not.toContain(suspicion);
+    expect(hints({ ...silence, peers: called(2) })).not.toContain(suspicion);
+    expect(hints({ ...silence, peers: [silent] })).not.toContain(suspicion);
+    const oneBack = { epoch: 2, ageMs: 9, called: 2, back: 1, lastBackMs: 5 };
+    expect(hints({ ...silence, recovery: oneBack })).not.toContain(suspicion);
   });
 
-  // What each of them looks like from here, as a real daemon shows it: see test/system/daemon/status.test.ts.
-  const silent = peerStatus({ unanswered: 3 });
+  test('does not suspect the clock of what stays without an answer after a drill, however many forks there were', () => {
+    const drilled: Partial<DeviceStatus> = {
+      forks: 1,
+      drills: 1,
+      epochs: [
+        { epoch: 2, at: 1, cause: 'fork' },
+        { epoch: 3, at: 2, cause: 'drill' },
+      ],
+      recovery: { epoch: 3, ageMs: 9, called: 1, back: 0, lastBackMs: null },
+      peers: [peerStatus({ unanswered: 3, recovery: { backAfterMs: null } })],
+    };
+    expect(hints(drilled)).not.toContain("the clone's clock may be behind");
+  });
 
   test('a peer that answers nothing: what such silence may mean, with the key that it must have', () => {
     expect(hints({ peers: [silent] })).toMatch(

@@ -62,7 +62,7 @@ export function deviceStatus(change: Partial<DeviceStatus> = {}): DeviceStatus {
     openssl: { epoch: 1, parted: true },
     recovery: null,
     discardedAtRelease: 0,
-    handshakes: { completed: 0, initiatedSinceFork: 0, completedSinceFork: 0 },
+    handshakes: { completed: 0 },
     drops: noDrops(),
     transportDrops: noTransportDrops(),
     lastUdpError: null,

@@ -134,7 +134,7 @@ describe('what is new', () => {
   it('is no packet, no handshake and no peer', () => {
     const busy = {
       peers: [peer(1, 5, 5), peer(2)],
-      handshakes: { completed: 9, initiatedSinceFork: 3, completedSinceFork: 3 },
+      handshakes: { completed: 9 },
       wipedKeypairs: 4,
     };
     expect(news({}, busy)).toEqual([]);

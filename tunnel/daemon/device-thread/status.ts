@@ -27,8 +27,6 @@ const RECENT_MS = 60_000;
 
 /** What a device's events add up to. */
 export class EventTally {
-  #initiatedSinceFork = 0;
-  #completedSinceFork = 0;
   #lastTripwire: TripwireStatus | null = null;
   /** What peers come back from now. */
   #last: 'fork' | 'drill' = 'fork';
@@ -42,17 +40,14 @@ export class EventTally {
 
   count(event: ThreadDeviceEvent, wallClock: () => number): void {
     if (event.type === 'vmFork') {
-      this.#initiatedSinceFork = this.#completedSinceFork = 0;
       this.#last = event.isDrill ? 'drill' : 'fork';
       const at = wallClock();
       this.#at[this.#last] = at;
       this.#epochs = [...this.#epochs, { epoch: event.epoch, at, cause: this.#last }].slice(-MAX_EPOCHS);
     } else if (event.type === 'handshakeInitiated') {
-      this.#initiatedSinceFork++;
       const peer = encodeKey(event.peer);
       this.#unanswered.set(peer, (this.#unanswered.get(peer) ?? 0) + 1);
     } else if (event.type === 'handshakeComplete') {
-      this.#completedSinceFork++;
       if (event.afterForkMs !== undefined) this.#times[this.#last].observe(event.afterForkMs);
       this.#unanswered.delete(encodeKey(event.peer));
     } else if (event.type === 'roamed') {
@@ -78,10 +73,6 @@ export class EventTally {
       unanswered: this.#unanswered.get(peer.publicKey) ?? 0,
       moves: this.#moves.get(peer.publicKey)?.filter(at => now - at < RECENT_MS).length ?? 0,
     }));
-  }
-
-  get handshakes() {
-    return { initiatedSinceFork: this.#initiatedSinceFork, completedSinceFork: this.#completedSinceFork };
   }
 
   /** Fields of a status. */
@@ -163,7 +154,7 @@ export function composeStatus({ report, vmgenid, tally, gateway, ...parts }: Sta
     recovery: device.recovery ? { ...device.recovery, lastBackMs: device.recovery.lastBackMs ?? null } : null,
     ...tally.forks,
     discardedAtRelease: device.discardedAtRelease,
-    handshakes: { completed: device.handshakesCompleted, ...tally.handshakes },
+    handshakes: { completed: device.handshakesCompleted },
     drops: device.drops,
     transportDrops: dropped,
     lastUdpError: report.lastUdpError ?? null,

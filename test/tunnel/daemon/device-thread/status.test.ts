@@ -6,6 +6,7 @@ import type { LoopReport } from '../../../../tunnel/linux/device-loop.js';
 import { LinuxUdpEndpoint } from '../../../../tunnel/linux/net/udp-endpoint.js';
 import { MAX_EPOCHS, MAX_MOVES, parseStatus } from '../../../../tunnel/daemon/status.js';
 import { newCounters } from '../../../../tunnel/transport.js';
+import { peerStatus } from '../status.js';
 
 const peer = new Uint8Array(32).fill(3);
 
@@ -98,19 +99,33 @@ describe('the status of a device thread', () => {
     expect(status.hints).toEqual([]);
   });
 
-  it('counts handshakes since the last fork, and hints at a clock when none is answered', () => {
+  it('hints at a clock when nobody has answered since a fork, and not when that was a drill', () => {
     const tally = new EventTally();
     const tell = (event: Parameters<EventTally['count']>[0]) => tally.count(event, () => 99);
     const initiated = { type: 'handshakeInitiated', peer, attempt: 1 } as const;
-    tell(initiated);
-    tell({ type: 'handshakeComplete', peer, role: 'initiator' });
-    tell({ type: 'vmFork', epoch: 2, policy: 'wipe', wipedKeypairs: 1, wipedHandshakes: 0 });
+    const ended = { policy: 'wipe', wipedKeypairs: 1, wipedHandshakes: 0 } as const;
+    const { device } = report;
+    const composed = (back: number) => {
+      const recovery = { epoch: 2, ageMs: 9, called: 2, back, lastBackMs: undefined };
+      const peers = [
+        peerStatus({ publicKey: encodeKey(peer), recovery: { backAfterMs: back > 0 ? 5 : null } }),
+      ];
+      return composeStatus({
+        ...parts,
+        report: { ...report, device: { ...device, recovery }, peers },
+        tally,
+        relayCounters: [],
+      });
+    };
+    tell({ type: 'vmFork', epoch: 2, ...ended });
     for (let i = 0; i < 3; i++) tell(initiated);
-    const silent = composeStatus({ ...parts, tally, relayCounters: [] });
-    expect(silent.handshakes).toEqual({ completed: 7, initiatedSinceFork: 3, completedSinceFork: 0 });
-    expect(silent.hints.join()).toContain('clock may be behind');
+    const silence = composed(0);
+    expect(silence.handshakes).toEqual({ completed: 7 });
+    expect(silence.hints.join()).toContain('clock may be behind');
+    tell({ type: 'vmFork', epoch: 3, isDrill: true, ...ended });
+    expect(composed(0).hints.join()).not.toContain('clock may be behind');
     tell({ type: 'handshakeComplete', peer, role: 'responder' });
-    expect(composeStatus({ ...parts, tally, relayCounters: [] }).hints).toEqual([]);
+    expect(composed(1).hints).toEqual([]);
   });
 
   it('counts what peers took to come back, after forks and drills apart, and when these were', () => {
