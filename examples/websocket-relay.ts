@@ -27,12 +27,16 @@ export async function relay(address: string, port = 0): Promise<Relay> {
       });
     if (!known) sockets.set(from, socket);
     const copy = new Uint8Array(datagram);
-    void socket.then(udp => udp.send(copy, peer)).catch(() => sockets.delete(from));
+    socket.then(udp => udp.send(copy, peer)).catch(() => forget(from));
   };
   const forget = async (from: object) => {
     const socket = sockets.get(from);
     sockets.delete(from);
-    await socket?.then(udp => udp.close());
+    // If it did not open, there is none to close.
+    await socket?.then(
+      udp => udp.close(),
+      () => {},
+    );
   };
   listener.onGone = from => void forget(from);
   return {
