@@ -6,10 +6,13 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { openCrng } from '../../index.js';
 import { type Introduction, LABORATORY_PATH } from '../../demo/remote-peer.js';
+import { nobleSuite } from '../../protocol/suites/noble.js';
 import { encodeKey } from '../../tunnel/keys.js';
 import { type Demonstration, serveDemonstration } from '../../web/server/demonstration.js';
+import { Laboratory } from '../../web/server/laboratory.js';
 import { servePage } from '../../web/server/serve.js';
 
 let folder: string;
@@ -133,19 +136,110 @@ describe('the peer of the page', () => {
     }
     expect((await ask('/')).status).toBe(200);
   });
+});
 
-  it('is one of a few: a page that asks for very many is refused', async () => {
-    const sockets: WebSocket[] = [];
-    const words: Introduction = { machine: encodeKey(new Uint8Array(32).fill(9)), tripwire: false };
-    let refused = 0;
-    for (let i = 0; i < 40; i++) {
-      const socket = call(LABORATORY_PATH, `http://127.0.0.1:${port}`);
-      sockets.push(socket);
-      await once(socket, 'open');
-      socket.send(JSON.stringify(words));
-      await Promise.race([once(socket, 'message'), once(socket, 'close').then(() => refused++)]);
+describe('the places of the peer', () => {
+  const introduction: Introduction = { machine: encodeKey(new Uint8Array(32).fill(9)), tripwire: false };
+  const TOO_MANY = 1013;
+  const MALFORMED = 1007;
+  const closers: (() => unknown)[] = [];
+  afterEach(async () => {
+    vi.useRealTimers();
+    for (const close of closers.splice(0).reverse()) await close();
+  });
+  const serve = async () => {
+    const served = await serveDemonstration({ folder });
+    closers.push(served.close);
+    return served;
+  };
+  const dial = ({ url }: { readonly url: string }, path = LABORATORY_PATH) =>
+    new WebSocket(url.replace('http', 'ws').slice(0, -1) + path, { origin: url.slice(0, -1) });
+  const introduce = (socket: WebSocket) => socket.send(JSON.stringify(introduction));
+
+  it.each([
+    ['says its word', introduce],
+    ['says nothing', () => undefined],
+  ])('are few: of 40 pages at a time 8 are refused, where each %s', async (_, speak) => {
+    const served = await serve();
+    const refused: number[] = [];
+    const sockets = Array.from({ length: 40 }, () => dial(served));
+    for (const socket of sockets) {
+      socket.on('close', code => refused.push(code));
+      socket.on('open', () => speak(socket));
     }
-    for (const socket of sockets) socket.terminate();
-    expect(refused).toBe(8);
+    await vi.waitFor(() => expect(refused).toHaveLength(8), 30_000);
+    expect(new Set(refused)).toEqual(new Set([TOO_MANY]));
+    // A place is free again when its page has gone.
+    const [first] = sockets.filter(({ readyState, OPEN }) => readyState === OPEN);
+    first.close();
+    await once(first, 'close');
+    await vi.waitFor(async () => {
+      const next = dial(served);
+      await once(next, 'open');
+      introduce(next);
+      await Promise.race([
+        once(next, 'message'),
+        once(next, 'close').then(([code]) => Promise.reject(new Error(`closed: ${code}`))),
+      ]);
+    }, 30_000);
+  });
+
+  it('are for who says a word: who does not in five seconds has to go, and who does may stay', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const served = await serve();
+    const [silent, talking] = [dial(served), dial(served)];
+    await Promise.all([once(silent, 'open'), once(talking, 'open')]);
+    introduce(talking);
+    await once(talking, 'message');
+    vi.advanceTimersByTime(4_999);
+    talking.ping();
+    silent.ping();
+    await Promise.all([once(talking, 'pong'), once(silent, 'pong')]);
+    vi.advanceTimersByTime(1);
+    await once(silent, 'close');
+    vi.advanceTimersByTime(60_000);
+    talking.ping();
+    await once(talking, 'pong');
+  });
+
+  it('leave nothing behind where a peer could not be made', async () => {
+    const world = await openCrng();
+    const broken = { ...nobleSuite, publicKey: raise };
+    const laboratory = new Laboratory({ ...world, suite: broken });
+    const served = await servePage({
+      page: 'demo',
+      folder,
+      upgrade: (...asked) => laboratory.upgrade(...asked),
+    });
+    closers.push(world.close, served.close, () => laboratory.close());
+    laboratory.server = served.server;
+    const socket = dial(served);
+    await once(socket, 'open');
+    introduce(socket);
+    expect((await once(socket, 'close'))[0]).toBe(MALFORMED);
+    // The page's own.
+    expect(served.server.listenerCount('upgrade')).toBe(1);
+  });
+
+  it('are not given away while all of it is closed', async () => {
+    const served = await serve();
+    const socket = dial(served);
+    await once(socket, 'open');
+    introduce(socket);
+    const [said] = await once(socket, 'message');
+    // It does not answer a goodbye, so that closing takes a while.
+    const datagrams = dial(served, (JSON.parse(String(said)) as { path: string }).path);
+    await once(datagrams, 'open');
+    datagrams.pause();
+    const closed = served.close();
+    const late = dial(served);
+    const [error] = await once(late, 'error');
+    expect((error as NodeJS.ErrnoException).code).toBe('ECONNREFUSED');
+    datagrams.terminate();
+    await closed;
   });
 });
+
+function raise(): never {
+  throw new Error('no such suite');
+}

@@ -7,7 +7,7 @@ import { fastestSuite } from '../../protocol/suites/fastest.js';
 import { systemClock } from '../../tunnel/clock.js';
 import { VmGenId } from '../../vmgenid/driver.js';
 import { Laboratory } from './laboratory.js';
-import { type PageServerOptions, servePage } from './serve.js';
+import { type PageServer, type PageServerOptions, servePage } from './serve.js';
 
 export interface Demonstration {
   readonly url: string;
@@ -22,28 +22,26 @@ export async function serveDemonstration(
   const vmgenid = new VmGenId([]);
   const crng = new Crng({ entropy, vmgenid, now: systemClock.now });
   const laboratory = new Laboratory({ crng, vmgenid, suite: await fastestSuite() });
-  const closeRest = async () => {
+  let page: PageServer | undefined;
+  const close = async () => {
+    // First nobody comes any more; it resolves when the laboratory has closed what was open.
+    const stopped = page?.close();
     await laboratory.close();
+    await stopped;
     crng.close();
     entropy.close();
     await vmgenid.close();
   };
   try {
-    const page = await servePage({
+    page = await servePage({
       ...options,
       page: 'demo',
       upgrade: (request, socket, head) => laboratory.upgrade(request, socket, head),
     });
     laboratory.server = page.server;
-    return {
-      url: page.url,
-      close: async () => {
-        await closeRest();
-        await page.close();
-      },
-    };
+    return { url: page.url, close };
   } catch (error) {
-    await closeRest();
+    await close();
     throw error;
   }
 }

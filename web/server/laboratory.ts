@@ -17,8 +17,10 @@ import { EventLoopTunnel } from '../../tunnel/loop/event-loop.js';
 import { type HttpServer, WebSocketListener } from '../../tunnel/websocket/listener.js';
 import type { VmGenId } from '../../vmgenid/driver.js';
 
-/** Runs at a time; one more is refused. */
-const MOST_PEERS = 32;
+/** Pages at a time, whether they have said anything or not; one more is refused. */
+const MOST_PAGES = 32;
+/** A page says its first word at once. Milliseconds. */
+const FIRST_WORD_MS = 5_000;
 const LONGEST_WORD = 1_024;
 /** WebSocket close codes, RFC 6455 7.4.1: what was said makes no sense; try again later. */
 const MALFORMED = 1007;
@@ -30,6 +32,15 @@ export interface LaboratoryOptions {
   readonly suite: Suite;
 }
 
+interface Visit {
+  readonly page: WebSocket;
+  /** Of its datagrams. */
+  readonly path: string;
+  readonly tripwire: boolean;
+  /** Public key of its machine. */
+  readonly key: Uint8Array;
+}
+
 export class Laboratory {
   /** Where it hears from; set before anybody calls. */
   server: HttpServer | undefined;
@@ -37,6 +48,7 @@ export class Laboratory {
   readonly #words = new WebSocketServer({ noServer: true, maxPayload: LONGEST_WORD });
   readonly #paths = new Set<string>();
   readonly #closers = new Set<() => Promise<void>>();
+  #pages = 0;
 
   constructor(options: LaboratoryOptions) {
     this.#options = options;
@@ -49,7 +61,15 @@ export class Laboratory {
     if (request.url !== LABORATORY_PATH) return false;
     this.#words.handleUpgrade(request, socket, head, page => {
       page.on('error', () => page.terminate());
+      if (this.#pages >= MOST_PAGES) return page.close(TOO_MANY);
+      this.#pages++;
+      const silent = setTimeout(() => page.terminate(), FIRST_WORD_MS);
+      page.once('close', () => {
+        clearTimeout(silent);
+        this.#pages--;
+      });
       page.once('message', (data: Buffer) => {
+        clearTimeout(silent);
         void this.#begin(page, data.toString()).catch(() => page.close(MALFORMED));
       });
     });
@@ -63,14 +83,25 @@ export class Laboratory {
 
   async #begin(page: WebSocket, text: string): Promise<void> {
     const { server } = this;
-    if (!server || this.#closers.size >= MOST_PEERS) return page.close(TOO_MANY);
+    if (!server) return page.close(TOO_MANY);
     const { machine, tripwire } = JSON.parse(text) as Introduction;
+    const path = `/datagrams/${bytesToHex(this.#options.crng.bytes(16))}`;
+    const visit = { page, path, tripwire, key: decodeKey(machine) };
+    const listener = await WebSocketListener.listen({ server, path });
+    try {
+      // It may be gone meanwhile, and all of this with it.
+      if (page.readyState !== page.OPEN) throw new Error('the page is gone');
+      this.#serve(visit, listener);
+    } catch (error) {
+      await listener.close();
+      throw error;
+    }
+  }
+
+  #serve({ page, path, tripwire, key }: Visit, listener: WebSocketListener): void {
     const { crng, vmgenid, suite } = this.#options;
-    const path = `/datagrams/${bytesToHex(crng.bytes(16))}`;
     const privateKey = crng.x25519PrivateKey();
     const say = (said: PeerSays) => page.send(JSON.stringify(said));
-    const key = decodeKey(machine);
-    const listener = await WebSocketListener.listen({ server, path });
     const tunnel = new EventLoopTunnel({
       crng,
       vmgenid,
@@ -110,6 +141,5 @@ export class Laboratory {
     this.#closers.add(close);
     page.on('close', () => void close());
     say({ type: 'ready', publicKey: encodeKey(publicKeyOf(suite, privateKey)), path });
-    if (page.readyState !== page.OPEN) await close();
   }
 }
