@@ -3,7 +3,7 @@
 // Read on: Devicetree Specification 0.4, sections 2.3.5 to 2.3.8; Linux drivers/of/address.c of_translate_address().
 
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import type { MemoryRange } from './acpi-resources.js';
 import { VmGenIdError, unavailable } from './errors.js';
 
@@ -29,7 +29,9 @@ const IN_USE = new Set(['okay', 'ok']);
  * The one page of the devices in use that are compatible with this. Undefined without one; throws `ERR_SOURCE_FORMAT` where a
  * node is not as the specification has it, or several name different pages, and `ERR_SOURCE_UNAVAILABLE` where there is no tree.
  */
-export function findNode(tree: string, compatible: string): NodePage | undefined {
+export function findNode(folder: string, compatible: string): NodePage | undefined {
+  // In the one spelling in which the folder above a node can be told to be the root.
+  const tree = resolve(folder);
   const [first, ...others] = nodes(tree)
     .filter(node => strings(node, 'compatible').includes(compatible) && isInUse(node))
     .map(node => ({ node: nameOf(tree, node), ...firstPage(tree, node) }));

@@ -1,6 +1,7 @@
 // The device tree, and the source that reads the page it names: trees in folders, a file in the place of physical memory.
 
 import { closeSync, openSync, rmSync } from 'node:fs';
+import { relative } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { findNode } from '../../vmgenid/devicetree.js';
 import { VmGenId } from '../../vmgenid/driver.js';
@@ -59,6 +60,16 @@ describe('a node of the device tree', () => {
   ])('in %s', (_name, addressCells, sizeCells, reg, address = 0x2000) => {
     const root = { '#address-cells': addressCells, '#size-cells': sizeCells };
     expect(find({ '/': root, '/vmgenid': vmgenid({ reg }) })).toMatchObject({ address, bytes: 16 });
+  });
+
+  it('is the same in every spelling of the folder', () => {
+    const { tree } = machine({ '/vmgenid': vmgenid() });
+    for (const spelling of [`${tree}/`, `${tree}//`, `${tree}/vmgenid/..`, relative('.', tree)])
+      expect(findNode(spelling, 'microsoft,vmgenid')).toEqual({
+        node: '/vmgenid',
+        address: 0x2000,
+        bytes: 16,
+      });
   });
 
   it('takes two and one cell where the parent says nothing', () => {
