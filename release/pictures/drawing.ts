@@ -17,20 +17,21 @@ export interface Drawing {
   readonly strokes: readonly string[];
 }
 
-/** Names of colours, each in light and in dark. */
-const COLOURS = {
-  ground: ['#f7f6f3', '#16191d'],
-  surface: ['#ffffff', '#1f2329'],
-  line: ['#b9b4a9', '#4a515c'],
+/** Colours of the pages, each in light and in dark: the values of web/ui/theme.css, under the names there. */
+export const COLOURS = {
+  ground: ['#f7f6f3', '#121417'],
+  surface: ['#ffffff', '#1a1d22'],
+  line: ['#d9d5cc', '#2e333b'],
   ink: ['#1b1d21', '#e8e6e1'],
   soft: ['#585c65', '#a3a8b2'],
-  a: ['#2f6fb0', '#74b0ea'],
-  b: ['#8a5200', '#e3a65a'],
   harm: ['#b3261e', '#ff8a7f'],
   good: ['#1b6b45', '#6fce9d'],
+  'key-1': ['#2f6fb0', '#74b0ea'],
+  'key-4': ['#9a5b13', '#e3a65a'],
 } as const;
 
-const TONES = ['a', 'b', 'harm', 'good'] as const;
+/** Clones have the colours of keys. */
+const TONES = { a: 'key-1', b: 'key-4', harm: 'harm', good: 'good' } as const;
 
 function rules(theme: 0 | 1): string[] {
   const { ground, surface, line, ink, soft } = COLOURS;
@@ -41,9 +42,9 @@ function rules(theme: 0 | 1): string[] {
     `.box { fill: ${surface[theme]}; stroke: ${line[theme]} }`,
     `.stroke { stroke: ${soft[theme]} }`,
     `.head { fill: ${soft[theme]} }`,
-    ...TONES.flatMap(tone => [
-      `.box.${tone}, .stroke.${tone} { stroke: ${COLOURS[tone][theme]} }`,
-      `text.${tone}, .head.${tone} { fill: ${COLOURS[tone][theme]} }`,
+    ...Object.entries(TONES).flatMap(([tone, colour]) => [
+      `.box.${tone}, .stroke.${tone} { stroke: ${COLOURS[colour][theme]} }`,
+      `text.${tone}, .head.${tone} { fill: ${COLOURS[colour][theme]} }`,
     ]),
   ];
 }

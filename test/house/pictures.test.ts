@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { DRAWINGS } from '../../release/pictures/drawings.js';
-import { svg } from '../../release/pictures/drawing.js';
+import { COLOURS, svg } from '../../release/pictures/drawing.js';
 import { FILES, SIZE } from '../../release/pictures/screenshots.js';
 import { DOCUMENTS, exists, read } from './documents.js';
 import { sizeOf } from './webp.js';
@@ -64,6 +64,12 @@ it('a drawing is readable in light and dark: every colour of the one has its twi
     expect(named(dark)?.map(rule => rule.trim())).toEqual(named(light)?.map(rule => rule.trim()));
     expect(named(dark)?.length).toBeGreaterThan(10);
   }
+});
+
+it('a drawing has the colours of the pages', () => {
+  const theme = read('web/ui/theme.css').matchAll(/^ {2}--([\w-]+): light-dark\((#\w+), (#\w+)\);$/gm);
+  const ofPages = Object.fromEntries([...theme].map(([, name, ...pair]) => [name, pair]));
+  for (const [name, pair] of Object.entries(COLOURS)) expect(pair, name).toEqual(ofPages[name]);
 });
 
 it('each step of the argument is a step of the architecture’s table, done and held where that says', () => {
