@@ -12,6 +12,7 @@ import { LocalNetwork, type Port } from './local-network.js';
 import { Machine } from './machine.js';
 import { innerPacketV6 } from './packet.js';
 import { remembering } from './remembering.js';
+import { BETWEEN_HANDSHAKES_MS } from './time.js';
 
 export interface CrowdOptions {
   readonly clones: number;
@@ -40,8 +41,6 @@ export interface CrowdState {
 /** RFC 4193: a prefix of the demonstration's own. */
 const PREFIX = Uint8Array.of(0xfd, 0x5e, 0x7c, 0x1a, 0x9b, 0x2d, 0, 0);
 const GATEWAY = Uint8Array.of(...PREFIX, 0, 0, 0, 0, 0, 0, 0, 1);
-/** A responder takes one initiation of a peer in 20 ms, and initiators round their timestamps to 17. Milliseconds. */
-const BETWEEN_CLONES_MS = 60;
 const NAMED = 5;
 
 interface Clone {
@@ -93,7 +92,7 @@ export function* runCrowd(suite: Suite, { clones, enrols }: CrowdOptions): Gener
   say(template, parent.key, 'telemetry');
   network.deliver();
   nic.machine = undefined;
-  network.skip(BETWEEN_CLONES_MS);
+  network.skip(BETWEEN_HANDSHAKES_MS);
   [parentSessions, moves] = [0, 0];
 
   const crowd: Clone[] = [];
@@ -126,7 +125,7 @@ export function* runCrowd(suite: Suite, { clones, enrols }: CrowdOptions): Gener
     say(port.machine, clone.key, `I am number ${i}`);
     network.deliver();
     // Nothing of the others is due: only time passes.
-    network.skip(BETWEEN_CLONES_MS);
+    network.skip(BETWEEN_HANDSHAKES_MS);
     yield state(false);
   }
   for (const { key } of crowd) {

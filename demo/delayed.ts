@@ -5,10 +5,9 @@
 import { type Suite, publicKeyOf } from '../protocol/suite.js';
 import { LocalNetwork } from './local-network.js';
 import { Machine } from './machine.js';
-import { innerPacket } from './packet.js';
+import { innerPacket, ipOf } from './packet.js';
 import { GATEWAY_IP, SANDBOX_IP } from './public-knowledge.js';
 import { Wiretap, nonceOf } from './wiretap.js';
-import { parseIp } from '../tunnel/ip.js';
 
 export interface DelayedOptions {
   /** Between the restore and the word of it. Milliseconds. */
@@ -124,7 +123,3 @@ export function runDelayed(suite: Suite, { delayMs, holdBackMs }: DelayedOptions
 }
 
 const words = (text: string) => innerPacket(SANDBOX_IP, GATEWAY_IP, text);
-
-function ipOf(text: string): Uint8Array {
-  return parseIp(text)?.ip ?? new Uint8Array(4);
-}

@@ -6,11 +6,10 @@
 import { type Suite, publicKeyOf } from '../protocol/suite.js';
 import { LocalNetwork, type Port } from './local-network.js';
 import { Machine, type MachineOptions } from './machine.js';
-import { innerPacket } from './packet.js';
+import { innerPacket, ipOf } from './packet.js';
 import { GATEWAY_IP, SANDBOX_IP } from './public-knowledge.js';
 import { remembering } from './remembering.js';
 import { Wiretap } from './wiretap.js';
-import { parseIp } from '../tunnel/ip.js';
 
 /** What the machine does, in order. */
 export const STEPS = [
@@ -182,7 +181,3 @@ class Run {
 }
 
 const words = (text: string) => innerPacket(SANDBOX_IP, GATEWAY_IP, text);
-
-function ipOf(text: string): Uint8Array {
-  return parseIp(text)?.ip ?? new Uint8Array(4);
-}

@@ -1,6 +1,7 @@
 // The story of a fork, over WebSockets to a peer in another process: a machine talks, is saved, and goes on as two clones;
 // somebody on the wire listens, and in the end speaks himself.
-// Promises: with protection and without it is one script. The attacker is handed datagrams, and nothing else.
+// Promises: with protection and without it is one script. The attacker is handed datagrams, and nothing else. What is being
+// told when it is closed goes no further, and rejects.
 // Read on: machine.ts (how a machine is cloned), attack/attacker.ts (what he makes of it), remote-peer.ts (who answers).
 
 import type { Crng } from '../crng/crng.js';
@@ -10,22 +11,21 @@ import { type Suite, publicKeyOf } from '../protocol/suite.js';
 import type { Device } from '../sessions/device.js';
 import type { DeviceEvent } from '../sessions/events.js';
 import type { Transport } from '../tunnel/transport.js';
-import { parseIp } from '../tunnel/ip.js';
 import { BrowserDialer, type BrowserDialerOptions } from '../tunnel/websocket/browser-dialer.js';
 import { Attacker, type Forgery } from './attack/attacker.js';
 import type { SeparatedPictures } from './attack/pictures.js';
 import { Machine } from './machine.js';
-import { innerPacket, innerPayload } from './packet.js';
+import { innerPacket, innerPayload, ipOf } from './packet.js';
 import { type Picture, badge, harbour, picturePackets, pieceOf, standby } from './picture.js';
 import { GATEWAY_IP, HEALTH_PACKET, SANDBOX_IP } from './public-knowledge.js';
 import { type RemotePeer, type SocketClass, callRemotePeer } from './remote-peer.js';
+import { SECRET } from './secret.js';
+import { BETWEEN_HANDSHAKES_MS, pause } from './time.js';
 import { type NonceReuse, nonceOf } from './wiretap.js';
 
 export const CLONES = ['clone A', 'clone B'] as const;
 export type Sender = 'machine' | (typeof CLONES)[number] | 'peer' | 'attacker';
 
-/** What the second clone says while the first asks for its health. */
-export const SECRET = 'POST /pay HTTP/1.1  card=4111111111111111 cvc=737 name=A.Turing ';
 /** What the attacker says. */
 export const LIE = 'POST /transfer HTTP/1.1 to=mallory amount=1000000';
 
@@ -79,8 +79,6 @@ export interface ForkStoryOptions {
   readonly WebSocket?: SocketClass;
 }
 
-/** A responder takes one initiation of a peer in 20 ms, and initiators round their timestamps to 17. Milliseconds. */
-const BETWEEN_HANDSHAKES_MS = 60;
 /** An answer on loopback takes milliseconds; so long without one is a defect. */
 const PATIENCE_MS = 20_000;
 const LOOK_MS = 5;
@@ -104,6 +102,7 @@ export class ForkStory {
   #arrived = 0;
   #dropped = 0;
   #telemetry = 0;
+  #isClosed = false;
 
   private constructor(options: ForkStoryOptions, peer: RemotePeer) {
     this.#options = options;
@@ -139,7 +138,7 @@ export class ForkStory {
         peer: {
           publicKey: peer.publicKey,
           endpoint: nic.endpoint,
-          allowedIps: [{ ip: parseIp(GATEWAY_IP)?.ip ?? new Uint8Array(4), prefix: 32 }],
+          allowedIps: [{ ip: ipOf(GATEWAY_IP), prefix: 32 }],
         },
         onDatagram: datagram => story.#send(nic, 'machine', datagram),
         onEvent: (_, event) => story.#hear('machine', event),
@@ -180,7 +179,7 @@ export class ForkStory {
     }
     for (const { hear } of this.#running) {
       hear(device => device.runTimers());
-      await pause(BETWEEN_HANDSHAKES_MS);
+      await this.#pause(BETWEEN_HANDSHAKES_MS);
     }
     if (this.#options.guarded)
       await this.#until(() => CLONES.every(name => this.#handshakes.has(name)), 'a clone made no handshake');
@@ -198,7 +197,7 @@ export class ForkStory {
       for (const [clone, script] of scripts.entries()) {
         // Neither of the first two arrives, so that their counter is a new one for the peer.
         this.#say(this.#running[clone], script[i], i === 0);
-        await pause(this.#options.paceMs);
+        await this.#pause(this.#options.paceMs);
       }
     }
     const through = scripts.flat().length - scripts.length;
@@ -225,6 +224,7 @@ export class ForkStory {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const { machine, stop } of this.#running.splice(0)) {
       stop();
       machine.device.close();
@@ -279,6 +279,7 @@ export class ForkStory {
   }
 
   async #openNic(): Promise<BrowserDialer> {
+    this.#goOn();
     const WebSocket = this.#options.WebSocket as BrowserDialerOptions['WebSocket'];
     const nic = new BrowserDialer(this.#peer.url, { randomness: this.#options.crng, WebSocket });
     this.#nics.push(nic);
@@ -305,18 +306,23 @@ export class ForkStory {
     this.#running.push({ name, machine, nic, hear, stop: () => clearTimeout(timer) });
   }
 
+  async #pause(ms: number): Promise<void> {
+    await pause(ms);
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    if (this.#isClosed) throw new Error('the story is over');
+  }
+
   async #until(isSo: () => boolean, otherwise: string): Promise<void> {
     const deadline = performance.now() + PATIENCE_MS;
     while (!isSo()) {
       if (performance.now() > deadline) throw new Error(otherwise);
-      await pause(LOOK_MS);
+      await this.#pause(LOOK_MS);
     }
   }
 }
 
 /** What is due later is of no interest: the story is over by then. */
 const LONGEST_DELAY_MS = 60_000;
-
-function pause(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms));
-}

@@ -9,14 +9,19 @@ export function innerPacket(source: string, destination: string, text: string): 
   return innerPacketOf(source, destination, new TextEncoder().encode(text));
 }
 
+/** An IPv4 address in bytes. */
+export function ipOf(address: string): Uint8Array {
+  return Uint8Array.from(address.split('.'), Number);
+}
+
 export function innerPacketOf(source: string, destination: string, payload: Uint8Array): Uint8Array {
   const packet = new Uint8Array(HEADER_BYTES + payload.length);
   packet[0] = 0x45;
   new DataView(packet.buffer).setUint16(2, packet.length);
   packet[8] = 64;
   packet[9] = PROTOCOL;
-  packet.set(source.split('.').map(Number), 12);
-  packet.set(destination.split('.').map(Number), 16);
+  packet.set(ipOf(source), 12);
+  packet.set(ipOf(destination), 16);
   packet.set(payload, HEADER_BYTES);
   return packet;
 }

@@ -9,11 +9,10 @@ import { UdpEndpoint, UdpTransport } from '../../tunnel/index.js';
 import { EventLoopTunnel } from '../../tunnel/loop/event-loop.js';
 import { VmGenId } from '../../vmgenid/index.js';
 import type { Machine } from '../../demo/machine.js';
+import { pause } from '../../demo/time.js';
 
 /** An answer on loopback takes a millisecond; this long without one is a defect. Milliseconds. */
 const PATIENCE_MS = 10_000;
-/** A responder takes one initiation of a peer in 20 ms, and initiators round their timestamps to 17. Milliseconds. */
-export const BETWEEN_HANDSHAKES_MS = 60;
 
 export interface Gateway {
   readonly endpoint: Endpoint;
@@ -44,8 +43,6 @@ export function plug(nic: UdpTransport, machine: Machine): void {
     machine.hear(device => device.receiveDatagram(new Uint8Array(bytes), from));
   };
 }
-
-export const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms));
 
 export class Host {
   readonly crng: Crng;

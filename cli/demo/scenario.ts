@@ -3,21 +3,20 @@
 import { type Suite, publicKeyOf } from '../../protocol/suite.js';
 import type { Endpoint } from '../../sessions/ports.js';
 import type { UdpTransport } from '../../tunnel/index.js';
-import { BETWEEN_HANDSHAKES_MS, type Gateway, Host, pause, plug, until } from './host.js';
+import { type Gateway, Host, plug, until } from './host.js';
 import { Machine } from '../../demo/machine.js';
-import { innerPacket, innerPayload } from '../../demo/packet.js';
+import { innerPacket, innerPayload, ipOf } from '../../demo/packet.js';
+import { GATEWAY_IP, HEALTH_CHECK, SANDBOX_IP } from '../../demo/public-knowledge.js';
+import { SECRET } from '../../demo/secret.js';
+import { BETWEEN_HANDSHAKES_MS, pause } from '../../demo/time.js';
 import { recoverPlaintext } from '../../demo/attack/keystream.js';
 import { Wiretap } from '../../demo/wiretap.js';
 
 /** What each clone says after the restore. The first is the kind of thing that anybody can guess. */
-export const CLONE_SAYS = [
-  'GET /health HTTP/1.1  Host: sandbox.internal  User-Agent: probe ',
-  'POST /pay HTTP/1.1  card=4111111111111111 cvc=737 name=A.Turing ',
-] as const;
+export const CLONE_SAYS = [HEALTH_CHECK, SECRET] as const;
 
 const PACKETS_PER_CLONE = 4;
-const SANDBOX_IP = '10.44.0.2';
-const GATEWAY_IP = '10.44.0.1';
+
 export interface ForkResult {
   /** Data messages that the sandbox and its clones sent. */
   readonly datagrams: number;
@@ -53,7 +52,7 @@ export async function runFork(options: ForkOptions): Promise<ForkResult> {
       peers: [
         {
           publicKey: publicKeyOf(suite, sandboxPrivate),
-          allowedIps: [{ ip: Uint8Array.of(10, 44, 0, 2), prefix: 32 }],
+          allowedIps: [{ ip: ipOf(SANDBOX_IP), prefix: 32 }],
         },
       ],
     });
@@ -67,7 +66,7 @@ export async function runFork(options: ForkOptions): Promise<ForkResult> {
       peer: {
         publicKey: publicKeyOf(suite, gatewayPrivate),
         endpoint: gateway.endpoint,
-        allowedIps: [{ ip: Uint8Array.of(10, 44, 0, 1), prefix: 32 }],
+        allowedIps: [{ ip: ipOf(GATEWAY_IP), prefix: 32 }],
       },
       onDatagram: tapped(wiretap, nic),
     });

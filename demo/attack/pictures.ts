@@ -15,7 +15,7 @@ export interface SeparatedPictures {
   readonly pictures: readonly [Picture, Picture];
 }
 
-/** By the length of its datagrams everybody knows a picture. `pieceLength`: ciphertext bytes of one piece. */
+/** By the length of its datagrams everybody knows a picture. `piece`: any packet of one. */
 export function separatePictures(
   reuses: readonly NonceReuse[],
   card: Picture,
@@ -31,8 +31,8 @@ export function separatePictures(
   return mixed && { mixed, pictures: [xor(mixed, found), found] };
 }
 
-/** XOR of each two pictures that met, in the order of their counters. `piece`: any packet of a picture. */
-export function mixturesOf(reuses: readonly NonceReuse[], piece: Uint8Array): Picture[] {
+/** XOR of each two pictures that met, in the order of their counters. */
+function mixturesOf(reuses: readonly NonceReuse[], piece: Uint8Array): Picture[] {
   const { byteOffset = 0 } = pieceOf(piece)?.pixels ?? {};
   const [at, length] = [byteOffset - piece.byteOffset, piece.length];
   const pairs = reuses

@@ -383,7 +383,7 @@ describe('import', () => {
 
   test('of more than ten bad lines the number is said', async () => {
     await expect(take('{\n'.repeat(1_000))).rejects.toMatchObject({
-      message: '1000 lines could not be taken',
+      message: '1,000 lines could not be taken',
     });
     expect(io.err.trimEnd().split('\n')).toHaveLength(10);
   });

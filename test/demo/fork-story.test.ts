@@ -1,5 +1,6 @@
 // The story of a fork, told in this process against the peer that the page has, over WebSockets on loopback.
 
+import { once } from 'node:events';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +8,8 @@ import { WebSocket } from 'ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openCrng } from '../../index.js';
 import { nobleSuite } from '../../protocol/suites/noble.js';
-import { ForkStory, LIE, PICTURES, SECRET, type StoryEvent } from '../../demo/fork-story.js';
+import { ForkStory, type ForkStoryOptions, LIE, PICTURES, type StoryEvent } from '../../demo/fork-story.js';
+import { SECRET } from '../../demo/secret.js';
 import { PIECES } from '../../demo/picture.js';
 import type { SocketClass } from '../../demo/remote-peer.js';
 import { type Demonstration, serveDemonstration } from '../../web/server/demonstration.js';
@@ -39,18 +41,22 @@ class PageSocket extends WebSocket {
   }
 }
 
-async function tell(guarded: boolean, tripwire = false) {
-  const events: StoryEvent[] = [];
-  const story = await ForkStory.begin({
+function begin(options: Partial<ForkStoryOptions>): Promise<ForkStory> {
+  return ForkStory.begin({
     origin: demonstration.url.slice(0, -1).replace('http', 'ws'),
     suite: nobleSuite,
     crng: world.crng,
-    guarded,
-    tripwire,
+    guarded: true,
     paceMs: 0,
-    onEvent: event => events.push(event),
+    onEvent: () => undefined,
     WebSocket: PageSocket as unknown as SocketClass,
+    ...options,
   });
+}
+
+async function tell(guarded: boolean, tripwire = false) {
+  const events: StoryEvent[] = [];
+  const story = await begin({ guarded, tripwire, onEvent: event => events.push(event) });
   try {
     await story.talk();
     await story.fork();
@@ -100,3 +106,27 @@ it('with protection, the same script: sessions are wiped, made anew, and nothing
   expect(handshakes).toEqual(expect.arrayContaining(['machine', 'clone A', 'clone B']));
   expect(arrived(events).length).toBeGreaterThan(2 * (SAID_BY_EACH - 1));
 });
+
+describe('a story that is closed while it is told', () => {
+  it.each(['talk', 'fork', 'speak'] as const)('goes no further, and dials no more: %s', async part => {
+    const dialled: WebSocket[] = [];
+    class CountedSocket extends PageSocket {
+      constructor(url: string) {
+        super(url);
+        dialled.push(this);
+      }
+    }
+    const story = await begin({ WebSocket: CountedSocket as unknown as SocketClass });
+    if (part === 'speak') await story.fork();
+    const telling = expect(story[part]()).rejects.toThrow('the story is over');
+    const before = dialled.length;
+    await story.close();
+    await telling;
+    expect(dialled.length).toBe(before);
+    await Promise.all(dialled.map(gone));
+  });
+});
+
+async function gone(socket: WebSocket): Promise<void> {
+  if (socket.readyState !== socket.CLOSED) await once(socket, 'close');
+}

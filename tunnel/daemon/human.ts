@@ -46,7 +46,7 @@ export function harmless(text: string): string {
   return text.replace(/\p{Cc}/gu, each => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** `1 fork`, `2 forks`. */
+/** `1 fork`, `2 forks`, `1,000 forks`. */
 export function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 }

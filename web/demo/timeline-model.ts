@@ -5,6 +5,7 @@
 
 import { HANDSHAKE_INITIATION, TRANSPORT_DATA } from '../../protocol/constants.js';
 import type { MessageType } from '../../protocol/messages.js';
+import { plural } from '../../tunnel/daemon/human.js';
 import { CLONES, type Seen, type Sender } from '../../demo/fork-story.js';
 
 export interface Mark {
@@ -83,15 +84,11 @@ export function describe({ kind, key, counter, collides, vanished }: Mark): stri
 
 /** All of it, in a sentence. */
 export function summarise({ marks, forkedAt, collisions, keys }: Timeline): string {
-  const [messages, sessions] = [count(marks.length, 'datagram'), count(keys.length, 'key')];
+  const [messages, sessions] = [plural(marks.length, 'datagram'), plural(keys.length, 'key')];
   if (forkedAt === undefined) return `A machine and its peer: ${messages} under ${sessions}.`;
   const harm =
     collisions === 0
       ? 'no key and counter was used twice'
-      : `${count(collisions, 'pair')} under one key and counter`;
+      : `${plural(collisions, 'pair')} under one key and counter`;
   return `A machine was cloned: ${messages} under ${sessions}, ${harm}.`;
-}
-
-export function count(n: number, noun: string): string {
-  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
 }

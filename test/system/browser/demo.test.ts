@@ -2,7 +2,8 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Page } from 'playwright-core';
-import { LIE, PICTURES, SECRET } from '../../../demo/fork-story.js';
+import { LIE, PICTURES } from '../../../demo/fork-story.js';
+import { SECRET } from '../../../demo/secret.js';
 import {
   Site,
   THEMES,

@@ -31,5 +31,10 @@ test.each([
 });
 
 test('one and many', () => {
-  expect([plural(0, 'fork'), plural(1, 'fork'), plural(2, 'fork')]).toEqual(['0 forks', '1 fork', '2 forks']);
+  expect([0, 1, 2, 1_000].map(count => plural(count, 'fork'))).toEqual([
+    '0 forks',
+    '1 fork',
+    '2 forks',
+    '1,000 forks',
+  ]);
 });

@@ -8,7 +8,7 @@ import { announce } from '../../ui/live.js';
 import { change, numberOf, route } from '../../ui/route.js';
 import { Stats, Verdict } from '../../ui/show.js';
 import { useJob } from '../jobs.js';
-import { count } from '../timeline-model.js';
+import { plural } from '../../../tunnel/daemon/human.js';
 
 const MOST = 1_000;
 const COLUMNS = 50;
@@ -29,7 +29,7 @@ export function CrowdScene() {
   useEffect(() => {
     if (done && state)
       announce(
-        `${count(state.called, 'clone')} with ${count(state.keys, 'key')}: the gateway reached ${state.reached.length}.`,
+        `${plural(state.called, 'clone')} with ${plural(state.keys, 'key')}: the gateway reached ${state.reached.length}.`,
       );
   }, [done, state]);
   const shown = wanted.value ? state : undefined;
@@ -79,8 +79,8 @@ export function CrowdScene() {
         {shown?.isOver && (
           <Verdict tone={enrols ? 'good' : 'harm'}>
             {enrols
-              ? `Each of ${count(clones, 'clone')} erased its parent’s key, drew one of its own once something parted it from its siblings, and has the address that follows from it. The gateway was told of none of them.`
-              : `To the gateway all of them are one peer, and that peer moved ${count(shown.moves, 'time')}: each handshake took it away from whoever had it. What it sent to each of the ${count(clones, 'clone')} came out at ${shown.reached.length}.`}
+              ? `Each of ${plural(clones, 'clone')} erased its parent’s key, drew one of its own once something parted it from its siblings, and has the address that follows from it. The gateway was told of none of them.`
+              : `To the gateway all of them are one peer, and that peer moved ${plural(shown.moves, 'time')}: each handshake took it away from whoever had it. What it sent to each of the ${plural(clones, 'clone')} came out at ${shown.reached.length}.`}
           </Verdict>
         )}
       </section>
@@ -120,7 +120,7 @@ function Crowd({
       <svg
         viewBox={`0 0 ${COLUMNS * CELL} ${rows * CELL}`}
         role="img"
-        aria-label={`${count(clones, 'clone')}: ${called} have called, ${reached.length} were reached`}
+        aria-label={`${plural(clones, 'clone')}: ${called} have called, ${reached.length} were reached`}
       >
         <path class="waiting" d={squares(i => i >= called)} />
         <path class="called" d={squares(i => i < called && !isOver)} />

@@ -2,7 +2,7 @@
 
 import type { DelayedOutcome } from '../../../demo/delayed.js';
 import { RowLabels, Scroller } from '../../ui/show.js';
-import { count } from '../timeline-model.js';
+import { plural } from '../../../tunnel/daemon/human.js';
 
 const LABELS = 66;
 const WIDTH = 800;
@@ -27,7 +27,7 @@ export function DelayedChart({
   const x = (ms: number) => 8 + ((ms + begin) / (untilMs + begin)) * (WIDTH - 24);
   const y = (clone: number) => TOP + clone * LANE;
   const height = TOP + 2 * LANE + 26;
-  const text = `Two clones from their restore on. Word of it comes after ${delayMs} ms, datagrams are held for ${holdBackMs} ms; ${count(packets.length, 'datagram')} left, ${collisions} of each clone under a key and counter of the other.`;
+  const text = `Two clones from their restore on. Word of it comes after ${delayMs} ms, datagrams are held for ${holdBackMs} ms; ${plural(packets.length, 'datagram')} left, ${collisions} of each clone under a key and counter of the other.`;
   return (
     <figure class="delayed">
       <Scroller label="Two clones in time">

@@ -8,7 +8,7 @@ import { announce } from '../../ui/live.js';
 import { change, numberOf } from '../../ui/route.js';
 import { Stats, Verdict } from '../../ui/show.js';
 import { useJob } from '../jobs.js';
-import { count } from '../timeline-model.js';
+import { plural } from '../../../tunnel/daemon/human.js';
 import { DelayedChart } from './chart.js';
 
 const STEP_MS = 10;
@@ -86,5 +86,5 @@ export function DelayedScene() {
 function sentence(collisions: number): string {
   return collisions === 0
     ? 'No key and counter was used twice.'
-    : `${count(collisions, 'key and counter pair')} used twice.`;
+    : `${plural(collisions, 'key and counter pair')} used twice.`;
 }

@@ -5,8 +5,10 @@
 import { batch, signal } from '@preact/signals';
 import type { SeparatedPictures } from '../../../demo/attack/pictures.js';
 import { ForkStory, type StoryEvent } from '../../../demo/fork-story.js';
+import { pause } from '../../../demo/time.js';
+import { plural } from '../../../tunnel/daemon/human.js';
 import { announce } from '../../ui/live.js';
-import { count, EMPTY, type Timeline, withDatagram, withFork } from '../timeline-model.js';
+import { EMPTY, type Timeline, withDatagram, withFork } from '../timeline-model.js';
 import { crng, origin, suite } from '../world.js';
 
 export type Phase = 'starting' | 'talking' | 'forked' | 'over' | 'failed';
@@ -85,7 +87,7 @@ export class ForkRun {
     await story.speak();
     await this.#step(() => {
       const { collisions } = this.timeline.value;
-      const harm = collisions > 0 ? `${count(collisions, 'pair')} of datagrams met` : 'No two datagrams met';
+      const harm = collisions > 0 ? `${plural(collisions, 'pair')} of datagrams met` : 'No two datagrams met';
       announce(`Both clones have spoken. ${harm} under one key and counter.`);
     });
     await this.#step(() => {
@@ -146,8 +148,4 @@ function ending(forged: Forged | undefined): string {
   return forged.believed
     ? 'The attacker has solved the authenticator’s key, and the peer has accepted a forged packet.'
     : 'The attacker has forged a packet, and the peer has refused it.';
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms));
 }

@@ -8,7 +8,7 @@ import { announce } from '../../ui/live.js';
 import { change, numberOf } from '../../ui/route.js';
 import { RowLabels, Scroller, Stats, Verdict } from '../../ui/show.js';
 import { useJob } from '../jobs.js';
-import { count } from '../timeline-model.js';
+import { plural } from '../../../tunnel/daemon/human.js';
 
 const CELL = 15;
 const ROW = 30;
@@ -43,7 +43,7 @@ export function ReadsScene() {
               width={Math.max(of, 40) * CELL + 8}
               height={2 * ROW + 44}
               role="img"
-              aria-label={`${count(parts.length, 'instant')} of ${of}: with protection ${guarded} did harm, without ${heedless}.`}
+              aria-label={`${plural(parts.length, 'instant')} of ${of}: with protection ${guarded} did harm, without ${heedless}.`}
             >
               {(['guarded', 'heedless'] as const).map((which, row) => (
                 <g key={which}>
