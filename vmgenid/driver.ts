@@ -208,6 +208,15 @@ export class VmGenId implements ForkGuard {
   }
 
   /**
+   * The generation IDs, 16 bytes each, that unique sources which can be read at any time showed last, in the order of the
+   * sources. The same after a reboot; in a copy, one at least is another.
+   */
+  get ids(): readonly Uint8Array[] {
+    const readable = ({ known, source }: Tracked) => known && source.read && source.uniqueness === 'unique';
+    return this.#tracked.filter(readable).map(({ last }) => generationBytes(last));
+  }
+
+  /**
    * The state, for the drivers of other threads: `new VmGenId(sources, { shared })`. Whichever sees a fork first ends every
    * session of every thread; the others find out at their next check, so wake those that sleep.
    */

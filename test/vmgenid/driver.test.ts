@@ -61,6 +61,21 @@ async function machine(...sources: GenerationSource[]) {
   return { vm, clock, events, forks, types: () => events.map(({ type }) => type) };
 }
 
+describe('the IDs of a machine', () => {
+  it('are those that its unique sources show, whichever of them showed the last fork', () => {
+    const [page, file] = [1, 2].map(n => new MemorySource({ vmGenId: id(n), name: `memory ${n}` }));
+    const counter = new MemorySource({ uniqueness: 'counter' });
+    const vm = new VmGenId([page, counter, file]);
+    const ids = () => vm.ids.map(([first]) => first);
+    expect(ids()).toEqual([1, 2]);
+    file.fork(id(7));
+    vm.check();
+    expect(ids()).toEqual([1, 7]);
+    expect(new VmGenId([page, file]).ids).toEqual(vm.ids);
+    void vm.close();
+  });
+});
+
 describe('driver: one source', () => {
   it('the first reading notifies nobody, an equal one is nothing, a changed one raises the epoch by one', async () => {
     const source = new MemorySource({ vmGenId: id(1) });

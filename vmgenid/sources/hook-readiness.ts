@@ -57,7 +57,7 @@ export class ReadinessWatch {
    * Resolves when all is there, and the last fork began an epoch above `after`; else after `ms`, or when `gone`, with what is
    * missing.
    */
-  async wait(ms: number, after = NO_EPOCH, gone?: AbortSignal): Promise<Readiness> {
+  async wait(ms: number, after = NO_EPOCH, gone?: { readonly aborted: boolean }): Promise<Readiness> {
     const deadline = performance.now() + ms;
     for (let last: Readiness | undefined; ; ) {
       last = beyond(after, await this.moment(deadline - performance.now(), last));

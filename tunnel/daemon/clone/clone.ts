@@ -23,7 +23,7 @@ import {
 import type { ThreadDeviceEvent } from '../device-thread/messages.js';
 import type { EnrolmentStatus } from '../status.js';
 import { askEnroller } from './enroller.js';
-import { readIdentity, removeIdentity, writeIdentity } from './identity-file.js';
+import { generationOf, readIdentity, removeIdentity, writeIdentity } from './identity-file.js';
 
 /** What is worth a line in the log. */
 export type CloneEvent =
@@ -52,7 +52,7 @@ export interface CloneOptions {
   readonly settings: CloneSettings;
   /** For what is derived: 32 bytes, the clone's from here on. */
   readonly secret: Uint8Array | undefined;
-  readonly vmgenid: Pick<VmGenId, 'check' | 'evidence' | 'forkEpoch'>;
+  readonly vmgenid: Pick<VmGenId, 'check' | 'forkEpoch' | 'ids'>;
   readonly suite: Suite;
   readonly interfaceName: () => string;
   /** For the time between two questions. */
@@ -186,7 +186,7 @@ export class Clone {
   #read(): KeptIdentity | undefined {
     const { settings, vmgenid, suite, onEvent } = this.#options;
     const path = settings.identityFile;
-    const generation = vmgenid.evidence.vmGenId;
+    const generation = generationOf(vmgenid.ids);
     if (!generation) {
       onEvent({ type: 'identityNotKept', path, reason: NO_UNIQUE_SOURCE });
       return undefined;
@@ -208,7 +208,7 @@ export class Clone {
     const path = settings.identityFile;
     try {
       const isOfNow = isUnforkedSince(vmgenid, epoch);
-      const generation = vmgenid.evidence.vmGenId;
+      const generation = generationOf(vmgenid.ids);
       // After another fork the key is that of the machine that was copied.
       if (!generation || !isOfNow || !isUnforkedSince(vmgenid, epoch)) return;
       writeIdentity(path, { privateKey, publicKey, generation, parent, since, told });

@@ -45,6 +45,17 @@ const TOLD = SINCE + 8;
 const MOST_BYTES = 1_048_576;
 const OTHERS = 0o077;
 
+/**
+ * The generation (16 bytes) of a machine by the IDs of all its sources, of which a copy has another as soon as one is another;
+ * undefined where there is none. Whichever of them showed a fork first makes no difference at the next start.
+ */
+export function generationOf(ids: readonly Uint8Array[]): Uint8Array | undefined {
+  if (ids.length < 2) return ids[0];
+  const hash = blake2s.create({ dkLen: VM_GEN_ID_BYTES });
+  for (const id of ids) hash.update(id);
+  return hash.digest();
+}
+
 /** Undefined: there is none. Throws an `Error` that says why the one that there is cannot be taken. */
 export function readIdentity(path: string, suite: Suite): StoredIdentity | undefined {
   const bytes = readOwn(path);

@@ -28,7 +28,12 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 /** A clone, the device that it tells, and the time that it waits. */
 class World {
   /** All epochs but the last `drills` were begun by forks. */
-  readonly machine = { epoch: 1, drills: 0, generation: GENERATION as Uint8Array | undefined };
+  readonly machine = {
+    epoch: 1,
+    drills: 0,
+    generation: GENERATION as Uint8Array | undefined,
+    other: undefined as Uint8Array | undefined,
+  };
   readonly events: CloneEvent[] = [];
   readonly told: { publicKey: Uint8Array; told: ToldIdentity }[] = [];
   readonly pauses: { ms: number; end: () => void }[] = [];
@@ -43,13 +48,8 @@ class World {
       get forkEpoch() {
         return machine.epoch - machine.drills;
       },
-      evidence: {
-        serial: 0,
-        seed: undefined,
-        kernelReseeded: false,
-        get vmGenId() {
-          return machine.generation;
-        },
+      get ids() {
+        return [machine.generation, machine.other].filter(id => id !== undefined);
       },
     };
     this.clone = new Clone({
@@ -271,6 +271,20 @@ describe('what is kept', () => {
     expect(other.events).toEqual([
       { type: 'identityRefused', path: other.path, reason: expect.stringContaining('another generation') },
     ]);
+  });
+
+  it('is of no copy, whichever of two sources shows it', () => {
+    const world = () => {
+      const made = new World('derived');
+      made.machine.other = new Uint8Array(16).fill(9);
+      return made;
+    };
+    world().enrolled();
+    expect(world().clone.order().identity).toMatchObject({ privateKey: PRIVATE_KEY });
+    const copies = [world(), world()];
+    copies[0].machine.generation = new Uint8Array(16).fill(8);
+    copies[1].machine.other = new Uint8Array(16).fill(8);
+    for (const { clone } of copies) expect(clone.order().identity).toBeUndefined();
   });
 
   it('leaves no key where it came in', () => {
