@@ -6,7 +6,7 @@ import type { Crng } from '../../crng/crng.js';
 import { HARDWARE_RETRY_MS } from '../../crng/freshness.js';
 import type { VmGenId } from '../../vmgenid/driver.js';
 
-/** Once draws are refused nobody waits by the millisecond. */
+/** Once draws are refused, or go on without, nobody waits by the millisecond. */
 const REFUSED_RETRY_MS = 1_000;
 
 /**
@@ -20,7 +20,8 @@ export function settleAfterForks(
   let timer: NodeJS.Timeout | undefined;
   const look = () => {
     clearTimeout(timer);
-    if (crng.isFresh()) return;
+    // Proceeding it is not: what draws give then may repeat in a sibling.
+    if (crng.isFresh() && crng.freshness === 'fresh') return;
     timer = setTimeout(look, crng.freshness === 'waiting' ? HARDWARE_RETRY_MS : REFUSED_RETRY_MS).unref();
   };
   const unregister = vmgenid.register('application', look, { name: 'settle' });

@@ -1,7 +1,7 @@
 // A generator from which nobody draws, on a machine whose hardware generator alone parts clones, and only by and by.
 
 import { afterEach, expect, test, vi } from 'vitest';
-import { HARDWARE_FACT_BYTES } from '../../../crng/freshness.js';
+import { HARDWARE_FACT_BYTES, type NotFreshPolicy } from '../../../crng/freshness.js';
 import { settleAfterForks } from '../../../tunnel/loop/settle-after-forks.js';
 import { ID_B, machine } from '../../crng/machine.js';
 
@@ -25,10 +25,10 @@ function slowHardware() {
   };
 }
 
-async function forked(settles: boolean) {
+async function forked(settles: boolean, onNotFresh?: NotFreshPolicy) {
   vi.useFakeTimers();
   const hardware = slowHardware();
-  const it = await machine({ source: { uniqueness: 'counter' }, crng: { hardware } });
+  const it = await machine({ source: { uniqueness: 'counter' }, crng: { hardware, onNotFresh } });
   let told = 0;
   it.crng.onEvidence(() => told++);
   const end = settles ? settleAfterForks(it.vmgenid, it.crng) : () => {};
@@ -58,6 +58,17 @@ test('control: without it nobody reads the hardware generator', async () => {
   const { reads } = hardware;
   pass(10_000);
   expect([crng.freshness, told(), hardware.reads]).toEqual(['waiting', 0, reads]);
+  crng.close();
+});
+
+test('goes on where draws go on without, until it is fresh', async () => {
+  const { crng, clock, pass, told } = await forked(true, 'proceed');
+  clock.ms += 6_000;
+  pass(100);
+  expect([crng.isFresh(), crng.freshness]).toEqual([true, 'proceeding']);
+  pass(1_000 * (HARDWARE_FACT_BYTES / 64 + 1));
+  expect([crng.freshness, told()]).toEqual(['fresh', 1]);
+  expect(vi.getTimerCount()).toBe(0);
   crng.close();
 });
 
