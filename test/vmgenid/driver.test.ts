@@ -65,13 +65,18 @@ describe('the IDs of a machine', () => {
   it('are those that its unique sources show, whichever of them showed the last fork', () => {
     const [page, file] = [1, 2].map(n => new MemorySource({ vmGenId: id(n), name: `memory ${n}` }));
     const counter = new MemorySource({ uniqueness: 'counter' });
-    const vm = new VmGenId([page, counter, file]);
+    const unreadable = new Brittle({ vmGenId: id(3), name: 'unreadable' });
+    unreadable.broken = 'not yet';
+    const vm = new VmGenId([page, counter, new Announcer('hook'), file, unreadable]);
     const ids = () => vm.ids.map(([first]) => first);
     expect(ids()).toEqual([1, 2]);
     file.fork(id(7));
     vm.check();
     expect(ids()).toEqual([1, 7]);
     expect(new VmGenId([page, file]).ids).toEqual(vm.ids);
+    unreadable.broken = undefined;
+    vm.check();
+    expect(ids()).toEqual([1, 7, 3]);
     void vm.close();
   });
 });
