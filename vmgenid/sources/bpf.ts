@@ -38,6 +38,7 @@ export interface BpfSourceOptions {
 export interface BpfKernel {
   /** A descriptor, or an error number below zero. */
   load(instructions: Uint8Array): number;
+  /** What runs a program that was loaded, over a context of so many bytes, at most 64 KiB. */
   prepare(program: number, contextBytes: number): Pick<BpfRun, 'context' | 'run'>;
 }
 
