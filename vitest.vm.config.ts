@@ -8,7 +8,7 @@ export default defineConfig({
     fileParallelism: false,
     // A process of its own for each file: machines die with the process that started them.
     pool: 'forks',
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
+    testTimeout: 900_000,
+    hookTimeout: 900_000,
   },
 });
