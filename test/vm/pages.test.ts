@@ -19,6 +19,17 @@ describe('clones that only a vmclock page tells', () => {
     expect(reused(results)).toBe(0);
     expect(results.every(haveReturned)).toBe(true);
   });
+
+  it('control: where its counter is not raised they use nonces twice', async () => {
+    const trial = await test.trial(subject);
+    const { generationId } = trial.machine;
+    const unchanged = await trial.fork(at => INSTANTS['steady traffic'](at, () => 0.5), {
+      generationId,
+      enough: 2_000,
+    });
+    await trial.close();
+    expect(unchanged.reused).toBeGreaterThan(0);
+  });
 });
 
 describe('clones of an arm64 machine whose device tree names the page of its generation ID', () => {
