@@ -7,6 +7,7 @@ import { arch, release } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { capabilityMask } from '../tunnel/linux/capabilities.js';
+import { drivenDevice } from '../vmgenid/kernel-driver.js';
 import { lockdownMode } from '../vmgenid/lockdown.js';
 
 /** Of a kernel's options those that a source needs. */
@@ -72,9 +73,7 @@ export function readMachine(root = '/'): MachineFacts {
       lockdown: lockdownMode(at('sys/kernel/security/lockdown')),
     },
     generationId: has('acpi', ACPI_ID) ? 'acpi' : has('platform', TREE_ID) ? 'device tree' : undefined,
-    isDriven: ['acpi', 'platform'].some(bus =>
-      entries(`sys/bus/${bus}/drivers/vmgenid`).some(e => e.isSymbolicLink() && e.name !== 'module'),
-    ),
+    isDriven: drivenDevice(at('sys/bus')) !== undefined,
     isVirtual: flags === undefined ? undefined : /\bhypervisor\b/.test(flags),
     isGvisor: /gvisor/i.test(text('proc/version') ?? '') || entries('proc/gvisor').length > 0,
     isRoot: /^Uid:\s+\d+\s+0\s/m.test(status),

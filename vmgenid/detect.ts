@@ -2,11 +2,12 @@
 // Promises: what is not there is left out with its reason; what was asked for and does not work lets nothing out.
 // Read on: docs/architecture.md "Why no nonce is used twice"; Linux drivers/virt/vmgenid.c for where the kernel's driver shows.
 
-import { closeSync, existsSync, readdirSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { closeSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { VmGenId, type VmGenIdOptions } from './driver.js';
 import { VmGenIdError } from './errors.js';
 import { GENERATION_WORDS } from './generation.js';
+import { SYS_BUS, drivenDevice, hasKernelDriver } from './kernel-driver.js';
 import type { GenerationSource, Timing, Uniqueness } from './source.js';
 import { AcpiSource, type AcpiSourceOptions } from './sources/acpi.js';
 import { BpfSource, type BpfSourceOptions, type OpenedBpf } from './sources/bpf.js';
@@ -75,9 +76,6 @@ export interface SourceCandidate {
   /** Why it is not available. */
   readonly reason?: string;
 }
-
-/** Where Linux lists buses, their devices and drivers. */
-const SYS_BUS = '/sys/bus';
 
 /**
  * Every source this version knows, and whether it works here. Reads each once; starts and changes nothing.
@@ -227,27 +225,15 @@ function requireNoBetter(candidates: readonly SourceCandidate[]): void {
   if (better) throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', `not needed beside ${better.name}`);
 }
 
-// Without a device under the kernel's vmgenid driver the log will never speak of a fork, and to listen protects
-// nobody. The driver's folder links to each device that it serves; it lies on the ACPI bus before Linux 6.10, on
-// the platform bus since.
+// Without a device under the kernel's vmgenid driver the log will never speak of a fork, and to listen protects nobody.
 function requireKernelDriver(sysBus: string): void {
-  const drivers = ['acpi', 'platform'].map(bus => join(sysBus, bus, 'drivers', 'vmgenid'));
-  const serves = (driver: string) => entries(driver).some(e => e.isSymbolicLink() && e.name !== 'module');
-  if (drivers.some(serves)) return;
+  if (drivenDevice(sysBus)) return;
   throw new VmGenIdError(
     'ERR_SOURCE_UNAVAILABLE',
-    drivers.some(driver => existsSync(driver))
+    hasKernelDriver(sysBus)
       ? 'the kernel has its vmgenid driver, but the hypervisor offers no generation ID to it'
       : 'the kernel runs no vmgenid driver, so that its log never tells of a fork',
   );
-}
-
-function entries(folder: string) {
-  try {
-    return readdirSync(folder, { withFileTypes: true });
-  } catch {
-    return [];
-  }
 }
 
 function requireFolder(listen: string): void {

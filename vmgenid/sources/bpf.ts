@@ -3,12 +3,13 @@
 // moment; a driver or device that is gone, or another in its place, is noticed, and then nothing is vouched for.
 // Read on: Linux drivers/virt/vmgenid.c (the state that is walked to); ../bpf.ts; docs/sources.md.
 
-import { closeSync, constants, openSync, readFileSync, readdirSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { join } from 'node:path';
 import { BpfAssembler, BpfRun, loadProgram } from '../bpf.js';
 import { type Btf, memberOffsets, readBtf } from '../btf.js';
 import { VmGenIdError, systemReason, unavailable } from '../errors.js';
+import { type DrivenDevice, SYS_BUS, VMGENID_DRIVER, drivenDevice } from '../kernel-driver.js';
 import { lockdownMode } from '../lockdown.js';
 import type { GenerationSource, SourceListener } from '../source.js';
 
@@ -46,11 +47,9 @@ const KERNEL: BpfKernel = {
   load: loadProgram,
   prepare: (program, contextBytes) => new BpfRun(program, contextBytes),
 };
-const SYS_BUS = '/sys/bus';
 const TYPES = '/sys/kernel/btf';
-const DRIVER = 'vmgenid';
 /** As the kernel compares it: eight bytes, the last one a zero. */
-const DRIVER_NAME = Buffer.from(`${DRIVER}\0`).readBigUInt64LE();
+const DRIVER_NAME = Buffer.from(`${VMGENID_DRIVER}\0`).readBigUInt64LE();
 /** The context: the ID, 16 bytes, and the descriptor to set out from, 8. */
 const DESCRIPTOR_AT = 16;
 const CONTEXT_BYTES = 24;
@@ -135,11 +134,12 @@ export class BpfSource implements GenerationSource {
 /** Loads the program and opens what it sets out from. Throws `ERR_SOURCE_UNAVAILABLE` with the reason. */
 export function openBpf(options: Pick<BpfSourceOptions, 'sysBus' | 'types' | 'kernel'> = {}): OpenedBpf {
   const { sysBus = SYS_BUS, types = TYPES, kernel = KERNEL } = options;
-  const { folder, bus } = findDevice(sysBus);
-  const program = load(kernel, pageReader(bus, types));
+  const device = drivenDevice(sysBus);
+  if (!device) throw unavailable("the kernel's vmgenid driver has no device here");
+  const program = load(kernel, pageReader(device.bus, types));
   if (program < 0) throw unavailable(refusal(-program));
   try {
-    return { program, device: openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY) };
+    return { program, device: openSync(device.folder, constants.O_RDONLY | constants.O_DIRECTORY) };
   } catch (error) {
     closeSync(program);
     throw unavailable(systemReason(error), error);
@@ -160,33 +160,12 @@ export function closeBpf({ program, device }: OpenedBpf): void {
   closeSync(device);
 }
 
-type Bus = 'platform' | 'acpi';
-
-// The driver's folder links to the device that it serves: on the ACPI bus before Linux 6.10, on the platform bus since.
-function findDevice(sysBus: string): { folder: string; bus: Bus } {
-  for (const bus of ['platform', 'acpi'] as const) {
-    const driver = join(sysBus, bus, 'drivers', DRIVER);
-    const device = links(driver).find(name => name !== 'module');
-    if (device !== undefined) return { folder: join(driver, device), bus };
-  }
-  throw unavailable("the kernel's vmgenid driver has no device here");
-}
-
-function links(folder: string): string[] {
-  try {
-    const entries = readdirSync(folder, { withFileTypes: true });
-    return entries.filter(entry => entry.isSymbolicLink()).map(({ name }) => name);
-  } catch {
-    return [];
-  }
-}
-
 /*
  * descriptor -> open file -> folder in sysfs -> device -> what its driver keeps of it -> page. Each arrow is a pointer of the
  * kernel's, followed anew at every check: no address is remembered that could become another's. A folder whose device is
  * gone is marked so in sysfs; a device without driver, or under another one, has not that driver's name.
  */
-function pageReader(bus: Bus, types: string): Uint8Array {
+function pageReader(bus: DrivenDevice['bus'], types: string): Uint8Array {
   const vmlinux = readTypes(join(types, 'vmlinux'));
   const known = memberOffsets(vmlinux, {
     task_struct: ['files'],
@@ -209,7 +188,8 @@ function pageReader(bus: Bus, types: string): Uint8Array {
   // A driver that is a module is described beside the kernel.
   const state =
     known.vmgenid_state ??
-    memberOffsets(readTypes(join(types, DRIVER), vmlinux), { vmgenid_state: ['next_id'] }).vmgenid_state ??
+    memberOffsets(readTypes(join(types, VMGENID_DRIVER), vmlinux), { vmgenid_state: ['next_id'] })
+      .vmgenid_state ??
     required('vmgenid_state');
   const stateAt =
     bus === 'platform'
