@@ -10,32 +10,14 @@ export function ProofScene() {
   return (
     <>
       <Panel title="Forked under traffic, two clones each">
-        <Scroller label="Figures of forks">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">what is cloned</th>
-                <Numbers
-                  heads={['forks', 'with reuse', 'nonces used twice', 'most in one fork', 'not compared']}
-                />
-                <th scope="col">where and when</th>
-              </tr>
-            </thead>
-            <tbody>
-              {forkFigures(RUNS).map(row => (
-                <tr key={row.name}>
-                  <th scope="row">{row.name}</th>
-                  <td class="number">{row.forks}</td>
-                  <td class={`number ${row.withReuse > 0 ? 'harm' : 'good'}`}>{row.withReuse}</td>
-                  <td class={`number ${row.reused > 0 ? 'harm' : 'good'}`}>{row.reused}</td>
-                  <td class="number">{row.most}</td>
-                  <td class="number">{row.failed}</td>
-                  <td class="measured">{row.measured}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Scroller>
+        <Figures
+          label="Figures of forks"
+          heads={['forks', 'with reuse', 'nonces used twice', 'most in one fork', 'not compared']}
+          rows={forkFigures(RUNS).map(({ forks, withReuse, reused, most, failed, ...row }) => ({
+            ...row,
+            counts: [forks, { harm: withReuse }, { harm: reused }, most, failed],
+          }))}
+        />
         <p class="note">
           QEMU with a real <code>vmgenid</code> device and no KVM: which comes first is real, how long it
           takes is not. By <code>npm run prove -- --json</code>. More forks, and what is counted as reuse:{' '}
@@ -43,46 +25,68 @@ export function ProofScene() {
         </p>
       </Panel>
       <Panel title="One snapshot, eight clones">
-        <Scroller label="Figures of clones">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">what is cloned</th>
-                <Numbers
-                  heads={['forks', 'clones', 'keys', 'reached', 'under the parent’s key', 'not compared']}
-                />
-                <th scope="col">where and when</th>
-              </tr>
-            </thead>
-            <tbody>
-              {cloneFigures(RUNS).map(row => (
-                <tr key={row.name}>
-                  <th scope="row">{row.name}</th>
-                  <td class="number">{row.forks}</td>
-                  <td class="number">{row.clones}</td>
-                  <td class="number">{row.keys}</td>
-                  <td class="number">{row.reached}</td>
-                  <td class={`number ${row.underParentKey > 0 ? 'harm' : 'good'}`}>{row.underParentKey}</td>
-                  <td class="number">{row.failed}</td>
-                  <td class="measured">{row.measured}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Scroller>
+        <Figures
+          label="Figures of clones"
+          heads={['forks', 'clones', 'keys', 'reached', 'under the parent’s key', 'not compared']}
+          rows={cloneFigures(RUNS).map(
+            ({ forks, clones, keys, reached, underParentKey, failed, ...row }) => ({
+              ...row,
+              counts: [forks, clones, keys, reached, { harm: underParentKey }, failed],
+            }),
+          )}
+        />
       </Panel>
     </>
   );
 }
 
-function Numbers({ heads }: { readonly heads: readonly string[] }) {
+interface FiguresRow {
+  readonly name: string;
+  readonly measured: string;
+  /** Of what does harm: good only as zero. */
+  readonly counts: readonly (number | { readonly harm: number })[];
+}
+
+function Figures(props: {
+  readonly label: string;
+  readonly heads: readonly string[];
+  readonly rows: readonly FiguresRow[];
+}) {
+  const { label, heads, rows } = props;
   return (
-    <>
-      {heads.map(head => (
-        <th key={head} scope="col" class="number">
-          {head}
-        </th>
-      ))}
-    </>
+    <Scroller label={label}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">what is cloned</th>
+            {heads.map(head => (
+              <th key={head} scope="col" class="number">
+                {head}
+              </th>
+            ))}
+            <th scope="col">where and when</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(({ name, counts, measured }) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              {counts.map((count, i) =>
+                typeof count === 'number' ? (
+                  <td key={heads[i]} class="number">
+                    {count}
+                  </td>
+                ) : (
+                  <td key={heads[i]} class={`number ${count.harm > 0 ? 'harm' : 'good'}`}>
+                    {count.harm}
+                  </td>
+                ),
+              )}
+              <td class="measured">{measured}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Scroller>
   );
 }
