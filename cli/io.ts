@@ -1,6 +1,7 @@
 // What a command has of the outside world. The `wireonce` program gives its process, a test gives its own.
 // Promises: no command touches `process`; each ends soon after `signal` is aborted.
 
+import { harmless } from '../tunnel/daemon/human.js';
 import { CliError } from './errors.js';
 
 export interface CliIo {
@@ -18,8 +19,9 @@ export interface CliIo {
 /** A command has done its work when its promise resolves, with the exit status. */
 export type Finish = (exitCode: number) => void;
 
+/** One line, whatever is in it: much of what is printed was read from a file, or said by a daemon or a peer's configuration. */
 export function printLine(stream: NodeJS.WritableStream, line: string): void {
-  stream.write(`${line}\n`);
+  stream.write(`${harmless(line)}\n`);
 }
 
 /** One JSON value on one line. */

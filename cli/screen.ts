@@ -3,6 +3,7 @@
 // Read on: status-watch.ts; man 4 console_codes.
 
 import type { WriteStream } from 'node:tty';
+import { harmless } from '../tunnel/daemon/human.js';
 import { type CliIo, printLine } from './io.js';
 
 export interface PictureLine {
@@ -63,7 +64,7 @@ class Terminal implements Screen {
     // The last row stays free for what comes after.
     const room = Math.max((this.#stream.rows || 24) - 1, 1);
     const shown = lines.length <= room ? lines : lines.slice(0, room - 1);
-    const text = shown.map(({ text, isNew }) => this.#emphasised(text.slice(0, columns), isNew));
+    const text = shown.map(({ text, isNew }) => this.#emphasised(harmless(text).slice(0, columns), isNew));
     if (shown.length < lines.length)
       text.push(`(${lines.length - shown.length} more lines: make the terminal taller)`.slice(0, columns));
     this.#stream.write(

@@ -2,7 +2,6 @@
 // Promises: what is wrong comes first, then what protects, then the peers, and counters last.
 // Read on: tunnel/daemon/status-rows.ts (the words); status.ts.
 
-import { harmless } from '../tunnel/daemon/human.js';
 import type { DeviceStatus } from '../tunnel/daemon/status.js';
 import type { Rates } from '../tunnel/daemon/status-picture.js';
 import { type Row, detailRows, deviceRows, peerRows } from '../tunnel/daemon/status-rows.js';
@@ -16,8 +15,7 @@ export function statusLines(status: DeviceStatus, now: number, rates: Rates = ne
     lines.push('', `peer: ${peer.publicKey}`, ...aligned(peerRows(peer, status, now, rates)));
   }
   lines.push('', `details of ${status.interface}:`, ...aligned(detailRows(status)));
-  // A source repeats what it has read, an enrolment what it was told.
-  return lines.map(harmless);
+  return lines;
 }
 
 function aligned(rows: readonly Row[]): string[] {

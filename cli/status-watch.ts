@@ -2,7 +2,6 @@
 // Promises: a daemon that is restarted is waited for, and that is said; ends with 0 at a signal, the terminal as it was.
 // Read on: status-feed.ts, status-text.ts, screen.ts.
 
-import { harmless } from '../tunnel/daemon/human.js';
 import { type SeenStatus, ratesOf } from '../tunnel/daemon/status-picture.js';
 import { CliError } from './errors.js';
 import { type CliIo, printJson } from './io.js';
@@ -30,7 +29,7 @@ export async function watchStatus(io: CliIo, everyS: number, options: StatusOpti
         const { name } = state;
         if (picture.length > 0) picture.push('');
         if ('waiting' in state) {
-          picture.push(`interface: ${name}`, `  waiting: ${harmless(state.waiting)}`);
+          picture.push(`interface: ${name}`, `  waiting: ${state.waiting}`);
           // Said once: whoever reads lines wants one each time that there is something new.
           if (options.json && !waitingFor.has(name)) printError(waits(state.waiting), io);
           waitingFor.add(name);

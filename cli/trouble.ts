@@ -45,7 +45,8 @@ export function printError(error: unknown, io: Pick<CliIo, 'stderr' | 'env'>): v
   const { message, hints } = inWords(error);
   printLine(io.stderr, `wireonce: ${oneLine(message)}`);
   for (const hint of hints) printLine(io.stderr, `  - ${hint}`);
-  if (io.env['WIREONCE_DEBUG'] === '1' && error instanceof Error) printLine(io.stderr, String(error.stack));
+  if (io.env['WIREONCE_DEBUG'] === '1' && error instanceof Error)
+    for (const line of String(error.stack).split('\n')) printLine(io.stderr, line);
 }
 
 /** One line about what is strange but stops nothing. */

@@ -4,6 +4,7 @@
 
 import { type Logger, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { harmless } from '../../tunnel/daemon/human.js';
 import { LOG_LEVELS, type LogLevel } from './log-levels.js';
 
 export type { Logger } from 'pino';
@@ -28,7 +29,13 @@ const DEFAULT_LEVEL: LogLevel = 'info';
 export function createLogger({ interface: name, stream, env }: LoggerOptions): Logger {
   const level = LOG_LEVELS[env['LOG_LEVEL'] ?? ''] ?? DEFAULT_LEVEL;
   // The sentences say all that matters: fields are for programs.
-  const pretty = stream.isTTY ? prettyFactory({ colorize: !env['NO_COLOR'], hideObject: true }) : undefined;
+  const pretty = stream.isTTY
+    ? prettyFactory({
+        colorize: !env['NO_COLOR'],
+        hideObject: true,
+        messageFormat: ({ msg }) => harmless(String(msg)),
+      })
+    : undefined;
   return pino(
     {
       level,
@@ -37,7 +44,8 @@ export function createLogger({ interface: name, stream, env }: LoggerOptions): L
       formatters: { level: label => ({ level: label }) },
       serializers: { err: env['WIREONCE_DEBUG'] === '1' ? pino.stdSerializers.err : withoutStack },
     },
-    { write: line => writeQuietly(stream, pretty ? pretty(line) : line) },
+    // What is written to a file is read on a terminal too.
+    { write: line => writeQuietly(stream, pretty ? pretty(line) : `${harmless(line.trimEnd())}\n`) },
   );
 }
 

@@ -52,6 +52,18 @@ describe('wireonce', () => {
     expect(err.trimEnd().split('\n')).toHaveLength(1);
   });
 
+  test.each([{}, { WIREONCE_DEBUG: '1' }] as Record<string, string>[])(
+    'an error repeats what it was given, and that steers no terminal (%j)',
+    async env => {
+      const { err } = await run(
+        ['ping', '/nonexistent/\u001b]0;owned\u0007\u009b2J\u202e.conf', '10.0.0.1'],
+        env,
+      );
+      expect(err).toContain(String.raw`/nonexistent/\u001b]0;owned\u0007\u009b2J\u202e.conf: no such file`);
+      expect(err.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    },
+  );
+
   test('a stack trace is shown on request alone', async () => {
     const argv = ['ping', '/nonexistent/wg0.conf', '10.0.0.1'];
     const plain = await run(argv);

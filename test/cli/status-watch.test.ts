@@ -229,6 +229,19 @@ describe('on a terminal', () => {
     expect(io.out.includes('\u001b[1m* new\u001b[0m')).toBe(isBold);
     expect(io.out).toContain('* new');
   });
+
+  test.each([true, false])('text from elsewhere steers it not (a terminal: %j)', isTTY => {
+    const io = terminal('', { NO_COLOR: '1' });
+    Object.assign(io.stdout, { isTTY });
+    const screen = screenOf(io);
+    const foreign = 'wg\u001b[8m\n\u009b2J\u202e0';
+    screen.draw(foreign, [{ text: foreign, isNew: true }]);
+    screen.close();
+    // oxlint-disable-next-line no-control-regex -- the screen's own.
+    const own = io.out.replaceAll(/\u001b\[(?:\?25[lh]|2J|H|K|J)/g, '').replaceAll('\n', '');
+    expect(own).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    expect(own.split(String.raw`wg\u001b[8m\u000a\u009b2J\u202e0`)).toHaveLength(3);
+  });
 });
 
 test.each([

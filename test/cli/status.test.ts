@@ -301,7 +301,7 @@ test('an interface that nobody runs ends the command with 1', async () => {
 });
 
 test('text from elsewhere steers no terminal', async () => {
-  const foreign = 'bad \u001b]0;owned\u0007\u009b2J\u007f\r\n  epoch: 9';
+  const foreign = 'bad \u001b]0;owned\u0007\u009b2J\u007f\r\n\u202e  epoch: 9';
   const source = {
     name: `file:${foreign}`,
     timing: 'delayed',
@@ -318,6 +318,10 @@ test('text from elsewhere steers no terminal', async () => {
   );
   const { outcome, out } = await show({ interface: 'wg0' });
   expect(outcome).toBe(0);
-  expect(out).toContain(String.raw`bad \u001b]0;owned\u0007\u009b2J\u007f\u000d\u000a  epoch: 9`);
-  expect(out.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+  expect(out).toContain(String.raw`bad \u001b]0;owned\u0007\u009b2J\u007f\u000d\u000a\u202e  epoch: 9`);
+  expect(out.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+
+  const json = await show({ interface: 'wg0', json: true });
+  expect(json.out.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  expect(JSON.parse(json.out)).toMatchObject({ hints: [foreign], sources: [{ reason: foreign }] });
 });

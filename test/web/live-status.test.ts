@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { DeviceStatus } from '../../tunnel/daemon/status.js';
 import type { StatusPicture } from '../../tunnel/daemon/status-picture.js';
 import { Admittance } from '../../web/server/admittance.js';
 import { type LiveStatus, serveLiveStatus } from '../../web/server/live-status.js';
@@ -18,13 +19,15 @@ let port: number;
 let token: string;
 /** How many pictures were asked of the daemon, and feeds begun and ended. */
 const count = { pictures: 0, begun: 0, ended: 0 };
+/** By the daemon. */
+let said: DeviceStatus;
 
 async function* feed(signal: AbortSignal): AsyncGenerator<StatusPicture> {
   count.begun++;
   try {
     while (!signal.aborted) {
       const at = count.pictures++;
-      yield { at, now: at, interfaces: [{ name: 'wg0', status: deviceStatus() }] };
+      yield { at, now: at, interfaces: [{ name: 'wg0', status: said }] };
       await setImmediate();
     }
   } finally {
@@ -40,6 +43,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 beforeEach(async () => {
   Object.assign(count, { pictures: 0, begun: 0, ended: 0 });
+  said = deviceStatus();
   live = await serveLiveStatus({ folder, feed });
   const url = new URL(live.url);
   port = Number(url.port);
@@ -131,6 +135,20 @@ describe('pictures', () => {
     const [first, second] = text.split('\n').map(line => JSON.parse(line || 'null') as StatusPicture);
     expect([first.at, second.at]).toEqual([0, 1]);
     expect(first.interfaces).toEqual([{ name: 'wg0', status: deviceStatus() }]);
+    while (count.ended < 1) await setImmediate();
+  });
+
+  it('turn no text around them on the page, whatever a daemon repeats in them', async () => {
+    const foreign = 'bad \u001b[2J\u009b2J\u202eexe\u2066 <img src=x onerror=alert(1)>';
+    said = deviceStatus({ hints: [foreign], interface: 'wg\u202e0' });
+    const response = await begin('/pictures', { secret: await admitted() });
+    const [line] = (await once(response, 'data')) as [Buffer];
+    response.destroy();
+    const [{ status }] = JSON.parse(String(line).split('\n')[0]).interfaces;
+    expect(status.hints).toEqual([
+      String.raw`bad \u001b[2J\u009b2J\u202eexe\u2066 <img src=x onerror=alert(1)>`,
+    ]);
+    expect(status.interface).toBe(String.raw`wg\u202e0`);
     while (count.ended < 1) await setImmediate();
   });
 

@@ -41,9 +41,17 @@ export function bytes(count: number): string {
   return `${value.toFixed(2)} ${BYTE_UNITS[unit]}`;
 }
 
-/** Text that may come from elsewhere, on one line: what would steer a terminal is shown as `\\u001b`. */
+/** What steers a terminal, or turns the text around it: control, format and line characters, halves of pairs. */
+const STEERING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+
+/** Text that may come from elsewhere, on one line: what would steer is shown as `\\u001b`. JSON stays JSON of the same value. */
 export function harmless(text: string): string {
-  return text.replace(/\p{Cc}/gu, each => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.replace(STEERING, each =>
+    each
+      .split('')
+      .map(unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
+  );
 }
 
 /** `1 fork`, `2 forks`, `1,000 forks`. */

@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { kernelEntropy } from '../../crng/entropy.js';
+import { harmless } from '../../tunnel/daemon/human.js';
 import type { StatusPicture } from '../../tunnel/daemon/status-picture.js';
 import { Admittance } from './admittance.js';
 import { PASS_PATH, PICTURES_PATH } from './paths.js';
@@ -68,5 +69,10 @@ export async function serveLiveStatus({ feed, ...options }: LiveStatusOptions): 
 }
 
 async function* lines(pictures: AsyncIterable<StatusPicture>): AsyncGenerator<string> {
-  for await (const picture of pictures) yield `${JSON.stringify(picture)}\n`;
+  for await (const picture of pictures) yield `${JSON.stringify(picture, shown)}\n`;
+}
+
+/** A source repeats what it has read, an enrolment what it was told: it turns no text around it on the page. */
+function shown(_field: string, value: unknown): unknown {
+  return typeof value === 'string' ? harmless(value) : value;
 }

@@ -67,6 +67,22 @@ describe('createLogger', () => {
     expect(stream.lines.at(-1)).toContain('\u001b[');
   });
 
+  test.each([true, false])('what a line repeats steers no terminal (to one: %j)', isTTY => {
+    const stream = sink(isTTY);
+    const logger = createLogger({
+      interface: 'wg\u202e0',
+      stream,
+      env: { NO_COLOR: '1', WIREONCE_DEBUG: '1' },
+    });
+    const foreign = 'printed \u001b]0;owned\u0007\u009b2J\u202e\nWARN: forked';
+    logger.warn({ err: new Error(foreign), reason: foreign }, foreign);
+    const [line] = stream.lines;
+    expect(line).toMatch(/\n$/);
+    expect(line.slice(0, -1)).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    if (isTTY) expect(line).toContain(String.raw`\u001b]0;owned\u0007\u009b2J\u202e\u000aWARN: forked`);
+    else expect(JSON.parse(line)).toMatchObject({ interface: 'wg\u202e0', reason: foreign, msg: foreign });
+  });
+
   test('a stream that throws stops nobody', () => {
     const stream = {
       write: () => {

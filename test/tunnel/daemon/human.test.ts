@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ago, bytes, duration, plural } from '../../../tunnel/daemon/human.js';
+import { ago, bytes, duration, harmless, plural } from '../../../tunnel/daemon/human.js';
 
 test.each([
   [0, '0 seconds'],
@@ -37,4 +37,31 @@ test('one and many', () => {
     '2 forks',
     '1,000 forks',
   ]);
+});
+
+// Of each kind: what moves the cursor, in both spellings; what turns the order of text (bidirectional marks, overrides and
+// isolates); what cannot be seen; what ends a line; half a pair; a tag beyond the first plane.
+const STEERING = [
+  '\u001b[2J',
+  '\u009b2J',
+  '\u007f',
+  '\r\n',
+  '\u202eexe',
+  '\u2066x\u2069',
+  '\u200b',
+  '\u2028',
+  '\ud800',
+  '\u{e0041}',
+];
+
+test.each(STEERING)('what steers is shown, and steers no more: %j', text => {
+  const shown = harmless(`a ${text} b`);
+  expect(shown).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+  expect(shown).toMatch(/^a \\u[\da-f]{4}/);
+  expect(shown.endsWith(' b')).toBe(true);
+});
+
+test('JSON made harmless is JSON of the same value; text that only looks strange is left as it is', () => {
+  expect(JSON.parse(harmless(JSON.stringify(STEERING)))).toEqual(STEERING);
+  for (const text of ['wg0: äöü 日本 🙂 ‽', 'a\\u001b', '']) expect(harmless(text)).toBe(text);
 });
