@@ -102,7 +102,9 @@ async function start(
   const bpf = program !== undefined && device !== undefined ? { program, device } : undefined;
   const later: { endpoints?: ConfiguredEndpoints; clone?: Clone; reporting?: ReportingDaemon } = {};
   const method = enrolment?.role === 'clone' ? enrolment.method.kind : undefined;
-  const enrol = method && hookEnrolment(method, () => later.clone, resolveEndpoints);
+  let attached: (clone: Clone) => void = () => {};
+  const clone = new Promise<Clone>(resolve => (attached = resolve));
+  const enrol = method && hookEnrolment(method, clone, resolveEndpoints);
   const report = hookReporter(() => later.reporting);
   const selection = { ...sourcesOf(settings, { enrol, report }), opened: { memory, bpf, kmsg } };
   const vmgenid = await openVmGenId({
@@ -163,6 +165,7 @@ async function start(
     onTrouble: error => troubles.log(error),
   });
   closers.push(() => thread.close());
+  if (later.clone) attached(later.clone);
   later.reporting = { recovery: () => thread.recovery(), openssl: opened.openssl };
   closeUnused(devices, vmgenid);
   const endpoints = new ConfiguredEndpoints(thread, {

@@ -242,6 +242,38 @@ describe('waiting', () => {
     expect(await call('?wait=60s')).toMatchObject({ status: 200, json: { ready: true } });
   });
 
+  it('has no place for a call that brings an identity: its fork is heard, and the identity taken', async () => {
+    let missing = ['peers'];
+    const taken: unknown[] = [];
+    const { vm } = await machine(({ epoch }) => ({ epoch, says: {}, missing }), {
+      enrol: given => async epoch => {
+        taken.push([given, epoch]);
+        return {};
+      },
+    });
+    const waiting = Array.from({ length: 64 }, () => call('?wait=60s'));
+    await vi.waitFor(async () => expect((await call('?wait=1ms')).status).toBe(503), { timeout: 20_000 });
+    const heard = await call('', { method: 'POST', body: '{"identity":{"address":"192.0.2.7"}}' });
+    expect(heard).toEqual({
+      status: 504,
+      json: { error: 'as many wait as may; sessions are wiped', epoch: 2 },
+    });
+    expect([vm.epoch, taken]).toEqual([2, [[{ address: '192.0.2.7' }, 2]]]);
+    missing = [];
+    await Promise.all(waiting);
+  });
+
+  it('for an identity that cannot be had ends at once, with the reason', async () => {
+    await machine(({ epoch }) => ({ epoch, says: {}, missing: [] }), {
+      enrol: () => async () => {
+        throw new Error('no such host: gate.example');
+      },
+    });
+    const { status, json } = await call('?wait=60s', { method: 'POST', body: '{"identity":{}}' });
+    expect([status, json.epoch]).toEqual([504, 2]);
+    expect(json.error).toBe('the device is not enrolled: no such host: gate.example; sessions are wiped');
+  });
+
   it('of a call that brought an identity ends without it when another fork has taken that', async () => {
     const later: { page?: MemorySource } = {};
     const { page } = await machine(
@@ -271,11 +303,20 @@ describe('waiting', () => {
     '?later=1',
     '?after=1',
     '?wait=1s&after=x',
+    '?wait=1s&after=-1',
+    '?wait=1s&after=NaN',
+    '?wait=1s&after=1e3',
+    `?wait=1s&after=${2 ** 53}`,
+    '?wait=1s&wait=60s',
+    '?wait=1s&after=1&after=2',
+    '?wait=1s?after=1',
+    '?wait=NaN',
+    '?wait=99999s',
   ])('refuses %s with the reason', async query => {
     await machine();
     const { status, json } = await call(query);
     expect(status).toBe(400);
-    expect(json.error).toMatch(/^(wait|after|unknown parameter)/);
+    expect(json.error).toMatch(/^("?wait|"?after|unknown parameter)/);
   });
 });
 

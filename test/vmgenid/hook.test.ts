@@ -439,16 +439,15 @@ describe('a clone that is given its identity', () => {
   });
 
   it.each([
-    ['takes too long', () => new Promise<never>(() => {})],
-    ['comes to nothing', async () => undefined],
-    ['fails', async () => Promise.reject(new Error('no'))],
+    ['takes too long', () => new Promise<never>(() => {}), 'the device is not enrolled'],
+    ['fails', async () => Promise.reject(new Error('no')), 'the device is not enrolled: no'],
   ])(
     'whose enrolment %s is not waited for without end: the answer says that sessions are wiped',
-    async (_, enrolled) => {
+    async (_, enrolled, error) => {
       const { vm } = await hooked(path, { settleTimeoutMs: 50, enrol: () => enrolled });
       expect(await call({ body: bodyOf() })).toMatchObject({
         status: 504,
-        json: { epoch: 2, error: 'the device is not enrolled; sessions are wiped' },
+        json: { epoch: 2, error: `${error}; sessions are wiped` },
       });
       expect(vm.epoch).toBe(2);
     },

@@ -55,9 +55,11 @@ export const WAIT_MAX_MS = 60_000;
 
 /** Reads `/fork?wait=2s&after=1`, `wait=500ms`. Throws `ERR_HOOK_REQUEST`. */
 export function parseHookQuery(url: string): HookQuery {
-  const query = new URLSearchParams(url.split('?', 2)[1] ?? '');
+  const at = url.indexOf('?');
+  const query = new URLSearchParams(at === -1 ? '' : url.slice(at + 1));
   const given: { waitMs?: number; after?: number } = {};
   for (const [name, value] of query) {
+    if (query.getAll(name).length > 1) throw refused(`${JSON.stringify(name.slice(0, 60))}: given twice`);
     if (name === 'wait') given.waitMs = parseWait(value);
     else if (name === 'after') given.after = parseEpoch(/^\d+$/.test(value) ? Number(value) : value, 'after');
     else

@@ -41,11 +41,11 @@ export interface HookSourceOptions {
 /**
  * Is given the `identity` of a call, if it has one, and throws an `Error` with the field at fault. What it returns is called
  * with the epoch of the fork that was announced, and resolves with what the answer says besides, when the device speaks under
- * an identity of that epoch.
+ * an identity of that epoch. Rejects with why that identity cannot be had, in words that show no key.
  */
 export type HookEnrolment = (
   identity: unknown,
-) => (epoch: number) => Promise<Readonly<Record<string, unknown>> | undefined>;
+) => (epoch: number) => Promise<Readonly<Record<string, unknown>>>;
 
 export const HOOK_BODY_MAX = 4_096;
 const TOKEN_LENGTH_MIN = 16;
@@ -277,15 +277,17 @@ export class HookSource implements GenerationSource {
     }
     const epoch = listener.announce(announcement);
     if (epoch === NO_EPOCH) return CLOSED;
-    if (this.#isFull) return unfinished('subscribers have not finished', epoch);
+    // Its fork has begun: the identity is taken even if nobody waits for what comes of it.
+    const enrolled = enrol?.(epoch).catch((error: Error) => error);
+    if (this.#isFull) return unfinished('as many wait as may', epoch);
     return this.#waited(gone, async () => {
       const limit = query.waitMs ?? this.#settleTimeoutMs;
       const deadline = performance.now() + limit;
-      const enrolled = enrol?.(epoch).catch(() => undefined);
       const settled = listener.settled().then(() => true);
       if (!(await within(limit, settled))) return unfinished('subscribers have not finished', epoch);
       const named = enrolled && (await within(deadline - performance.now(), enrolled));
       if (enrolled && !named) return unfinished('the device is not enrolled', epoch);
+      if (named instanceof Error) return unfinished(`the device is not enrolled: ${named.message}`, epoch);
       const waitMs = query.waitMs === undefined ? undefined : deadline - performance.now();
       const standing = await this.#standing({ ...query, waitMs }, gone);
       // An identity is of its epoch: the answer may be about a later one by now.

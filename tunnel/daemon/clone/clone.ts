@@ -86,7 +86,8 @@ export class Clone {
   #enrolled: Enrolled | undefined;
   /** Why the enroller's last answer was none. */
   #failure: string | undefined;
-  #waiting: ((enrolled: Enrolled) => void)[] = [];
+  /** Resolves with the next, for all that wait. */
+  #next = nextEnrolled();
 
   constructor(options: CloneOptions) {
     this.#options = options;
@@ -112,6 +113,7 @@ export class Clone {
   hear(event: ThreadDeviceEvent): void {
     if (event.type === 'vmFork' && !event.isDrill) {
       this.stopAsking();
+      if (this.#brought && this.#brought.epoch < event.epoch) this.#dropBrought();
       this.#dropKept();
     }
     if (event.type !== 'identityDrawn' || this.#options.settings.method.kind === 'derived') return;
@@ -126,18 +128,24 @@ export class Clone {
     this.#keep(enrolled);
     this.#enrolled = enrolled;
     this.#options.onEvent({ type: 'enrolled', enrolled, isNew: enrolled.privateKey !== undefined });
-    for (const each of this.#waiting.splice(0)) each(enrolled);
+    const { resolve } = this.#next;
+    this.#next = nextEnrolled();
+    resolve(enrolled);
   }
 
   /** Resolves when the device speaks under an identity of this epoch, or of a later one. */
   async enrolledIn(epoch: number): Promise<Enrolled> {
-    if (this.#enrolled && this.#enrolled.epoch >= epoch) return this.#enrolled;
-    return new Promise(resolve => this.#waiting.push(resolve));
+    let enrolled = this.#enrolled;
+    // What comes may be word of one that a fork has ended meanwhile.
+    while (!enrolled || enrolled.epoch < epoch) enrolled = await this.#next.promise;
+    return enrolled;
   }
 
   /** What the hook has brought for the key of this epoch, which may still have to be drawn. */
   bring(epoch: number, told: ToldIdentity): void {
-    if (this.#brought) eraseTold(this.#brought.told);
+    // The names in it took their time, and another call has overtaken it.
+    if (this.#brought && this.#brought.epoch > epoch) return eraseTold(told);
+    this.#dropBrought();
     this.#brought = { epoch, told };
     if (this.#enrolled && this.#enrolled.epoch >= epoch) this.#dropBrought();
     else this.#ask();
@@ -290,6 +298,17 @@ export class Clone {
     if (this.#brought) eraseTold(this.#brought.told);
     this.#brought = undefined;
   }
+}
+
+interface Next {
+  readonly promise: Promise<Enrolled>;
+  readonly resolve: (enrolled: Enrolled) => void;
+}
+
+function nextEnrolled(): Next {
+  let resolve: Next['resolve'] = () => {};
+  const promise = new Promise<Enrolled>(each => (resolve = each));
+  return { promise, resolve };
 }
 
 function parsed(text: string): IdentityConfig {

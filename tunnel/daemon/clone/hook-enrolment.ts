@@ -9,10 +9,10 @@ import { type ResolveEndpoints, parseBroughtIdentity, toldIdentity } from '../..
 import { encodeKey } from '../../keys.js';
 import type { Clone } from './clone.js';
 
-/** `clone`: undefined while the daemon starts. */
+/** `clone`: resolves when its device can be told, and a call waits until then. */
 export function hookEnrolment(
   method: CloneSettings['method']['kind'],
-  clone: () => Clone | undefined,
+  clone: Promise<Clone>,
   resolve: ResolveEndpoints,
 ): HookEnrolment {
   return given => {
@@ -20,8 +20,7 @@ export function hookEnrolment(
       throw new Error('identity: this clone is told none, without Enrol = hook');
     const brought = given === undefined ? undefined : parseBroughtIdentity(given);
     return async epoch => {
-      const own = clone();
-      if (!own) return undefined;
+      const own = await clone;
       if (brought) {
         const told = await toldIdentity(brought.config, resolve);
         if (brought.privateKey) await own.become(epoch, brought.privateKey, told);

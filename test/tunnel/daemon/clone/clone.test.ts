@@ -9,6 +9,8 @@ import { publicKeyOf } from '../../../../protocol/suite.js';
 import { nobleSuite } from '../../../../protocol/suites/noble.js';
 import { NO_EPOCH } from '../../../../vmgenid/generation.js';
 import type { CloneSettings } from '../../../../tunnel/config/enrolment-config.js';
+import type { ThreadDeviceEvent } from '../../../../tunnel/daemon/device-thread/messages.js';
+import type { UapiPeerChange } from '../../../../tunnel/daemon/uapi/types.js';
 import { Clone, type CloneEvent, type CloneOptions } from '../../../../tunnel/daemon/clone/clone.js';
 import { readIdentity } from '../../../../tunnel/daemon/clone/identity-file.js';
 import type { Enrolled, EnrolmentReport, ToldIdentity } from '../../../../tunnel/linux/enrolment.js';
@@ -245,6 +247,42 @@ describe('by the hook', () => {
     world.clone.bring(2, told());
     world.draws(LATER_KEY, 3);
     expect(world.told).toEqual([]);
+  });
+
+  it('a call that another has overtaken, as its names took long to be resolved, takes nothing from that one', () => {
+    const world = new World('hook');
+    world.attach();
+    const [late, ours] = [told(), told()].map(each => ({
+      ...each,
+      peers: [{ publicKey: KEY, presharedKey: new Uint8Array(32).fill(9) } as UapiPeerChange],
+    }));
+    world.clone.bring(3, ours);
+    world.clone.bring(2, late);
+    expect(late.peers[0].presharedKey).toEqual(new Uint8Array(32));
+    world.draws(LATER_KEY, 3);
+    expect(world.told).toEqual([{ publicKey: LATER_KEY, told: ours }]);
+  });
+
+  it('what came for a fork before is erased at the next one', () => {
+    const world = new World('hook');
+    const presharedKey = new Uint8Array(32).fill(9);
+    world.clone.bring(2, { ...told(), peers: [{ publicKey: KEY, presharedKey } as UapiPeerChange] });
+    world.clone.hear({ type: 'vmFork', epoch: 2 } as ThreadDeviceEvent);
+    expect(presharedKey).not.toEqual(new Uint8Array(32));
+    world.clone.hear({ type: 'vmFork', epoch: 3 } as ThreadDeviceEvent);
+    expect(presharedKey).toEqual(new Uint8Array(32));
+  });
+
+  it('word of an identity that a fork has ended is not what whoever waits is told', async () => {
+    const world = new World('hook');
+    const heard: number[] = [];
+    const waiting = [2, 2, 3].map(async epoch => heard.push((await world.clone.enrolledIn(epoch)).epoch));
+    for (const epoch of [1, 2, 3]) {
+      world.enrolled({ epoch });
+      await new Promise(resolve => setImmediate(resolve));
+    }
+    await Promise.all(waiting);
+    expect(heard).toEqual([2, 2, 3]);
   });
 
   it('whoever waits for an identity of this epoch hears of one of it, or of a later one', async () => {
