@@ -2,7 +2,7 @@
 // Promises: read-only; what cannot be mapped throws with the system's reason; nothing is left open.
 // Read on: man 2 mmap; Linux drivers/char/mem.c mmap_mem().
 
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants as fileConstants, fstatSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { VmGenIdError } from './errors.js';
 import { type Koffi, loadKoffi } from '../native/koffi.js';
@@ -43,7 +43,8 @@ export function mapWords(path: string, offset: number, words: number, opened?: n
   const { koffi, mmap, munmap, pageBytes } = loadCalls();
   const pageStart = Math.floor(offset / pageBytes) * pageBytes;
   const length = offset - pageStart + words * Int32Array.BYTES_PER_ELEMENT;
-  const fd = opened ?? openSync(path, 'r');
+  // Without waiting: a pipe cannot be mapped, and whoever opens one waits for its other end.
+  const fd = opened ?? openSync(path, fileConstants.O_RDONLY | fileConstants.O_NONBLOCK);
   try {
     // Behind the end of a file lies nothing: to touch it would end the process.
     const stats = fstatSync(fd);

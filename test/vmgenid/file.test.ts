@@ -1,5 +1,6 @@
 // The file source: what it takes, what it refuses and why, how it notices a change, how it comes back.
 
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   mkdirSync,
@@ -7,6 +8,8 @@ import {
   openSync,
   renameSync,
   rmSync,
+  statSync,
+  utimesSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -16,6 +19,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { VmGenId, type VmGenIdEvent } from '../../vmgenid/driver.js';
 import { NO_EPOCH, formatGuid, generationBytes } from '../../vmgenid/generation.js';
 import { FileSource, type FileSourceOptions } from '../../vmgenid/sources/file.js';
+import { lateWriter } from '../support/late-writer.js';
 
 const raw = (n: number) => new Uint8Array(16).fill(n);
 let folder: string;
@@ -153,13 +157,102 @@ describe('file source: content', () => {
   });
 });
 
+type Fs = typeof import('node:fs');
+
+/** A source whose system calls are changed. */
+async function sourceOver(change: (fs: Fs) => Partial<Fs>, options?: FileSourceOptions): Promise<FileSource> {
+  vi.resetModules();
+  vi.doMock('node:fs', async importOriginal => {
+    const fs = await importOriginal<Fs>();
+    return { ...fs, ...change(fs) };
+  });
+  try {
+    const { FileSource: Changed } = await import('../../vmgenid/sources/file.js');
+    const it = new Changed(path, options);
+    open.push(it);
+    return it;
+  } finally {
+    vi.doUnmock('node:fs');
+  }
+}
+
+describe('file source: what is read again and again', () => {
+  it.each([
+    ['id', raw(1), raw(2)],
+    ['counter32', raw(1), raw(2)],
+    ['environ', environ(1), environ(2)],
+  ] as const)('%s: one read, as long as it is as it was', async (format, before, after) => {
+    writeFileSync(path, before);
+    let reads = 0;
+    const it = await sourceOver(
+      ({ readSync }) => ({
+        readSync: ((...args: Parameters<typeof readSync>) => {
+          reads++;
+          return readSync(...args);
+        }) as typeof readSync,
+      }),
+      { format },
+    );
+    const first = readBytes(it);
+    reads = 0;
+    for (let n = 0; n < 10; n++) expect(readBytes(it)).toEqual(first);
+    expect(reads).toBe(10);
+    writeFileSync(path, after);
+    expect(readBytes(it)).not.toEqual(first);
+  });
+
+  it('another value is seen though size, times and inode are those of before, as in a sandbox that was restored', () => {
+    const times = { mtime: new Date(1_000), atime: new Date(2_000) };
+    for (const format of ['id', 'environ', 'counter32'] as const) {
+      const content = (n: number) => (format === 'environ' ? environ(n) : raw(n));
+      writeFileSync(path, content(1));
+      utimesSync(path, times.atime, times.mtime);
+      const it = source({ format, timing: 'immediate' });
+      const first = readBytes(it);
+      const { ino, size, mtimeMs } = statSync(path);
+      writeFileSync(path, content(2), { flag: 'r+' });
+      utimesSync(path, times.atime, times.mtime);
+      expect(statSync(path)).toMatchObject({ ino, size, mtimeMs });
+      expect([format, readBytes(it)]).not.toEqual([format, first]);
+    }
+  });
+
+  it('what was refused is refused as long as it is there, and what was taken before it is not', () => {
+    writeFileSync(path, raw(1));
+    const it = source();
+    readBytes(it);
+    writeFileSync(path, 'half');
+    for (let n = 0; n < 3; n++) expect(() => readBytes(it)).toThrow(/not a GUID/);
+    writeFileSync(path, raw(1));
+    expect(readBytes(it)).toEqual(raw(1));
+  });
+
+  it('a pipe that comes in place of the file, between looking and opening, is not waited for', async () => {
+    writeFileSync(path, raw(1));
+    execFileSync('mkfifo', [`${path}.pipe`]);
+    const it = await sourceOver(({ statSync: stat, renameSync: rename }) => ({
+      statSync: ((...args: Parameters<typeof stat>) => {
+        const stats = stat(...args);
+        if (stats?.isFile()) rename(`${path}.pipe`, path);
+        return stats;
+      }) as typeof stat,
+    }));
+    const late = lateWriter(path);
+    open.push(late);
+    expect(() => readBytes(it)).toThrow(/not a regular file/);
+    expect(late.hasCome()).toBe(false);
+  });
+});
+
+function environ(n: number): string {
+  return `PATH=/bin\0WIREONCE_GENERATION_ID=${formatGuid(raw(n))}\0`;
+}
+
 describe('file source: torn', () => {
   // Writes to the file between two reads of the source, as another processor would.
   async function tornBy(between: (read: number) => Uint8Array | undefined): Promise<FileSource> {
-    vi.resetModules();
-    vi.doMock('node:fs', async importOriginal => {
-      const fs = await importOriginal<typeof import('node:fs')>();
-      let reads = 0;
+    let reads = 0;
+    return sourceOver(fs => {
       const readSync = (...args: Parameters<typeof fs.readSync>) => {
         const length = fs.readSync(...args);
         const next = between(++reads);
@@ -170,16 +263,8 @@ describe('file source: torn', () => {
         }
         return length;
       };
-      return { ...fs, readSync };
+      return { readSync: readSync as typeof fs.readSync };
     });
-    try {
-      const { FileSource: Torn } = await import('../../vmgenid/sources/file.js');
-      const it = new Torn(path);
-      open.push(it);
-      return it;
-    } finally {
-      vi.doUnmock('node:fs');
-    }
   }
 
   it('a value that changes under the first reads is taken when two reads agree', async () => {

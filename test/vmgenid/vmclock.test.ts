@@ -1,8 +1,10 @@
 // The vmclock source, on a plain file in place of the device.
 
+import { execFileSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { lateWriter } from '../support/late-writer.js';
 import { AcpiMachine, VMCLOCK_SSDT, vmclockTable } from '../support/acpi-tables.js';
 import { DeviceTreeMachine } from '../support/device-trees.js';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -95,10 +97,24 @@ describe('vmclock source', () => {
     ['a page that ends before the counter', page({ size: 104 }), 'ERR_SOURCE_FORMAT', /it has 104 bytes/],
     ['a page without a counter', page({ flags: 0xffff_feffn }), 'ERR_SOURCE_FORMAT', /flag bit 8/],
     ['a sequence that stays odd', page({ seq: 5 }), 'ERR_SOURCE_TORN', /never settled/],
+    [
+      'one that is 1, at the first writing',
+      page({ seq: 1, generation: 1n << 32n }),
+      'ERR_SOURCE_TORN',
+      /never settled/,
+    ],
   ])('refuses %s, with path and reason', (_name, content, code, reason) => {
     writeFileSync(path, content);
     expect(() => read()).toThrow(expect.objectContaining({ code, message: expect.stringMatching(reason) }));
     expect(() => read()).toThrow(path);
+  });
+
+  it('refuses a pipe in place of the device, and waits for nobody at its other end', () => {
+    execFileSync('mkfifo', [path]);
+    const late = lateWriter(path);
+    open.push(late);
+    expect(() => read()).toThrow(expect.objectContaining({ code: 'ERR_SOURCE_UNREADABLE' }));
+    expect(late.hasCome()).toBe(false);
   });
 
   it('refuses a device that is not there, and one that is not for this user', async () => {

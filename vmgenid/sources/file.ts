@@ -6,6 +6,7 @@ import {
   type BigIntStats,
   type FSWatcher,
   closeSync,
+  constants,
   fstatSync,
   openSync,
   readSync,
@@ -15,7 +16,7 @@ import {
 import { basename, dirname } from 'node:path';
 import { VmGenIdError, systemReason } from '../errors.js';
 import { GENERATION_VARIABLE, variableOf } from '../environ.js';
-import { VM_GEN_ID_BYTES, generationWords, parseGuid } from '../generation.js';
+import { GENERATION_WORDS, VM_GEN_ID_BYTES, generationWords, parseGuid } from '../generation.js';
 import type { GenerationSource, SourceListener, Timing, Uniqueness } from '../source.js';
 
 /** How the file is read and watched. */
@@ -36,6 +37,8 @@ export interface FileSourceOptions {
   readonly watch?: boolean | undefined;
 }
 
+/** No number of bytes. */
+const NOTHING = -1;
 /** Reads until two in a row agree: this many before the file counts as torn. */
 const READS_MAX = 8;
 const COUNTER_BYTES = 4;
@@ -61,6 +64,9 @@ export class FileSource implements GenerationSource {
   readonly #wanted: number;
   #one: Buffer;
   #two: Buffer;
+  /** Bytes at the beginning of `#two` that were taken for `#words`. */
+  #taken = NOTHING;
+  readonly #words = new Uint32Array(GENERATION_WORDS);
   #fd: number | undefined;
   #held: BigIntStats | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -81,10 +87,9 @@ export class FileSource implements GenerationSource {
 
   read(into: Uint32Array): void {
     try {
-      const length = this.#readSettled(this.#open());
-      if (this.#format === 'counter32') this.#takeCounter(length, into);
-      else if (this.#format === 'id') this.#takeId(length, into);
-      else this.#takeVariable(length, into);
+      const fd = this.#open();
+      if (!this.#isAsTaken(fd)) this.#take(fd);
+      into.set(this.#words);
     } catch (error) {
       this.#release();
       if (error instanceof VmGenIdError) throw error;
@@ -121,15 +126,33 @@ export class FileSource implements GenerationSource {
     if (this.#fd !== undefined && there.ino === this.#held?.ino && there.dev === this.#held.dev)
       return this.#fd;
     this.#release();
-    if (!there.isFile() && !there.isCharacterDevice()) throw new Error('not a regular file');
-    this.#fd = openSync(this.path, 'r');
+    // Without waiting: there may be a pipe in its place, to which nobody writes.
+    this.#fd = openSync(this.path, constants.O_RDONLY | constants.O_NONBLOCK);
     this.#held = fstatSync(this.#fd, { bigint: true });
+    if (!this.#held.isFile() && !this.#held.isCharacterDevice()) throw new Error('not a regular file');
     return this.#fd;
   }
 
   #release(): void {
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
+    this.#taken = NOTHING;
+  }
+
+  // All that a check costs, as a rule. That nothing was written is not to be had for less: gVisor exchanges an environment for
+  // another of the same size, times and inode.
+  #isAsTaken(fd: number): boolean {
+    const length = readSync(fd, this.#one, 0, this.#wanted, 0);
+    return length === this.#taken && this.#one.compare(this.#two, 0, length, 0, length) === 0;
+  }
+
+  #take(fd: number): void {
+    this.#taken = NOTHING;
+    const length = this.#readSettled(fd);
+    if (this.#format === 'counter32') this.#takeCounter(length, this.#words);
+    else if (this.#format === 'id') this.#takeId(length, this.#words);
+    else this.#takeVariable(length, this.#words);
+    this.#taken = length;
   }
 
   /** The length of what is now in `#one`, read twice in a row with the same outcome. */

@@ -20,7 +20,7 @@ export class VmclockNotice implements ChangeNotice {
   static open(path: string): VmclockNotice | undefined {
     let fd: number;
     try {
-      fd = openSync(path, constants.O_RDONLY);
+      fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     } catch {
       return undefined;
     }

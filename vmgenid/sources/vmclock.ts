@@ -42,7 +42,7 @@ const SEQUENCE_AT = 3;
 const FLAGS_AT = 6;
 const GENERATION_AT = 26;
 const WORDS = 28;
-/** No sequence of a settled page, as it is odd. */
+/** No sequence of a settled page, as it is odd; a page that is being written may have it. */
 const UNSETTLED = 1;
 /** `VCLK`. */
 const MAGIC = 0x4b4c4356;
@@ -84,8 +84,8 @@ export class VmclockSource implements GenerationSource {
   read(into: Uint32Array): void {
     const { words } = this.#mapping ?? this.#open();
     const sequence = Atomics.load(words, SEQUENCE_AT);
-    if (sequence !== this.#sequence || Atomics.load(words, GENERATION_AT) !== this.#low)
-      this.#readSettled(words);
+    const isSettled = sequence === this.#sequence && (sequence & 1) === 0;
+    if (!isSettled || Atomics.load(words, GENERATION_AT) !== this.#low) this.#readSettled(words);
     into[0] = this.#low;
     into[1] = this.#high;
     into[2] = 0;
