@@ -106,8 +106,8 @@ describe('a page', () => {
 });
 
 describe('the peer of the page', () => {
-  const call = (path: string, origin?: string) =>
-    new WebSocket(`ws://127.0.0.1:${port}${path}`, origin === undefined ? {} : { origin });
+  const call = (path: string, origin?: string, host = `127.0.0.1:${port}`) =>
+    new WebSocket(`ws://127.0.0.1:${port}${path}`, { origin, headers: { host } });
   const outcome = async (socket: WebSocket) => {
     const heard = once(socket, 'open').then(
       () => 'open',
@@ -124,6 +124,14 @@ describe('the peer of the page', () => {
     for (const origin of [undefined, 'http://evil.example', `https://127.0.0.1:${port}`, 'null'])
       expect([origin, await outcome(call(LABORATORY_PATH, origin))]).toEqual([origin, 'refused']);
     expect(await outcome(call('/datagrams/0123', own))).toBe('refused');
+  });
+
+  it('hears nobody who calls it by another name', async () => {
+    const own = `http://127.0.0.1:${port}`;
+    for (const host of ['evil.example', `evil.example:${port}`, `127.0.0.1:${port + 1}`])
+      expect([host, await outcome(call(LABORATORY_PATH, own, host))]).toEqual([host, 'refused']);
+    // Control: the name is all that was wrong.
+    expect(await outcome(call(LABORATORY_PATH, own, `localhost:${port}`))).toBe('open');
   });
 
   it('is closed to whoever makes no sense, and stays up', async () => {
