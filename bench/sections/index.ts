@@ -5,6 +5,7 @@ import type { Effort } from '../measure.js';
 import type { Row } from '../row.js';
 import { commandsSection } from './commands.js';
 import { crngSection } from './crng.js';
+import { firstForkSection } from './first-fork.js';
 import { floodSection } from './flood.js';
 import { handshakeSection } from './handshakes.js';
 import { peersSection } from './peers.js';
@@ -39,7 +40,13 @@ export const SECTIONS: Readonly<Record<string, Section>> = {
   stages: { suites: 'fastest', run: ({ suite, effort }) => stagesSection(suite, effort) },
   release: { suites: 'fastest', run: ({ suite, effort }) => releaseSection(suite, effort) },
   handshakes: { suites: 'each', run: ({ suite, effort }) => handshakeSection(suite, effort) },
-  recovery: { suites: 'fastest', run: ({ suite, effort }) => recoverySection(suite, effort) },
+  recovery: {
+    suites: 'fastest',
+    run: async ({ suite, effort }) => [
+      ...(await recoverySection(suite, effort)),
+      ...firstForkSection(suite.name, effort),
+    ],
+  },
   tripwire: { suites: 'fastest', run: ({ suite, effort }) => tripwireSection(suite, effort) },
   flood: { suites: 'each', run: ({ suite, effort }) => floodSection(suite, effort) },
   crng: { suites: 'fastest', run: ({ suite, effort }) => crngSection(suite, effort) },

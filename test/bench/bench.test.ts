@@ -9,6 +9,7 @@ import { type Effort, measure } from '../../bench/measure.js';
 import { type Report, type Row, ratioRow, spread } from '../../bench/row.js';
 import { commandsSection } from '../../bench/sections/commands.js';
 import { crngSection } from '../../bench/sections/crng.js';
+import { firstForkSection } from '../../bench/sections/first-fork.js';
 import { floodSection } from '../../bench/sections/flood.js';
 import { handshakeSection } from '../../bench/sections/handshakes.js';
 import { recoverySection } from '../../bench/sections/recovery.js';
@@ -80,10 +81,25 @@ describe.each(suites)('with suite $name', suite => {
   });
 });
 
-test('the way back from a fork is measured beside an ordinary handshake, and the first one by itself', async () => {
+test('the way back from a fork is measured beside an ordinary handshake', async () => {
   const rows = await recoverySection(suites[0], { ...TINY, rounds: 1 });
   expectShape(rows, 'recovery');
-  expect(rows).toHaveLength(2);
+  expect(rows).toHaveLength(1);
+});
+
+test('the first fork of a process is measured beside its second, and a process that fails is no figure', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'wireonce-bench-'));
+  try {
+    const program = join(folder, 'program.mjs');
+    writeFileSync(program, "console.log('[8, 4]')");
+    const rows = firstForkSection('a suite', TINY, program);
+    expectShape(rows, 'recovery');
+    expect(rows[0]).toMatchObject({ unit: 'ms', samples: 2, ratio: { median: 2 }, goal: { met: false } });
+    writeFileSync(program, 'process.exit(1)');
+    expect(() => firstForkSection('a suite', TINY, program)).toThrow('Command failed');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test('the tripwire is measured beside receiving without it, and in bytes', async () => {
