@@ -213,7 +213,7 @@ export class VmGenId implements ForkGuard {
    * sources. The same after a reboot; in a copy, one at least is another.
    */
   get ids(): readonly Uint8Array[] {
-    const readable = ({ known, source }: Tracked) => known && source.read && source.uniqueness === 'unique';
+    const readable = ({ known, source }: Tracked) => known && source.uniqueness === 'unique';
     return this.#tracked.filter(readable).map(({ last }) => generationBytes(last));
   }
 

@@ -215,10 +215,9 @@ export class Clone {
     const { settings, vmgenid, onEvent } = this.#options;
     const path = settings.identityFile;
     try {
-      const isOfNow = isUnforkedSince(vmgenid, epoch);
       const generation = generationOf(vmgenid.ids);
-      // After another fork the key is that of the machine that was copied.
-      if (!generation || !isOfNow || !isUnforkedSince(vmgenid, epoch)) return;
+      // After another fork, of which no ID tells before it is looked for, the key is that of the machine that was copied.
+      if (!generation || !isUnforkedSince(vmgenid, epoch)) return;
       writeIdentity(path, { privateKey, publicKey, generation, parent, since, told });
     } catch (error) {
       onEvent({ type: 'identityNotKept', path, reason: (error as Error).message });
