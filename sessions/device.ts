@@ -463,7 +463,7 @@ export class Device {
     if (held) return drops.drop('held');
     const peer = allowedIps.lookupDestination(packet, 0);
     // Who hears of a fork may have removed it.
-    if (!peer) return drops.drop('unknownPeer');
+    if (!peer) return drops.drop('noRoute');
     return waiting.has(peer) ? 'waitingForFreshness' : 'staged';
   }
 

@@ -17,6 +17,7 @@ export const DROP_REASONS = [
   'queueFull',
   'staleEpoch',
   'disallowedSource',
+  'noRoute',
   'noEndpoint',
   'noPrivateKey',
   'stagedOverflow',

@@ -33,7 +33,7 @@ const MAX_PACKET_BYTES = 65_507 - TRANSPORT_OVERHEAD_BYTES - PADDING_BYTES;
 export function sendPacket(context: Context, packet: Uint8Array): SendResult {
   if (packet.length > MAX_PACKET_BYTES) return context.drops.drop('malformed');
   const peer = context.allowedIps.lookupDestination(packet, 0);
-  if (!peer) return context.drops.drop('unknownPeer');
+  if (!peer) return context.drops.drop('noRoute');
   if (context.held) return context.drops.drop('held');
   if (!context.local) return context.drops.drop('noPrivateKey');
   if (!peer.endpoint) return context.drops.drop('noEndpoint');

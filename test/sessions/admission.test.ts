@@ -77,7 +77,7 @@ describe('a stranger who is welcome', () => {
     expect(pair.b.types).toEqual([RESPONSE]);
     expect(origin(pair)).toBe('provisional');
     expect(pair.b.device.peer(pair.a.publicKey)?.allowedIps).toEqual([]);
-    expect(pair.b.device.sendPacket(packetBetween(pair.b, pair.a))).toEqual({ drop: 'unknownPeer' });
+    expect(pair.b.device.sendPacket(packetBetween(pair.b, pair.a))).toEqual({ drop: 'noRoute' });
     pair.settle();
     expect(pair.b.received).toHaveLength(1);
     expect(origin(pair)).toBe('admitted');

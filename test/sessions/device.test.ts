@@ -363,7 +363,7 @@ describe('allowed IPs', () => {
     for (const packet of [lies, short, six]) device.sendPacket(packet);
     expect(receiveAll(pair.b, pair.a)).toEqual(Array(3).fill({ drop: 'malformed' }));
     for (const junk of [new Uint8Array(0), new Uint8Array(19), new Uint8Array(60).fill(0x55)]) {
-      expect(device.sendPacket(junk)).toEqual({ drop: 'unknownPeer' });
+      expect(device.sendPacket(junk)).toEqual({ drop: 'noRoute' });
     }
   });
 
@@ -395,13 +395,13 @@ describe('allowed IPs', () => {
     const { device } = pair.a;
     const publicKey = pair.b.publicKey;
     device.setPeer({ publicKey, replaceAllowedIps: true, allowedIps: subnet });
-    expect(pair.send(pair.a)).toEqual({ drop: 'unknownPeer' });
+    expect(pair.send(pair.a)).toEqual({ drop: 'noRoute' });
     expect(device.removeAllowedIp(publicKey, subnet[0])).toBe(true);
     expect(device.removeAllowedIp(publicKey, subnet[0])).toBe(false);
     introduce(pair.a, pair.b);
     expect(pair.send(pair.a)).toBe('staged');
     expect(device.removePeer(publicKey)).toBe(true);
-    expect(pair.send(pair.a)).toEqual({ drop: 'unknownPeer' });
+    expect(pair.send(pair.a)).toEqual({ drop: 'noRoute' });
   });
 });
 
@@ -570,7 +570,7 @@ describe('key memory', () => {
     pair.b.device.close();
     expect(blocks.length).toBeGreaterThan(5);
     expect(blocks.every(isZero)).toBe(true);
-    expect(pair.send(pair.a)).toEqual({ drop: 'unknownPeer' });
+    expect(pair.send(pair.a)).toEqual({ drop: 'noRoute' });
   });
 
   it('keys that are 540 s old are erased', () => {

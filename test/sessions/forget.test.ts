@@ -101,7 +101,7 @@ it('a device that could not be closed in order has no session left to seal or op
   trouble.isDue = true;
   expect(() => pair.a.device.close()).toThrow('it cannot forget');
   trouble.isDue = false;
-  expect(pair.a.device.sendPacket(toThird)).toEqual({ drop: 'unknownPeer' });
+  expect(pair.a.device.sendPacket(toThird)).toEqual({ drop: 'noRoute' });
   expect(third.take().map(data => pair.a.receive(data))).toEqual([{ drop: 'unknownIndex' }]);
   pair.advance(600_000);
   expect(pair.a.sent).toEqual([]);

@@ -58,5 +58,5 @@ test('a device expects packets when it has no key, no peer and no session, and a
   expectSome();
   device.removePeer(pair.b.publicKey);
   expectSome();
-  expect(device.sendPacket(packet)).toEqual({ drop: 'unknownPeer' });
+  expect(device.sendPacket(packet)).toEqual({ drop: 'noRoute' });
 });

@@ -220,7 +220,7 @@ describe('the response', () => {
     pair.advance(10_000);
     expect(pair.a.device.peers()).toEqual([]);
     expect(pair.a.take()).toEqual([]);
-    expect(pair.a.device.sendPacket(packetBetween(pair.a, pair.b))).toEqual({ drop: 'unknownPeer' });
+    expect(pair.a.device.sendPacket(packetBetween(pair.a, pair.b))).toEqual({ drop: 'noRoute' });
   });
 });
 

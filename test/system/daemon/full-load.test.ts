@@ -40,7 +40,7 @@ const EXPECTED_DROPS: readonly DropReason[] = [
   'staleEpoch',
   'expiredKeypair',
   'stagedOverflow',
-  'unknownPeer',
+  'noRoute',
 ];
 const CONTROL_MS = 3_000;
 
