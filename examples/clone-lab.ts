@@ -25,14 +25,14 @@ const SERVER_ENDPOINT = UdpEndpoint.of('192.0.2.1', 51820);
 /** The entropy of a kernel whose state was cloned: whoever has the seed reads the same bytes. For laboratories only. */
 export function seededEntropy(seed: string): EntropySource {
   const key = new TextEncoder().encode(seed);
-  const counter = new Uint32Array(1);
+  let blocks = 0;
   return {
     name: 'laboratory',
     read: into => {
       const block = new Uint8Array(32);
       for (let at = 0; at < into.length; at += block.length) {
-        counter[0]++;
-        nobleSuite.hash(block, key, new Uint8Array(counter.buffer));
+        blocks++;
+        nobleSuite.hash(block, key, new Uint8Array(Uint32Array.of(blocks).buffer));
         into.set(block.subarray(0, into.length - at), at);
       }
     },
@@ -146,8 +146,8 @@ export function recoverPlaintext({ first, second }: Reuse, guessed: Uint8Array):
   const length = Math.min(first.length, second.length) - TRANSPORT_OVERHEAD_BYTES;
   return Uint8Array.from({ length }, (_, i) => {
     // The tunnel fills up with zeros to a multiple of 16 bytes.
-    const keystream = first[TRANSPORT.packet + i] ^ (guessed[i] ?? 0);
-    return second[TRANSPORT.packet + i] ^ keystream;
+    const keystream = (first[TRANSPORT.packet + i] ?? 0) ^ (guessed[i] ?? 0);
+    return (second[TRANSPORT.packet + i] ?? 0) ^ keystream;
   });
 }
 

@@ -11,20 +11,26 @@ import { Lab, MACHINE, recoverPlaintext, SERVER, seededEntropy } from './clone-l
 import { ipv4Packet, ipv4Text } from './ipv4.js';
 
 /** What each clone says next. The first is the kind of thing that anybody can guess. */
-export const NEXT = ['GET /health HTTP/1.1  Host: shop.internal', 'POST /pay  card=4111111111111111 cvc=737'];
+export const NEXT = [
+  'GET /health HTTP/1.1  Host: shop.internal',
+  'POST /pay  card=4111111111111111 cvc=737',
+] as const;
 
 export async function main(print: (line: string) => void = console.log) {
   const lab = new Lab();
   // A snapshot is all of a machine's memory. Two machines that start from one seed and live through the same have the
   // same memory, to the byte: as long as they do, they are one machine, and the wire sees each datagram twice.
-  const clones = ['a', 'b'].map(name => {
+  const clones = [
+    { name: 'a', next: NEXT[0] },
+    { name: 'b', next: NEXT[1] },
+  ].map(({ name, next }) => {
     const hypervisor = new MemorySource();
     const vmgenid = new VmGenId([hypervisor]); // the hypervisor is asked before anything leaves
     const crng = new Crng({ entropy: seededEntropy('one memory'), vmgenid, now: lab.clock.now });
     const privateKey = crng.x25519PrivateKey();
     const device = new Device({ privateKey, crng, vmgenid, clock: lab.clock, sink: lab.networkCard });
     lab.connect(device);
-    return { name, hypervisor, vmgenid, crng, device };
+    return { name, next, hypervisor, vmgenid, crng, device };
   });
   for (const { device } of clones) device.sendPacket(ipv4Packet(MACHINE, SERVER, 'hello'));
   lab.deliver();
@@ -35,9 +41,9 @@ export async function main(print: (line: string) => void = console.log) {
     hypervisor.fork(parseGuid(`${name.repeat(8)}-0000-4000-8000-000000000000`));
   }
   // From here on the two live apart.
-  for (const [i, { name, device }] of clones.entries()) {
+  for (const { name, next, device } of clones) {
     lab.wait(1_000);
-    const result = device.sendPacket(ipv4Packet(MACHINE, SERVER, NEXT[i]));
+    const result = device.sendPacket(ipv4Packet(MACHINE, SERVER, next));
     lab.deliver();
     print(`clone ${name}: its next packet is ${JSON.stringify(result)}`);
   }

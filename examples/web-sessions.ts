@@ -100,7 +100,7 @@ export async function main(options: Options = {}, print: (line: string) => void 
 function credentials({ headers }: IncomingMessage): string[] {
   const [scheme, encoded = ''] = (headers.authorization ?? '').split(' ');
   if (scheme !== 'Basic') return [];
-  const [user, ...password] = Buffer.from(encoded, 'base64').toString().split(':');
+  const [user = '', ...password] = Buffer.from(encoded, 'base64').toString().split(':');
   return [user, password.join(':')];
 }
 
