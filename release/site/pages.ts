@@ -10,6 +10,7 @@ import { dirname, join, normalize } from 'node:path';
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
   Begin: ['README.md', 'docs/how-a-fork-breaks-a-vpn.md', 'examples/README.md'],
   Run: [
+    'first-tunnel',
     'sandbox-platforms',
     'clones',
     'services',
