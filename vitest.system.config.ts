@@ -17,7 +17,7 @@ const common = {
 };
 
 // Tests against an unmodified wireguard-go. Names and namespaces are each process's own, and most of the time is spent
-// waiting for WireGuard's timers: so most files run two at a time, and after these the others, one by one.
+// waiting for WireGuard's timers: so most files run three at a time, and after these the others, one by one.
 export default defineConfig({
   test: {
     globalSetup: ['test/system/global-setup.ts'],
@@ -28,7 +28,7 @@ export default defineConfig({
           name: 'together',
           include: ['test/system/**/*.test.ts'],
           exclude: ALONE,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },
