@@ -6,14 +6,19 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
+import { type Run, proofFigures } from './web/demo/proof/figures.js';
 import { readDropMeanings } from './web/status/drop-table.js';
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const read = (name: string) => readFileSync(path(name), 'utf8');
 
 export default defineConfig({
   root: path('web'),
   publicDir: false,
-  define: { DROP_MEANINGS: JSON.stringify(readDropMeanings(readFileSync(path('docs/errors.md'), 'utf8'))) },
+  define: {
+    DROP_MEANINGS: JSON.stringify(readDropMeanings(read('docs/errors.md'))),
+    PROOF_FIGURES: JSON.stringify(proofFigures(JSON.parse(read('docs/proof.json')) as Run[])),
+  },
   worker: { format: 'es' },
   build: {
     outDir: path('dist/web/pages'),

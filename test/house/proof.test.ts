@@ -1,7 +1,7 @@
 // The figures of real forks: what the document and the page show is what `npm run prove -- --json` wrote.
 
 import { expect, it } from 'vitest';
-import { cloneFigures, forkFigures } from '../../web/demo/proof/figures.js';
+import { proofFigures } from '../../web/demo/proof/figures.js';
 import { CANDIDATES, CONTESTANTS } from '../vm/prove/contestants.js';
 import { type Report, complaints, formatReport } from '../vm/prove/report.js';
 import { read } from './documents.js';
@@ -26,7 +26,7 @@ it('no run contradicts what is claimed', () => {
 
 it('the page leaves nothing out', () => {
   const names = RUNS.flatMap(({ rows, enrolment }) => [...rows, ...enrolment].map(({ name }) => name));
-  const [forks, clones] = [forkFigures(RUNS), cloneFigures(RUNS)];
+  const { forks, clones } = proofFigures(RUNS);
   expect([...forks, ...clones].map(({ name }) => name).toSorted()).toEqual(names.toSorted());
   const reused = RUNS.flatMap(({ rows }) => rows.flatMap(row => row.forks.map(fork => fork.reused)));
   expect(forks.reduce((sum, row) => sum + row.reused, 0)).toBe(reused.reduce((sum, each) => sum + each, 0));

@@ -172,8 +172,11 @@ function nth(index: number) {
   return instants[index % instants.length];
 }
 
+/** Each fork on a line of its own, times to tenths. */
 function write(json: string, report: Report): void {
-  const text = `${JSON.stringify(report, null, 1)}\n`;
+  const toTenths = (_: string, value: unknown) =>
+    typeof value === 'number' ? Math.round(value * 10) / 10 : value;
+  const text = `${JSON.stringify(report, toTenths, 1).replaceAll(/\n(?: {5,}| {4}(?=[}\]]))/g, ' ')}\n`;
   if (json === '-') process.stdout.write(text);
   else writeFileSync(json, text);
 }

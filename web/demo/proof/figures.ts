@@ -48,7 +48,17 @@ export interface CloneFigures {
   readonly measured: string;
 }
 
-export function forkFigures(runs: readonly Run[]): ForkFigures[] {
+/** What the page shows; it is told by its build, since the forks one by one are many times as long. */
+export interface ProofFigures {
+  readonly forks: readonly ForkFigures[];
+  readonly clones: readonly CloneFigures[];
+}
+
+export function proofFigures(runs: readonly Run[]): ProofFigures {
+  return { forks: forkFigures(runs), clones: cloneFigures(runs) };
+}
+
+function forkFigures(runs: readonly Run[]): ForkFigures[] {
   return runs.flatMap(run =>
     run.rows.map(({ name, forks, failures }) => ({
       name,
@@ -62,7 +72,7 @@ export function forkFigures(runs: readonly Run[]): ForkFigures[] {
   );
 }
 
-export function cloneFigures(runs: readonly Run[]): CloneFigures[] {
+function cloneFigures(runs: readonly Run[]): CloneFigures[] {
   return runs.flatMap(run =>
     run.enrolment.map(({ name, forks, failures }) => ({
       name,

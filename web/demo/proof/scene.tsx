@@ -1,10 +1,9 @@
 // The scene of the proof: real machines under QEMU, cloned, and what their clones sent.
 
-import runs from '../../../docs/proof.json' with { type: 'json' };
 import { Panel, Scroller } from '../../ui/show.js';
-import { type Run, cloneFigures, forkFigures } from './figures.js';
+import type { ProofFigures } from './figures.js';
 
-const RUNS: readonly Run[] = runs;
+declare const PROOF_FIGURES: ProofFigures;
 
 export function ProofScene() {
   return (
@@ -13,7 +12,7 @@ export function ProofScene() {
         <Figures
           label="Figures of forks"
           heads={['forks', 'with reuse', 'nonces used twice', 'most in one fork', 'not compared']}
-          rows={forkFigures(RUNS).map(({ forks, withReuse, reused, most, failed, ...row }) => ({
+          rows={PROOF_FIGURES.forks.map(({ forks, withReuse, reused, most, failed, ...row }) => ({
             ...row,
             counts: [forks, { harm: withReuse }, { harm: reused }, most, failed],
           }))}
@@ -28,7 +27,7 @@ export function ProofScene() {
         <Figures
           label="Figures of clones"
           heads={['forks', 'clones', 'keys', 'reached', 'under the parent’s key', 'not compared']}
-          rows={cloneFigures(RUNS).map(
+          rows={PROOF_FIGURES.clones.map(
             ({ forks, clones, keys, reached, underParentKey, failed, ...row }) => ({
               ...row,
               counts: [forks, clones, keys, reached, { harm: underParentKey }, failed],
