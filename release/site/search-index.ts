@@ -14,7 +14,18 @@ export interface Entry {
   readonly text: string;
 }
 
+/** Of a question that is typed as it is asked: these are in every part, or in none. */
+const SAY_NOTHING = new Set(
+  'a an and are can do does for how i if in is it me my of on or that the there to two use what when where which who why with you your'.split(
+    ' ',
+  ),
+);
+
 export const SEARCH: Options<Entry> = {
+  processTerm: term => {
+    const word = term.toLowerCase();
+    return SAY_NOTHING.has(word) ? null : word;
+  },
   fields: ['title', 'page', 'text'],
   storeFields: ['title', 'page', 'text'],
 };

@@ -5,9 +5,11 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import MiniSearch from 'minisearch';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Page } from '../../release/site/pages.js';
 import { render } from '../../release/site/render.js';
+import { type Entry, SEARCH } from '../../release/site/search-index.js';
 import { buildSite } from '../../release/site/site.js';
 import { DOCUMENTS } from './documents.js';
 
@@ -47,6 +49,15 @@ it('has every document', () => {
   expect(pages.map(({ source }) => source)).toEqual(expect.arrayContaining(DOCUMENTS));
   expect(new Set(pages.map(({ target }) => target)).size).toBe(pages.length);
   for (const { target } of pages) expect([...files.keys()]).toContain(target);
+});
+
+it('a question finds what its telling words find', () => {
+  const [, text] = /= (".*");\n$/.exec(readFileSync(join(out, 'search-index.js'), 'utf8')) ?? [];
+  const index = MiniSearch.loadJSON<Entry>(JSON.parse(text) as string, SEARCH);
+  const find = (words: string) => index.search(words, { combineWith: 'AND' }).map(({ id }) => id as string);
+  const found = find('How do I set up a tunnel between two namespaces?');
+  expect(found).toEqual(find('set up tunnel between namespaces'));
+  expect(found[0]).toMatch(/^docs\/first-tunnel\.html#/);
 });
 
 it('has no link to nothing, inside it', () => {
