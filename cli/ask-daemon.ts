@@ -33,8 +33,7 @@ export async function askDaemon<T>(at: DaemonAddress, ask: (client: UapiClient) 
     if (!(error instanceof TunnelError)) throw error;
     const problem = PROBLEMS[error.code]?.(name) ?? `${name}: ${error.message}`;
     const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
-    const hints =
-      HINTS[error.code] ?? (code === 'EACCES' || code === 'EPERM' ? ['root may ask: try sudo'] : []);
+    const hints = HINTS[error.code] ?? HINTS[code ?? ''] ?? [];
     throw new CliError('ERR_CLI_NO_DAEMON', problem + reasonOf(code), { cause: error, hints });
   }
 }
@@ -113,11 +112,15 @@ const PROBLEMS: Readonly<Record<string, (name: string) => string>> = {
     `${name}: another implementation runs it, which has no status: try wg show ${name}`,
 };
 
+/** By our code, or by the system's. */
 const HINTS: Readonly<Record<string, readonly string[]>> = {
   ERR_UAPI_SILENCE: [
     'ps -o stat,pid,args -C node shows a stopped one with T, and kill -CONT PID lets it go on',
     'to wait longer: wireonce status --timeout 30',
   ],
+  ENOENT: ['those that run: wireonce status'],
+  EACCES: ['root may ask: try sudo'],
+  EPERM: ['root may ask: try sudo'],
 };
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -3,7 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { fastestSuite } from '../protocol/suites/fastest.js';
 import { CliError } from './errors.js';
-import type { CliIo, Finish } from './io.js';
+import { type CliIo, type Finish, printLine } from './io.js';
 import { type EnrolmentResult, runEnrolment } from './demo/enrolment.js';
 import { refusePort, parsePort, showPage } from './page.js';
 import { CLONE_SAYS, type ForkResult, type Tell, runFork } from './demo/scenario.js';
@@ -184,8 +184,19 @@ export function registerDemo(program: Command, io: CliIo, finish: Finish): void 
         write: text => io.stdout.write(text),
         signal: io.signal,
       });
+      if (!json) for (const line of nextSteps(io.env)) printLine(io.stdout, line);
       finish(demonstrates(report) ? 0 : 1);
     });
+}
+
+/** By the name that this is called by: `npm start` has nothing installed. */
+function nextSteps(env: NodeJS.ProcessEnv): string[] {
+  const name = env['npm_lifecycle_event'] === 'start' ? 'node dist/cli/main.js' : 'wireonce';
+  return [
+    '',
+    `to see it, as a page:        ${name} demo --web`,
+    `what this machine would see: ${name} vmgenid status`,
+  ];
 }
 
 interface Given {

@@ -1,6 +1,6 @@
 // What every command does that shows a page: says where it is, opens it, and ends with the signal.
 // Promises: the address is a line of its own on standard output; a browser that cannot be opened is no failure. Without a
-// terminal, and in CI, none is opened.
+// terminal, and in CI, none is opened; over ssh it is said how to come to it.
 // Read on: web/server/serve.ts (the page).
 
 import { spawn } from 'node:child_process';
@@ -40,13 +40,27 @@ export function refusePort(error: unknown): never {
 export async function showPage(page: ShownPage, { open, opener }: PageOptions, io: CliIo): Promise<void> {
   const isTerminal = 'isTTY' in io.stdout && io.stdout.isTTY === true;
   printLine(io.stdout, page.url);
-  if (isTerminal) printLine(io.stderr, 'Ctrl-C ends it.');
+  if (isTerminal) {
+    const far = fromAfar(page.url, io.env['SSH_CONNECTION']);
+    if (far) printLine(io.stderr, far);
+    printLine(io.stderr, 'Ctrl-C ends it.');
+  }
   if (open && isTerminal && !io.env['CI']) openInBrowser(page.url, opener ?? systemOpener());
   await new Promise<void>(resolve => {
     if (io.signal.aborted) resolve();
     else io.signal.addEventListener('abort', () => resolve(), { once: true });
   });
   await page.close();
+}
+
+/** How a browser at the other end of ssh comes to a page that is on loopback here. */
+function fromAfar(url: string, sshConnection = ''): string | undefined {
+  const [, , here] = sshConnection.split(' ');
+  const { port } = new URL(url);
+  return (
+    here &&
+    `From where you came by ssh: ssh -L ${port}:127.0.0.1:${port} ${here}, and open that address there.`
+  );
 }
 
 function openInBrowser(url: string, [program, ...rest]: readonly [string, ...string[]]): void {

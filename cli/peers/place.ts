@@ -32,7 +32,7 @@ export interface PlaceOptions {
 
 /**
  * Opens the store of an interface for as long as `work` takes. `create`: make it where there is none. Rejects as
- * `FilePeerStore.open` does, and with `ERR_CLI_INPUT` where peers are known to a service.
+ * `FilePeerStore.open` does, and with `ERR_CLI_INPUT` where peers are known to a service, or there is no store.
  */
 export async function withStore<T>(
   name: string,
@@ -46,12 +46,23 @@ export async function withStore<T>(
       'ERR_CLI_INPUT',
       `the peers of ${name} are known to a service: they are changed there`,
     );
-  const store = await FilePeerStore.open(place, { create });
+  const store = await FilePeerStore.open(place, { create }).catch((error: Error) => {
+    const isMissing = (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
+    throw isMissing && !create ? noStore(name, place, error) : error;
+  });
   try {
     return await work(store);
   } finally {
     await store.close();
   }
+}
+
+function noStore(name: string, place: string, cause: unknown): CliError {
+  const hints = [
+    'a gateway makes it when it starts, or the first: wireonce peers add',
+    `peers that wg has set are in no store: wg show ${name}`,
+  ];
+  return new CliError('ERR_CLI_INPUT', `${place}: there is no store of peers of ${name}`, { cause, hints });
 }
 
 function configuredStore(name: string, { configFolder = '/etc/wireonce' }: PlaceOptions): string {

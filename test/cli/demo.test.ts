@@ -1,5 +1,7 @@
 import { expect, it } from 'vitest';
 import { demo, demonstrates } from '../../cli/demo.js';
+import { runCli } from '../../cli/program.js';
+import { terminal } from './terminal.js';
 
 it('shows reuse without protection, reads the plaintext off the wire, and shows none with it', async () => {
   let out = '';
@@ -23,6 +25,16 @@ it('tells the story in lines a person can read', async () => {
   expect(out).toMatch(/with +\d+ +0/);
   expect(out).toMatch(/enrolled +\d+ +0 +2 clones, 2 keys, 2 reached/);
   expect(out).not.toContain('\u001b');
+});
+
+it.each([
+  ['wireonce', {}],
+  ['node dist/cli/main.js', { npm_lifecycle_event: 'start' }],
+])('ends with what to look at next, as a command that there is: %s', async (name, env) => {
+  const io = terminal('', env);
+  expect(await runCli(['demo'], io)).toBe(0);
+  const commands = [...io.out.matchAll(/: +((?:wireonce|node) .*)$/gm)].map(([, command]) => command);
+  expect(commands).toEqual([`${name} demo --web`, `${name} vmgenid status`]);
 });
 
 it('ends at the signal', async () => {

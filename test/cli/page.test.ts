@@ -42,6 +42,21 @@ it('prints the address, opens the browser, and ends with the signal', async () =
   expect(isClosed()).toBe(true);
 });
 
+it.each([
+  [
+    '192.0.2.9 50123 2001:db8::7 22',
+    'From where you came by ssh: ssh -L 1:127.0.0.1:1 2001:db8::7, and open that address there.\nCtrl-C ends it.\n',
+  ],
+  [undefined, 'Ctrl-C ends it.\n'],
+])('by ssh (%s) it is said how to come to the page', async (connection, said) => {
+  const io = terminal('', connection === undefined ? {} : { SSH_CONNECTION: connection });
+  Object.assign(io.stdout, { isTTY: true });
+  const { ended } = shown(io, { open: false });
+  io.interrupt();
+  await ended;
+  expect([io.out, io.err]).toEqual(['http://127.0.0.1:1/\n', said]);
+});
+
 it('goes on where there is no program that opens a browser', async () => {
   const io = terminal();
   Object.assign(io.stdout, { isTTY: true });

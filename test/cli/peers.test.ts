@@ -286,9 +286,13 @@ describe('list', () => {
   });
 
   test('does not make a store, and says where none is', async () => {
-    await expect(listPeers(io, 'wg0', options({}))).rejects.toMatchObject({ code: 'ERR_STORE_OPEN' });
+    await expect(listPeers(io, 'wg0', options({}))).rejects.toMatchObject({ code: 'ERR_CLI_INPUT' });
     expect(await runCli(['peers', 'list', 'wg0', '--store', store], io)).toBe(1);
-    expect(io.err).toBe(`wireonce: ${store}: no such file\n`);
+    expect(io.err).toBe(
+      `wireonce: ${store}: there is no store of peers of wg0\n` +
+        '  - a gateway makes it when it starts, or the first: wireonce peers add\n' +
+        '  - peers that wg has set are in no store: wg show wg0\n',
+    );
   });
 });
 

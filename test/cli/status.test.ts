@@ -284,6 +284,7 @@ test('nobody at all, and nobody of that name', async () => {
   expect((await show()).outcome).toMatchObject({ code: 'ERR_CLI_NO_DAEMON' });
   const named = await show({ interface: 'wg7' });
   expect((named.outcome as Error).message).toContain('wg7: no daemon answers: no such interface');
+  expect(named.outcome).toMatchObject({ hints: ['those that run: wireonce status'] });
   await serve('wg1');
   expect((await show()).outcome).toMatchObject({ code: 'ERR_CLI_NO_DAEMON' });
 });
