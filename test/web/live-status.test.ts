@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -239,6 +240,16 @@ describe('pictures', ANSWERED, () => {
     for await (const chunk of other) if ((seen += String(chunk).split('\n').length) > 20) break;
     expect(count.pictures).toBeGreaterThan(last);
     idle.destroy();
+  });
+
+  it('go on for who has the pass while many come who say nothing', async () => {
+    const looking = await begin('/pictures', { secret: await admitted() });
+    const silent = Array.from({ length: 300 }, () => connect(port, '127.0.0.1').on('error', () => undefined));
+    await Promise.all(silent.map(each => once(each, 'connect')));
+    const before = count.pictures;
+    for await (const chunk of looking) if (String(chunk) && count.pictures > before + 10) break;
+    for (const each of silent) each.destroy();
+    while (count.ended < 1) await setImmediate();
   });
 
   it('are for a few at a time', async () => {

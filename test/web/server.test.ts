@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
@@ -98,6 +99,24 @@ describe('a page', () => {
 
   it('at a port that is taken is an error', async () => {
     await expect(serveDemonstration({ folder, port })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  });
+
+  it('stays up when a connection cannot be taken, and is there for whoever comes after many that say nothing', async () => {
+    const served = await servePage({ page: 'demo', folder });
+    for (let n = 0; n < 3; n++) served.server.emit('error', new Error('accept EMFILE'));
+    const { port: at } = new URL(served.url);
+    const silent: Socket[] = [];
+    let sentAway = 0;
+    for (let n = 0; n < 300; n++) {
+      const socket = connect(Number(at), '127.0.0.1');
+      silent.push(socket.on('error', () => undefined).resume());
+      socket.once('close', () => sentAway++);
+      await once(socket, 'connect');
+    }
+    await vi.waitFor(() => expect(sentAway).toBe(44), 20_000);
+    expect((await fetch(served.url)).status).toBe(200);
+    for (const each of silent) each.destroy();
+    await served.close();
   });
 
   it('that is not built is an error that says so', async () => {

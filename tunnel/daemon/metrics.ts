@@ -1,9 +1,10 @@
 // A device's status as Prometheus metrics, served over HTTP on an address of the operator's.
-// Promises: each scrape shows one status, whole; no key but public ones; bounded clients, and none holds up the device; a
-// page in a browser reads nothing.
+// Promises: each scrape shows one status, whole; no key but public ones; bounded clients, of whom none holds up the device nor
+// keeps another out; a page in a browser reads nothing.
 // Read on: metrics-format.ts (what is shown).
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { boundConnections } from '../../native/bounded-connections.js';
 import { isOwnHost } from '../../vmgenid/own-host.js';
 import { TunnelError } from '../errors.js';
 import { parseMetricsAddress } from './metrics-address.js';
@@ -16,26 +17,27 @@ export interface MetricsOptions {
   /** Names, in lower case, by which scrapers call this machine; by an address and `localhost` they always may. */
   readonly hosts?: readonly string[] | undefined;
   readonly status: () => Promise<DeviceStatus> | DeviceStatus;
+  /** Milliseconds in which a client has asked, or has read some of its answer. Default 10000. */
+  readonly timeoutMs?: number | undefined;
   /** Hears why a scrape failed. */
   readonly log?: ((message: string) => void) | undefined;
 }
 
-const MAX_CONNECTIONS = 32;
-const REQUEST_TIMEOUT_MS = 10_000;
+/** Each may hold an answer, which has a kilobyte for a peer. */
+const MAX_CONNECTIONS = 8;
+const TIMEOUT_MS = 10_000;
 
 export class MetricsServer {
   readonly #server: Server;
   readonly #options: MetricsOptions;
   /** Scrapes that come while one is at work share its answer. */
-  #rendering: Promise<string> | undefined;
+  #rendering: Promise<Buffer> | undefined;
 
   private constructor(options: MetricsOptions) {
     this.#options = options;
-    this.#server = createServer(
-      { headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
-      (request, response) => void this.#answer(request, response),
-    );
-    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server = createServer((request, response) => void this.#answer(request, response));
+    this.#server.timeout = options.timeoutMs ?? TIMEOUT_MS;
+    boundConnections(this.#server, MAX_CONNECTIONS);
   }
 
   /** Throws `ERR_METRICS_LISTEN` when the address is none, or cannot be had. */
@@ -90,10 +92,10 @@ export class MetricsServer {
     }
   }
 
-  #render(): Promise<string> {
+  #render(): Promise<Buffer> {
     this.#rendering ??= (async () => {
       try {
-        return await formatMetrics(await this.#options.status());
+        return Buffer.from(await formatMetrics(await this.#options.status()));
       } finally {
         this.#rendering = undefined;
       }
@@ -102,7 +104,7 @@ export class MetricsServer {
   }
 }
 
-function end(response: ServerResponse, code: number, text: string): void {
+function end(response: ServerResponse, code: number, text: string | Buffer): void {
   response.statusCode = code;
   response.end(text);
 }

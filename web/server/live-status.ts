@@ -60,7 +60,10 @@ export async function serveLiveStatus({ feed, ...options }: LiveStatusOptions): 
       else end(response, 200, pass);
     } else if (!admittance.admits(said)) end(response, 401, 'Come by the address that was printed.\n');
     else if (looking >= MOST_LOOKING) end(response, 503, 'Too many look already.\n');
-    else void show(response);
+    else {
+      page.keep(request.socket);
+      void show(response);
+    }
     return true;
   };
 

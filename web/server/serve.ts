@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { boundConnections } from '../../native/bounded-connections.js';
 
 /** Where the built pages are: each in a folder, and what they share in `assets`. */
 export const PAGES = fileURLToPath(new URL('../pages/', import.meta.url));
@@ -31,6 +32,8 @@ export interface PageServer {
   /** `http://127.0.0.1:8080/` */
   readonly url: string;
   readonly server: Server;
+  /** Whoever is behind this connection may stay, however many others come. */
+  readonly keep: (socket: Duplex) => void;
   close(): Promise<void>;
 }
 
@@ -41,6 +44,8 @@ const TYPES: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
 };
+/** Connections of whom nobody knows whether they are our page's. */
+const MOST_STRANGERS = 256;
 /** Names of files in here are made of their content. */
 const UNCHANGING = '/assets/';
 
@@ -70,19 +75,25 @@ export async function servePage(options: PageServerOptions): Promise<PageServer>
     );
     response.end(file.content);
   });
+  const keep = boundConnections(server, MOST_STRANGERS);
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
     const names = namesOf(server);
     const isOurs = isCalledBy(names, request) && request.headers.origin && isOurPage(names, request);
-    if (!isOurs || !options.upgrade?.(request, socket, head)) socket.destroy();
+    if (isOurs && options.upgrade?.(request, socket, head)) keep(socket);
+    else socket.destroy();
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port ?? 0, HOST, resolve);
   });
+  server.removeAllListeners('error');
+  // A connection that could not be taken, as where no descriptor is left: whoever it was tries again.
+  server.on('error', () => undefined);
   return {
     url: `http://${namesOf(server)[0]}/`,
     server,
+    keep,
     close: () =>
       new Promise(resolve => {
         server.close(() => resolve());

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { type Socket, connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type MetricsOptions, MetricsServer } from '../../../tunnel/daemon/metrics.js';
 import { formatMetrics } from '../../../tunnel/daemon/metrics-format.js';
@@ -265,6 +266,51 @@ describe('MetricsServer', () => {
     await new Promise(resolve => socket.once('close', resolve));
     expect(answer).toContain(' 421 ');
     expect(answer).not.toContain('wireonce_');
+  });
+
+  describe.each([
+    ['say nothing', ''],
+    ['stop in the middle', 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: '],
+    ['read nothing', 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n'],
+  ])('clients that %s', (_, words) => {
+    // More than a socket takes by itself.
+    const large = deviceStatus({
+      sources: [
+        { name: 'x'.repeat(16 << 20), timing: 'delayed', uniqueness: 'unique', readable: true, reason: '' },
+      ],
+    });
+    const come = async (port: number) => {
+      const client = connect(port, '127.0.0.1');
+      clients.push(client.on('error', () => undefined));
+      await once(client, 'connect');
+      client.write(words);
+      return client;
+    };
+    const clients: Socket[] = [];
+    afterEach(() => {
+      for (const client of clients.splice(0)) client.destroy();
+    });
+
+    test('keep nobody out, however many there are', async () => {
+      const port = await serve({ status: () => large });
+      for (let n = 0; n < 40; n++) await come(port);
+      expect((await get(port)).status).toBe(200);
+    });
+
+    test('are sent away', async () => {
+      const port = await serve({ status: () => large, timeoutMs: 100 });
+      const client = await come(port);
+      // Whoever comes after it and is sent away for the same reason: by then its own time is over, twice.
+      for (let n = 0; n < 3; n++) {
+        const later = connect(port, '127.0.0.1');
+        later.on('error', () => undefined).resume();
+        await once(later, 'close');
+      }
+      let read = 0;
+      client.on('data', chunk => (read += chunk.length));
+      if (!client.closed) await once(client, 'close');
+      expect(read).toBeLessThan(16 << 20);
+    });
   });
 
   test('an idle client does not keep it from closing', async () => {
