@@ -292,8 +292,13 @@ describe('MetricsServer', () => {
     });
 
     test('keep nobody out, however many there are', async () => {
-      const port = await serve({ status: () => large });
+      let answer: (status: DeviceStatus) => void = () => undefined;
+      const waiting = new Promise<DeviceStatus>(resolve => (answer = resolve));
+      const port = await serve({ status: () => waiting });
       for (let n = 0; n < 40; n++) await come(port);
+      expect((await get(port, '/')).status).toBe(404);
+      // All that have asked by now are answered at once.
+      answer(large);
       expect((await get(port)).status).toBe(200);
     });
 
