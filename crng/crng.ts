@@ -110,7 +110,8 @@ export class Crng implements Randomness {
   #hardwareBytes = 0;
   #hardwareAt = Number.NEGATIVE_INFINITY;
   #reported: Freshness = 'fresh';
-  #reportedEpoch = NO_EPOCH;
+  /** The epoch that the fork began of which that was told: a drill is none. */
+  #reportedFork: number;
   #failing = false;
   #closed = false;
 
@@ -133,7 +134,7 @@ export class Crng implements Randomness {
     this.#bornAt = this.#now();
     const epoch = this.#guard.check();
     if (epoch !== NO_EPOCH) this.#renew(epoch, this.#bornAt);
-    this.#reportedEpoch = epoch;
+    this.#reportedFork = this.#barrier.forkEpoch;
     this.#report(this.#bornAt);
     const forked = () => this.#hear();
     this.#unregister.push(
@@ -442,10 +443,10 @@ export class Crng implements Randomness {
   /** Tells of a change of the barrier, once, and returns how it stands. */
   #report(now: number): Freshness {
     const freshness = this.#barrier.state(now);
-    if (freshness === this.#reported && this.#epoch === this.#reportedEpoch) return freshness;
+    const { facts, forkEpoch } = this.#barrier;
+    if (freshness === this.#reported && forkEpoch === this.#reportedFork) return freshness;
     this.#reported = freshness;
-    this.#reportedEpoch = this.#epoch;
-    const { facts } = this.#barrier;
+    this.#reportedFork = forkEpoch;
     const waitedMs = this.#barrier.waitedMs(now);
     this.#onEvent({ type: 'freshness', freshness, epoch: this.#epoch, facts, waitedMs });
     return freshness;

@@ -48,7 +48,8 @@ export interface BarrierOptions {
 export class FreshnessBarrier {
   readonly #options: BarrierOptions;
   readonly #facts = new Set<FreshnessFact>();
-  #forkEpoch = FIRST_EPOCH;
+  /** The epoch that the last fork began. */
+  forkEpoch = FIRST_EPOCH;
   #closedAt = 0;
   #seenSerial = 0;
 
@@ -61,8 +62,8 @@ export class FreshnessBarrier {
    * older no longer count then.
    */
   begin(forkEpoch: number, now: number): boolean {
-    if (forkEpoch === this.#forkEpoch) return false;
-    this.#forkEpoch = forkEpoch;
+    if (forkEpoch === this.forkEpoch) return false;
+    this.forkEpoch = forkEpoch;
     this.#closedAt = now;
     this.#seenSerial = 0;
     this.#facts.clear();
@@ -70,7 +71,7 @@ export class FreshnessBarrier {
   }
 
   get forked(): boolean {
-    return this.#forkEpoch !== FIRST_EPOCH;
+    return this.forkEpoch !== FIRST_EPOCH;
   }
 
   /** The facts that hold since the last fork. */

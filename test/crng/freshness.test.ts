@@ -524,9 +524,29 @@ describe('a drill', () => {
     const before = crng.reseeds;
     vmgenid.drill();
     expect([crng.isFresh(), crng.reseeds, crng.bytes(8).length]).toEqual([true, before + 1, 8]);
-    expect(events).toEqual([
-      { type: 'reseeded', reason: 'fork', epoch: 2 },
-      { type: 'freshness', freshness: 'fresh', epoch: 2, facts: [], waitedMs: expect.any(Number) },
+    expect(events).toEqual([{ type: 'reseeded', reason: 'fork', epoch: 2 }]);
+  });
+
+  test('is told of as no fork: what was told of the last one holds, and of the next one it is told', async () => {
+    const { crng, vmgenid, source, events, clock } = await machine();
+    const told = () =>
+      events.flatMap(each => (each.type === 'freshness' ? [[each.epoch, each.waitedMs]] : []));
+    clock.ms += 60_000;
+    vmgenid.drill();
+    crng.bytes(1);
+    expect(told()).toEqual([]);
+    source.fork(ID_A);
+    crng.bytes(1);
+    expect(told()).toEqual([[3, 0]]);
+    clock.ms += 60_000;
+    vmgenid.drill();
+    crng.bytes(1);
+    expect(told()).toEqual([[3, 0]]);
+    source.fork(ID_B);
+    crng.bytes(1);
+    expect(told()).toEqual([
+      [3, 0],
+      [5, 0],
     ]);
   });
 
