@@ -10,6 +10,7 @@ import { SOCKET_FOLDER, socketPath } from '../tunnel/daemon/uapi/socket-path.js'
 import { TunnelError } from '../tunnel/errors.js';
 import { CliError } from './errors.js';
 import { INTERFACE_NAME_RULE, isInterfaceName } from './interface-name.js';
+import { KEEP_FROM_KERNEL, type LinkKind, kernelWireGuards, linkKind } from './kernel-wireguard.js';
 
 export interface DaemonAddress {
   /** Of the interface. */
@@ -18,6 +19,8 @@ export interface DaemonAddress {
   readonly folder: string;
   /** The longest that the daemon may be silent. */
   readonly timeoutMs: number;
+  /** Where Linux shows its interfaces. */
+  readonly links?: string | undefined;
 }
 
 const SUFFIX = '.sock';
@@ -26,15 +29,19 @@ export const SILENCE_S = 1;
 
 /** Throws `ERR_CLI_NO_DAEMON` where no daemon of ours answers. */
 export async function askDaemon<T>(at: DaemonAddress, ask: (client: UapiClient) => Promise<T>): Promise<T> {
-  const { name, folder, timeoutMs } = at;
+  const { name, folder, timeoutMs, links } = at;
   try {
     return await ask(new UapiClient(socketPath(name, folder), { timeoutMs }));
   } catch (error) {
     if (!(error instanceof TunnelError)) throw error;
     const problem = PROBLEMS[error.code]?.(name) ?? `${name}: ${error.message}`;
     const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
-    const hints = HINTS[error.code] ?? HINTS[code ?? ''] ?? [];
-    throw new CliError('ERR_CLI_NO_DAEMON', problem + reasonOf(code), { cause: error, hints });
+    const { reason, hints } =
+      code === 'ENOENT' ? WITHOUT_SOCKET[linkKind(name, links)] : { reason: REASONS[code ?? ''] ?? '' };
+    throw new CliError('ERR_CLI_NO_DAEMON', problem + reason, {
+      cause: error,
+      hints: hints ?? HINTS[error.code] ?? HINTS[code ?? ''] ?? [],
+    });
   }
 }
 
@@ -45,6 +52,8 @@ export interface AskOptions {
   readonly timeout?: number;
   /** Where the sockets are. */
   readonly folder?: string;
+  /** Where Linux shows its interfaces. */
+  readonly links?: string;
 }
 
 /** What one interface answered: a status, or why there is none. */
@@ -56,11 +65,11 @@ export interface Answer {
 
 /** Asks the interface that is named, or all: at once, so that of many silent ones none adds to the wait for another. */
 export async function askAll(options: AskOptions): Promise<Answer[]> {
-  const { folder = SOCKET_FOLDER, timeout = SILENCE_S } = options;
+  const { folder = SOCKET_FOLDER, timeout = SILENCE_S, links } = options;
   const names = options.interface === undefined ? await interfacesIn(folder) : [options.interface];
   return Promise.all(
     names.map(name =>
-      askDaemon({ name, folder, timeoutMs: 1_000 * timeout }, client => client.status()).then(
+      askDaemon({ name, folder, timeoutMs: 1_000 * timeout, links }, client => client.status()).then(
         status => ({ name, status }),
         (error: unknown) => ({ name, error }),
       ),
@@ -72,13 +81,13 @@ export async function askAll(options: AskOptions): Promise<Answer[]> {
 export function nobodyAnswers(answers: readonly Answer[], options: AskOptions): unknown {
   if (options.interface !== undefined) return answers[0].error;
   const found = answers.length === 0 ? 'no interface has a socket' : 'none of the sockets is ours';
-  return new CliError(
-    'ERR_CLI_NO_DAEMON',
-    `no wireonce runs: ${found} in ${options.folder ?? SOCKET_FOLDER}`,
-    {
-      hints: ['start one with: wireonce wg0'],
-    },
-  );
+  const problem = `no wireonce runs: ${found} in ${options.folder ?? SOCKET_FOLDER}`;
+  const kernels = kernelWireGuards(options.links);
+  const hints =
+    kernels.length > 0
+      ? [`of the kernel's WireGuard, which does not notice a fork: ${kernels.join(', ')}`, KEEP_FROM_KERNEL]
+      : ['start one with: wireonce wg0'];
+  return new CliError('ERR_CLI_NO_DAEMON', problem, { hints });
 }
 
 /** A dead socket, or a daemon that is not ours, is no failure of the others. */
@@ -118,18 +127,24 @@ const HINTS: Readonly<Record<string, readonly string[]>> = {
     'ps -o stat,pid,args -C node shows a stopped one with T, and kill -CONT PID lets it go on',
     'to wait longer: wireonce status --timeout 30',
   ],
-  ENOENT: ['those that run: wireonce status'],
   EACCES: ['root may ask: try sudo'],
   EPERM: ['root may ask: try sudo'],
 };
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: ": no such interface, or one whose WireGuard is the kernel's",
   ECONNREFUSED: ': its socket was left by one that died',
   EACCES: ': no permission',
   EPERM: ': no permission',
 };
 
-function reasonOf(code: string | undefined): string {
-  return (code !== undefined && REASONS[code]) || '';
-}
+/** By what Linux says of the interface. */
+const WITHOUT_SOCKET: Readonly<
+  Record<LinkKind, { readonly reason: string; readonly hints: readonly string[] }>
+> = {
+  none: { reason: ': no such interface', hints: ['those that run: wireonce status'] },
+  other: { reason: ': an interface of another kind', hints: ['those that run: wireonce status'] },
+  wireguard: {
+    reason: ": its WireGuard is the kernel's, which does not notice a fork",
+    hints: [KEEP_FROM_KERNEL],
+  },
+};

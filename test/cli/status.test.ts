@@ -1,10 +1,10 @@
 // `wireonce status` against daemons that a test makes: ours, another implementation's, a dead one.
 
-import { link, mkdtemp, rm } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCli } from '../../cli/program.js';
 import { status } from '../../cli/status.js';
 import type { DeviceStatus } from '../../tunnel/daemon/status.js';
@@ -40,7 +40,7 @@ async function leaveDead(name: string): Promise<void> {
   await new Promise(resolve => server.close(resolve));
 }
 
-async function show(options: { interface?: string; json?: boolean; timeout?: number } = {}) {
+async function show(options: { interface?: string; json?: boolean; timeout?: number; links?: string } = {}) {
   const io = terminal();
   const outcome = await status(io, { ...options, folder, now: () => NOW }).catch((error: Error) => error);
   return { outcome, out: io.out, err: io.err };
@@ -287,6 +287,43 @@ test('nobody at all, and nobody of that name', async () => {
   expect(named.outcome).toMatchObject({ hints: ['those that run: wireonce status'] });
   await serve('wg1');
   expect((await show()).outcome).toMatchObject({ code: 'ERR_CLI_NO_DAEMON' });
+});
+
+describe('where wg-quick has taken the kernel’s WireGuard, which does not notice a fork,', () => {
+  const withLinks = async (kinds: Readonly<Record<string, string>>) => {
+    const links = join(folder, 'net');
+    for (const [name, kind] of Object.entries(kinds)) {
+      await mkdir(join(links, name), { recursive: true });
+      await writeFile(join(links, name, 'uevent'), `${kind}INTERFACE=${name}\nIFINDEX=4\n`);
+    }
+    return links;
+  };
+
+  test('the status of the interface says so, and how to have ours', async () => {
+    const links = await withLinks({ wg0: 'DEVTYPE=wireguard\n', tap0: '' });
+    expect((await show({ interface: 'wg0', links })).outcome).toMatchObject({
+      code: 'ERR_CLI_NO_DAEMON',
+      message: "wg0: no daemon answers: its WireGuard is the kernel's, which does not notice a fork",
+      hints: [expect.stringContaining("echo 'blacklist wireguard' >/etc/modprobe.d/wireonce.conf")],
+    });
+    expect((await show({ interface: 'tap0', links })).outcome).toMatchObject({
+      message: 'tap0: no daemon answers: an interface of another kind',
+    });
+  });
+
+  test('the status of all names them, if none is ours', async () => {
+    const links = await withLinks({ wg1: 'DEVTYPE=wireguard\n', wg2: 'DEVTYPE=wireguard\n', eth0: '' });
+    expect((await show({ links })).outcome).toMatchObject({
+      message: `no wireonce runs: no interface has a socket in ${folder}`,
+      hints: [
+        "of the kernel's WireGuard, which does not notice a fork: wg1, wg2",
+        expect.stringContaining('blacklist wireguard'),
+      ],
+    });
+    expect((await show({ links: join(folder, 'none') })).outcome).toMatchObject({
+      hints: ['start one with: wireonce wg0'],
+    });
+  });
 });
 
 test.each(['../etc', 'a b', '', 'sixteen-bytes-xx', '..'])('%j is no name of an interface', async name => {
