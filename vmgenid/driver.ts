@@ -218,6 +218,18 @@ export class VmGenId implements ForkGuard {
   }
 
   /**
+   * What the sources have shown, in bytes that differ, within one boot of this machine, after each fork that one of them shows,
+   * also when nobody was there to see it. Undefined where that cannot be told from what is there.
+   */
+  get history(): readonly Uint8Array[] | undefined {
+    if (!this.#vouched) return undefined;
+    const tellers = this.#shownAtOnce ? this.#immediate.filter(isReadable) : this.#tracked;
+    const shown = tellers.map(({ known, last, source }) => (known ? generationBytes(last) : source.history));
+    const told = shown.filter(bytes => bytes !== undefined);
+    return told.length > 0 && told.length === shown.length ? told : undefined;
+  }
+
+  /**
    * The state, for the drivers of other threads: `new VmGenId(sources, { shared })`. Whichever sees a fork first ends every
    * session of every thread; the others find out at their next check, so wake those that sleep.
    */

@@ -75,6 +75,11 @@ export interface GenerationSource {
    * had or cannot be trusted; the driver then lets nothing out.
    */
   read?(into: Uint32Array): void;
+  /**
+   * Of a source that announces: bytes that differ, within one boot of this machine, as soon as there is another fork to tell of,
+   * whether anybody was there to hear of it. Undefined where that is not known.
+   */
+  readonly history?: Uint8Array | undefined;
   /** Of a source that can be waited for. Throws as `read` does. */
   readonly notice?: ChangeNotice | undefined;
   /**

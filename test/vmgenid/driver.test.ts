@@ -81,6 +81,43 @@ describe('the IDs of a machine', () => {
   });
 });
 
+describe('what a machine has shown', () => {
+  const told = (vm: VmGenId) => vm.history?.map(bytes => bytes[0]);
+  const announcer = (name: string, n?: number) =>
+    Object.assign(new Announcer(name), { history: n === undefined ? undefined : Uint8Array.of(n) });
+  const counter = (n: number, timing: 'immediate' | 'delayed' = 'immediate') =>
+    new MemorySource({ vmGenId: id(n), uniqueness: 'counter', timing, name: `counter ${n}` });
+
+  it('is what its sources show or tell, if all of them do', () => {
+    const vms = [
+      [],
+      [announcer('log', 1)],
+      [announcer('log', 1), counter(2, 'delayed')],
+      // A hook that was called before this program ran.
+      [announcer('log', 1), announcer('hook')],
+    ].map(sources => new VmGenId(sources));
+    expect(vms.map(told)).toEqual([undefined, [1], [1, 2], undefined]);
+    for (const vm of vms) void vm.close();
+    expect(vms.map(told)).toEqual([undefined, undefined, undefined, undefined]);
+  });
+
+  it('is what the immediate ones show, where one can be read: they show every fork', () => {
+    const page = new Brittle({ vmGenId: id(3), uniqueness: 'counter' });
+    const vm = new VmGenId([announcer('hook'), counter(4), page]);
+    expect(told(vm)).toEqual([4, 3]);
+    page.fork(id(5));
+    expect(told(vm)).toEqual([4, 3]);
+    vm.check();
+    expect(told(vm)).toEqual([4, 5]);
+    page.broken = 'gone';
+    vm.check();
+    expect(told(vm)).toEqual([4]);
+    const alone = new VmGenId([page]);
+    expect(told(alone)).toBeUndefined();
+    for (const each of [vm, alone]) void each.close();
+  });
+});
+
 describe('driver: one source', () => {
   it('the first reading notifies nobody, an equal one is nothing, a changed one raises the epoch by one', async () => {
     const source = new MemorySource({ vmGenId: id(1) });

@@ -48,6 +48,51 @@ describe('kmsg source', () => {
     expect(vm.poll()).toBe(2);
   });
 
+  describe('what it says of forks that nobody was there to see', () => {
+    const record = (sequence: number, text = 'something else') => `5,${sequence},1,-;${text}\n`;
+    const fork = (sequence: number) => record(sequence, LINE);
+    const history = async (old: (string | Error)[], later: (string | Error)[] = []) => {
+      const records = [...old];
+      const readRecord = () => {
+        const next = records.shift();
+        if (next instanceof Error) throw next;
+        return next ?? null;
+      };
+      const source = new KmsgSource({ readRecord, pollMs: 3_600_000 });
+      const vm = new VmGenId([source]);
+      open.push(vm);
+      expect(source.history).toBeUndefined();
+      await vm.start();
+      records.push(...later);
+      vm.poll();
+      return source.history && String(source.history);
+    };
+
+    it.each([
+      ['of a log since the boot without such a line', [record(0), record(1)], [], 'none'],
+      [
+        'the last of the lines that there are',
+        [record(7), fork(8), record(9), fork(12), record(13)],
+        [],
+        '12',
+      ],
+      ['one that comes later', [record(0), fork(3)], [record(4), fork(5)], '5'],
+      ['nothing, of a log whose beginning is lost', [record(7), record(8)], [], undefined],
+      [
+        'nothing, where records are lost behind the last',
+        [record(0), fork(3), errno('EPIPE'), record(9)],
+        [],
+        undefined,
+      ],
+      ['nothing, where they are lost at the beginning', [errno('EPIPE'), record(0)], [], undefined],
+      ['a line that comes behind a loss', [errno('EPIPE'), fork(9), record(10)], [], '9'],
+      ['nothing, where they are lost later', [record(0)], [errno('EINVAL')], undefined],
+      ['nothing, of an empty log', [], [], undefined],
+    ])('%s', async (_, old, later, told) => {
+      expect(await history(old, later)).toBe(told);
+    });
+  });
+
   it('watches by itself', async () => {
     const { vm, records } = await log([], 5);
     records.push(FORK);

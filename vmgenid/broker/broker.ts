@@ -4,6 +4,7 @@
 // listens can hold it up for longer. The command runs whenever the counter has moved, whoever was there to see it.
 // Read on: docs/configuration.md "The broker"; the SysGenID proposal for Linux, whose place this takes.
 
+import { readFileSync } from 'node:fs';
 import type { VmGenId } from '../driver.js';
 import { NO_EPOCH, formatGuid } from '../generation.js';
 import type { VmFork } from '../notifier.js';
@@ -15,7 +16,7 @@ import { BrokerSocket } from './socket.js';
 
 /** Where other programs are told, and what is run. */
 export interface BrokerOptions {
-  readonly vmgenid: Pick<VmGenId, 'register' | 'onEvidence' | 'evidence' | 'epoch'>;
+  readonly vmgenid: Pick<VmGenId, 'register' | 'onEvidence' | 'evidence' | 'epoch' | 'history'>;
   /** A file for the counter page; made when it is not there. */
   readonly counterFile?: string | undefined;
   /** A Unix socket for subscribers. */
@@ -26,6 +27,8 @@ export interface BrokerOptions {
   readonly command?: string | undefined;
   /** Milliseconds that subscribers, and each run of the command, have for a fork. Default 10000. */
   readonly ackTimeoutMs?: number | undefined;
+  /** Another one after each boot. Default: the kernel's. */
+  readonly bootId?: string | undefined;
   /** Must not throw. */
   readonly onEvent?: ((event: BrokerEvent) => void) | undefined;
 }
@@ -137,7 +140,7 @@ export class Broker {
     const { vmgenid, counterFile, socket, socketMode = 0o600 } = this.#options;
     // Registered before anything is opened: a fork meanwhile is in the page when it is, and told when that can be.
     this.#unregister.push(
-      vmgenid.register('randomness', fork => this.#page?.bump(this.#idAfter(fork)), {
+      vmgenid.register('randomness', fork => this.#page?.bump(this.#mark(this.#idAfter(fork))), {
         name: 'counter page',
         priority: Number.MAX_SAFE_INTEGER,
       }),
@@ -161,7 +164,7 @@ export class Broker {
   }
 
   #openPage(path: string): void {
-    this.#page = new CounterPage(path, this.#options.vmgenid.evidence.vmGenId);
+    this.#page = new CounterPage(path, this.#mark(this.#options.vmgenid.evidence.vmGenId));
     const { history, counter } = this.#page;
     if (history === 'new') {
       this.#page.reseeded();
@@ -219,6 +222,15 @@ export class Broker {
     return isDrill ? this.#options.vmgenid.evidence.vmGenId : vmGenId;
   }
 
+  /** By what the next start tells whether there was a fork meanwhile: the ID, or in this boot what the sources show without one. */
+  #mark(vmGenId: Uint8Array | undefined): Uint8Array | undefined {
+    const { vmgenid, bootId = kernelBootId() } = this.#options;
+    const { history } = vmgenid;
+    return (
+      vmGenId ?? (history && bootId !== '' ? Buffer.concat([Buffer.from(bootId), ...history]) : undefined)
+    );
+  }
+
   #awaitReseed(): void {
     clearTimeout(this.#reseedTimer);
     this.#reseedTimer = setTimeout(() => this.#tellReseeded(), KERNEL_RESEED_MS).unref();
@@ -241,6 +253,15 @@ export class Broker {
 
   #emit(event: BrokerEvent): void {
     this.#options.onEvent?.(event);
+  }
+}
+
+/** Empty where there is none. */
+function kernelBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  } catch {
+    return '';
   }
 }
 

@@ -22,24 +22,24 @@ import { VmGenIdError } from '../errors.js';
  *    0  counter   u32 LE  grows with every fork
  *    4  reseeded  u32 LE  the counter for which /dev/urandom is this clone's own
  *    8  done      u32 LE  the counter for which the command has done all it is to do
- *   16  id        16 B    hash of the generation ID (zeros: not known); an ID says nothing, but it need not be public
+ *   16  mark      16 B    hash of what differs after a fork (zeros: not known), such as the generation ID, which need not be public
  */
 const COUNTER_AT = 0;
 const RESEEDED_AT = 4;
 const DONE_AT = 8;
-const ID_AT = 16;
-const ID_BYTES = 16;
+const MARK_AT = 16;
+const MARK_BYTES = 16;
 export const PAGE_BYTES = 4_096;
 
 /** What the page said when it was opened, about the time in which nobody wrote it. */
 export type PageHistory =
   /** It is new. */
   | 'new'
-  /** It bears the generation ID of now: nothing has happened. */
+  /** It bears the mark of now: nothing has happened. */
   | 'same'
   /** It bears another: a fork was missed, and the counter has moved. */
   | 'forked'
-  /** The ID of then or that of now is not known. A fork may have been missed: the counter has moved, to be safe. */
+  /** The mark of then or that of now is not known. A fork may have been missed: the counter has moved, to be safe. */
   | 'unknown';
 
 export class CounterPage {
@@ -51,10 +51,11 @@ export class CounterPage {
   #closed = false;
 
   /**
-   * Opens the page at `path`, or makes it, readable for all. `vmGenId`: the generation ID of now, where one is known.
+   * Opens the page at `path`, or makes it, readable for all. `mark`: bytes that
+   * differ after a fork, where any are known.
    * Throws `ERR_BROKER_FILE` for a file that is not such a page, and where the file cannot be had.
    */
-  constructor(path: string, vmGenId: Uint8Array | undefined) {
+  constructor(path: string, mark: Uint8Array | undefined) {
     this.path = path;
     try {
       this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
@@ -75,11 +76,11 @@ export class CounterPage {
       } else {
         readSync(this.#fd, page, 0, PAGE_BYTES, 0);
       }
-      const before = page.subarray(ID_AT, ID_AT + ID_BYTES);
+      const before = page.subarray(MARK_AT, MARK_AT + MARK_BYTES);
       this.#counter = page.readUInt32LE(COUNTER_AT);
-      this.history = stats.size === 0 ? 'new' : compare(before, hashed(vmGenId));
-      if (this.history === 'forked' || this.history === 'unknown') this.bump(vmGenId);
-      else this.#writeId(vmGenId);
+      this.history = stats.size === 0 ? 'new' : compare(before, hashed(mark));
+      if (this.history === 'forked' || this.history === 'unknown') this.bump(mark);
+      else this.#writeMark(mark);
     } catch (error) {
       closeSync(this.#fd);
       throw unusable(path, (error as Error).message, error);
@@ -96,14 +97,14 @@ export class CounterPage {
   }
 
   /** A fork: moves the counter on, from where it stands or from where we left it, whichever is later. */
-  bump(vmGenId: Uint8Array | undefined): void {
+  bump(mark: Uint8Array | undefined): void {
     const there = this.#read(COUNTER_AT);
     // They count modulo 2^32: later is what is less than half of that ahead.
     const latest = ((there - this.#counter) | 0) > 0 ? there : this.#counter;
     this.#counter = (latest + 1) >>> 0;
-    // The counter first: whoever dies in between finds the old ID when it comes back, and moves the counter once more.
+    // The counter first: whoever dies in between finds the old mark when it comes back, and moves the counter once more.
     this.#write(COUNTER_AT, this.#counter);
-    this.#writeId(vmGenId);
+    this.#writeMark(mark);
   }
 
   /** The kernel has reseeded its generator since the fork that the counter stands for. */
@@ -143,13 +144,13 @@ export class CounterPage {
     return this.#word.readUInt32LE();
   }
 
-  #writeId(vmGenId: Uint8Array | undefined): void {
-    writeSync(this.#fd, hashed(vmGenId), 0, ID_BYTES, ID_AT);
+  #writeMark(mark: Uint8Array | undefined): void {
+    writeSync(this.#fd, hashed(mark), 0, MARK_BYTES, MARK_AT);
   }
 }
 
-function hashed(vmGenId: Uint8Array | undefined): Uint8Array {
-  return vmGenId ? blake2s(vmGenId, { dkLen: ID_BYTES }) : new Uint8Array(ID_BYTES);
+function hashed(mark: Uint8Array | undefined): Uint8Array {
+  return mark ? blake2s(mark, { dkLen: MARK_BYTES }) : new Uint8Array(MARK_BYTES);
 }
 
 function compare(before: Uint8Array, now: Uint8Array): PageHistory {

@@ -40,6 +40,10 @@ export class KmsgSource implements GenerationSource {
   readonly #readRecord: () => string | null;
   readonly #buffer = Buffer.alloc(RECORD_BYTES);
   #listener: SourceListener | undefined;
+  /** The sequence of the last line on a fork, `none` in a log that has had no such line; undefined where it may be lost. */
+  #lastFork: string | undefined;
+  #isBegun = false;
+  #isRead = false;
   #fd: number | undefined;
   #failed = false;
   #timer: NodeJS.Timeout | undefined;
@@ -52,9 +56,13 @@ export class KmsgSource implements GenerationSource {
     this.#readRecord = options.readRecord ?? (() => this.#readDevice());
   }
 
+  get history(): Uint8Array | undefined {
+    return this.#isRead && this.#lastFork !== undefined ? Buffer.from(this.#lastFork) : undefined;
+  }
+
   /** Goes to the end of the log (by reading: Node has no seek) and begins to watch. */
   start(listener: SourceListener): void {
-    for (let n = 0; n < DRAIN_MAX && this.#next() !== 'end'; n++);
+    for (let n = 0; n < DRAIN_MAX && !this.#isRead; n++) this.#isRead = this.#next() === 'end';
     this.#listener = listener;
     if (this.#pollMs > 0) this.#timer = setInterval(() => this.poll(), this.#pollMs).unref();
   }
@@ -87,12 +95,22 @@ export class KmsgSource implements GenerationSource {
     try {
       const record = this.#readRecord();
       if (record === null) return 'end';
-      return isForkRecord(record) ? 'fork' : 'other';
+      const isFork = isForkRecord(record);
+      const sequence = sequenceOf(record);
+      if (isFork) this.#lastFork = sequence;
+      // What was there before the first that is still there may have been the line.
+      else if (!this.#isBegun && sequence === '0') this.#lastFork = 'none';
+      this.#isBegun = true;
+      return isFork ? 'fork' : 'other';
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EAGAIN') return 'end';
       // Overwritten before it was read, or longer than the buffer: the kernel has moved on to the next one.
-      if (code === 'EPIPE' || code === 'EINVAL') return 'lost';
+      if (code === 'EPIPE' || code === 'EINVAL') {
+        this.#lastFork = undefined;
+        this.#isBegun = true;
+        return 'lost';
+      }
       if (error instanceof VmGenIdError) throw error;
       throw new VmGenIdError('ERR_SOURCE_UNREADABLE', `${this.path}: ${systemReason(error)}`, {
         cause: error,
@@ -120,6 +138,11 @@ export function openKmsg(path: string): number {
         : systemReason(error);
     throw new VmGenIdError('ERR_SOURCE_UNAVAILABLE', `${path}: ${reason}`, { cause: error });
   }
+}
+
+/** The second field: records are counted from 0, from the boot on. */
+function sequenceOf(record: string): string | undefined {
+  return /^\d+,(\d+)[,;]/.exec(record)?.[1];
 }
 
 /**

@@ -97,6 +97,75 @@ describe('the page', () => {
     expect(machine.broker.counter).toBe(1);
   });
 
+  // What the only source has of forks: a kernel's log that tells of the last, a counter, or nothing.
+  it.each([
+    ['a log', 'same', 'forked'],
+    ['a counter', 'same', 'forked'],
+    ['a log that says nothing of the past', 'unknown', 'unknown'],
+  ])(
+    'without an ID, by %s: a start without a fork is %s, and one after it %s',
+    async (kind, quiet, after) => {
+      let forks = 7;
+      let bootId = 'this boot';
+      const brokers: Broker[] = [];
+      const begin = async () => {
+        const counts = new MemorySource({ uniqueness: 'counter', vmGenId: id(forks) });
+        const log = Object.defineProperty(new Announcer(), 'history', {
+          get: () => (kind === 'a log' ? Uint8Array.of(forks) : undefined),
+        });
+        const vmgenid = new VmGenId([kind === 'a counter' ? counts : log]);
+        await vmgenid.start();
+        const events: BrokerEvent[] = [];
+        const broker = await Broker.open({
+          vmgenid,
+          counterFile: path.page,
+          bootId,
+          onEvent: event => events.push(event),
+        });
+        brokers.push(broker);
+        const close = () => Promise.all([broker.close(), vmgenid.close()]);
+        closers.push(close);
+        const fork = () => {
+          forks++;
+          counts.fork(id(forks));
+          if (kind === 'a counter') vmgenid.check();
+          else log.announce({ kernelReseeded: true });
+        };
+        return {
+          close,
+          fork,
+          vmgenid,
+          history: events.flatMap(each => (each.type === 'page' ? [each.history] : [])),
+        };
+      };
+      const next = async () => {
+        const begun = await begin();
+        await begun.close();
+        return begun.history[0];
+      };
+      const first = await begin();
+      expect(first.history).toEqual(['new']);
+      await first.close();
+      expect(await next()).toBe(quiet);
+      // One that a broker was there to see, and a drill, which is none.
+      const live = await begin();
+      live.fork();
+      live.vmgenid.drill();
+      await live.close();
+      expect(await next()).toBe(quiet);
+      // One that none was.
+      forks++;
+      expect(await next()).toBe(after);
+      expect(await next()).toBe(quiet);
+      bootId = 'another boot';
+      expect(await next()).toBe(after);
+      bootId = '';
+      expect(await next()).toBe('unknown');
+      const moved = counter();
+      expect(moved).toBe(quiet === 'same' ? 5 : 9);
+    },
+  );
+
   it('tells of a fork that fell between two brokers', async () => {
     await (await start({ counterFile: path.page })).broker.close();
     const same = await start({ counterFile: path.page });
