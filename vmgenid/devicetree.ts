@@ -2,10 +2,10 @@
 // Promises: a node is taken for what it says, through every bus above it, or refused with the reason; nothing is guessed.
 // Read on: Devicetree Specification 0.4, sections 2.3.5 to 2.3.8; Linux drivers/of/address.c of_translate_address().
 
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import type { MemoryRange } from './acpi-resources.js';
-import { VmGenIdError, unavailable } from './errors.js';
+import { VmGenIdError, systemReason, unavailable } from './errors.js';
 
 /** Folders are nodes, files are properties. */
 export const DEVICE_TREE = '/sys/firmware/devicetree/base';
@@ -129,7 +129,12 @@ function strings(node: string, name: string): string[] {
 
 function property(node: string, name: string): Uint8Array | undefined {
   const path = join(node, name);
-  return existsSync(path) ? readFileSync(path) : undefined;
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw unavailable(`${path}: ${systemReason(error)}`, error);
+  }
 }
 
 function nameOf(tree: string, node: string): string {

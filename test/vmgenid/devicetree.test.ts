@@ -111,6 +111,17 @@ describe('a node of the device tree', () => {
     expect(find({ '/x': vmgenid({ status }), '/y': { compatible: 'microsoft,vmgenid2' } })).toBeUndefined();
   });
 
+  it.each(['compatible', 'status', 'reg'])(
+    'is refused with path and reason where its %s cannot be read',
+    name => {
+      const others = Object.entries(vmgenid()).filter(([each]) => each !== name);
+      expect(refusal({ '/x': Object.fromEntries(others), [`/x/${name}`]: {} })).toEqual([
+        'ERR_SOURCE_UNAVAILABLE',
+        expect.stringMatching(new RegExp(`/base/x/${name}: EISDIR`)),
+      ]);
+    },
+  );
+
   it('may be there twice with one page, not with two', () => {
     expect(find({ '/a': vmgenid(), '/b': vmgenid() })).toMatchObject({ address: 0x2000 });
     expect(refusal({ '/a': vmgenid(), '/b': vmgenid({ reg: [0, 0x3000, 0, 16] }) })).toEqual([
