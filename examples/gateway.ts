@@ -4,7 +4,7 @@
 // Run: npm run build && node dist/examples/gateway.js
 
 import { EventEmitter, once } from 'node:events';
-import { pathToFileURL } from 'node:url';
+import { realpathSync } from 'node:fs';
 import {
   createTunnel,
   deriveAddress,
@@ -118,4 +118,4 @@ function textOf(packet: Uint8Array): Uint8Array {
   return packet.subarray(40, 40 + length);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();
+if (import.meta.filename === realpathSync(process.argv[1] ?? '.')) await main();

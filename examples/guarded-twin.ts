@@ -3,7 +3,7 @@
 // numbers of its own, and its packet follows. But for one argument this is unguarded-catastrophe.ts: `diff` them.
 // Run: npm run build && node dist/examples/guarded-twin.js (exit status 1 if a counter was used twice)
 
-import { pathToFileURL } from 'node:url';
+import { realpathSync } from 'node:fs';
 import { Crng } from 'wireonce/crng';
 import { Device } from 'wireonce/sessions';
 import { MemorySource, parseGuid, VmGenId } from 'wireonce/vmgenid';
@@ -69,7 +69,7 @@ export async function main(print: (line: string) => void = console.log) {
   return { copies, reuses, recovered, handshakes, heardByServer };
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+if (import.meta.filename === realpathSync(process.argv[1] ?? '.')) {
   const { reuses, heardByServer } = await main();
   process.exitCode = reuses.length === 0 && heardByServer.includes(NEXT[1]) ? 0 : 1;
 }

@@ -4,7 +4,7 @@
 // Run: npm run build && node dist/examples/hub.js
 
 import { EventEmitter, once } from 'node:events';
-import { pathToFileURL } from 'node:url';
+import { realpathSync } from 'node:fs';
 import { createTunnel, encodeKey, nobleSuite, openCrng, parseConfig, publicKeyOf } from 'wireonce';
 import { ipv4Packet, ipv4Text } from './ipv4.js';
 
@@ -76,4 +76,4 @@ export async function main(print: (line: string) => void = console.log) {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();
+if (import.meta.filename === realpathSync(process.argv[1] ?? '.')) await main();

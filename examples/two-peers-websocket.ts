@@ -4,7 +4,7 @@
 // Run: npm run build && node dist/examples/two-peers-websocket.js
 
 import { EventEmitter, once } from 'node:events';
-import { pathToFileURL } from 'node:url';
+import { realpathSync } from 'node:fs';
 import {
   EventLoopTunnel,
   nobleSuite,
@@ -74,4 +74,4 @@ export async function main(print: (line: string) => void = console.log) {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();
+if (import.meta.filename === realpathSync(process.argv[1] ?? '.')) await main();

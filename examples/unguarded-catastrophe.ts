@@ -3,7 +3,7 @@
 // the one and reads the other. Then `diff` this file with guarded-twin.ts: one argument makes the difference.
 // Run: npm run build && node dist/examples/unguarded-catastrophe.js (exit status 1 if nothing could be read)
 
-import { pathToFileURL } from 'node:url';
+import { realpathSync } from 'node:fs';
 import { Crng } from 'wireonce/crng';
 import { Device } from 'wireonce/sessions';
 import { MemorySource, parseGuid, VmGenId } from 'wireonce/vmgenid';
@@ -69,7 +69,7 @@ export async function main(print: (line: string) => void = console.log) {
   return { copies, reuses, recovered, handshakes, heardByServer };
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+if (import.meta.filename === realpathSync(process.argv[1] ?? '.')) {
   const { recovered } = await main();
   process.exitCode = recovered.includes(NEXT[1]) ? 0 : 1;
 }

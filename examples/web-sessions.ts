@@ -4,9 +4,9 @@
 // Run: npm run build && node dist/examples/web-sessions.js [PORT] [GENERATION_FILE] (it prints what to try)
 
 import { once } from 'node:events';
+import { realpathSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { pathToFileURL } from 'node:url';
 import { Crng, CrngError, type EntropySource, kernelEntropy } from 'wireonce/crng';
 import { FileSource, type GenerationSource, HookSource, NO_EPOCH, openVmGenId } from 'wireonce/vmgenid';
 
@@ -104,7 +104,7 @@ function credentials({ headers }: IncomingMessage): string[] {
   return [user, password.join(':')];
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+if (import.meta.filename === realpathSync(process.argv[1] ?? '.')) {
   const [port = '0', file] = process.argv.slice(2);
   const { close } = await main({ port: Number(port), ...(file && { source: new FileSource(file) }) });
   process.once('SIGINT', () => void close());

@@ -3,7 +3,7 @@
 // own. It authenticates nobody, so the listener grants what it grants to strangers: enough for a page.
 // Run: npm run build && node dist/examples/websocket-relay.js 127.0.0.1:51820 8080
 
-import { pathToFileURL } from 'node:url';
+import { realpathSync } from 'node:fs';
 import { UdpEndpoint, UdpTransport, WebSocketListener } from 'wireonce/tunnel';
 
 export interface Relay {
@@ -48,7 +48,7 @@ export async function relay(address: string, port = 0): Promise<Relay> {
   };
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+if (import.meta.filename === realpathSync(process.argv[1] ?? '.')) {
   const [peer = '127.0.0.1:51820', port = '8080'] = process.argv.slice(2);
   const { url } = await relay(peer, Number(port));
   console.log(`${url} leads to ${peer}`);

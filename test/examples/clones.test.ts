@@ -45,7 +45,7 @@ describe('its guarded twin', () => {
   it('differs from the other program by one line, its header and its verdict', () => {
     const [one, other] = ['unguarded-catastrophe', 'guarded-twin'].map(program);
     expect(one).toHaveLength(other.length);
-    const verdict = one.findIndex(line => line.startsWith('if (import.meta.url'));
+    const verdict = one.findIndex(line => line.startsWith('if (import.meta.filename'));
     const differing = one.slice(0, verdict).flatMap((line, i) => (line === other[i] ? [] : [line]));
     const [code, ...more] = differing.filter(line => !line.startsWith('//'));
     expect(code).toMatch(/new VmGenId\(\[\]\)/);

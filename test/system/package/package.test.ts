@@ -1,7 +1,15 @@
 // The package itself, as strangers get it: packed, installed where nothing else is, type-checked and run by each Node.
 
 import { execFile } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
@@ -137,8 +145,14 @@ describe('in a project of its own', () => {
   it('has two peers that talk, three commands from an empty folder', async () => {
     const page = packed.read('docs/packaging.md');
     const [, path] = /^node (node_modules\/wireonce\/\S+)$/m.exec(page) ?? [];
-    const said = await run(project, process.execPath, path);
-    expect(said).toMatch(/bob heard: +hello, Bob\nalice heard: hello, Alice\n/);
+    // Of a folder npm installs a link.
+    const linked = join(project, 'linked');
+    mkdirSync(join(linked, 'node_modules'), { recursive: true });
+    symlinkSync(join(project, 'node_modules/wireonce'), join(linked, 'node_modules/wireonce'));
+    for (const place of [project, linked]) {
+      const said = await run(place, process.execPath, path);
+      expect(said).toMatch(/bob heard: +hello, Bob\nalice heard: hello, Alice\n/);
+    }
   });
 
   it.concurrent.each(NODES)(
