@@ -469,7 +469,7 @@ function readAddress(text: string): Uint8Array {
   throw new InvalidArgumentError('An IPv4 or IPv6 address is wanted; names are not looked up in the tunnel.');
 }
 
-/** Without the user name and password that a URL may hold. */
+/** Without what a URL may hold of secrets. */
 function formatEndpoint(endpoint: ConfigEndpoint): string {
   return 'host' in endpoint ? formatHostPort(endpoint.host, endpoint.port) : withoutCredentials(endpoint.url);
 }

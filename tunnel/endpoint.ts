@@ -169,7 +169,7 @@ export class WebSocketEndpoint implements Endpoint {
     return other instanceof WebSocketEndpoint && this.url !== undefined && other.url === this.url;
   }
 
-  /** The URL without user name and password, or address and port of a connection that came in. */
+  /** The URL without user name, password and query, or address and port of a connection that came in. */
   toString(): string {
     if (this.url === undefined) return new UdpEndpoint(this.#ip, this.#port).toString();
     return withoutCredentials(this.url);

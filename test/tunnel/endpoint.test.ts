@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { RelayTable } from '../../tunnel/daemon/relay-endpoint.js';
 import { EndpointCache, UdpEndpoint, WebSocketEndpoint } from '../../tunnel/endpoint.js';
 import { TunnelError } from '../../tunnel/errors.js';
 import { formatIp, parseIp } from '../../tunnel/ip.js';
@@ -120,9 +121,17 @@ describe('WebSocketEndpoint', () => {
     expect(WebSocketEndpoint.accepted(undefined, undefined).toString()).toBe('0.0.0.0:0');
   });
 
-  test('shows no password', () => {
-    const endpoint = WebSocketEndpoint.dial('wss://user:hunter2@example.com/x');
-    expect(endpoint.toString()).toBe('wss://example.com/x');
+  test.each([
+    ['wss://user:hunter2@example.com/x', 'wss://example.com/x'],
+    ['wss://hunter2@example.com/x', 'wss://example.com/x'],
+    ['wss://example.com/x?token=hunter2', 'wss://example.com/x?...'],
+    ['wss://user:hunter2@example.com/?a=hunter2&b', 'wss://example.com/?...'],
+    ['wss://example.com/x?', 'wss://example.com/x?'],
+  ])('%s shows no password and no token', (url, shown) => {
+    expect(WebSocketEndpoint.dial(url).toString()).toBe(shown);
+    const relays = new RelayTable();
+    relays.number(url, 1);
+    expect(relays.dialled(url).toString()).toBe(shown);
   });
 
   test.each([

@@ -50,7 +50,7 @@ export class RelayEndpoint implements Endpoint {
     return this === other || (other instanceof RelayEndpoint && other.number === this.number);
   }
 
-  /** The URL without user name and password, or address and port of a connection that came in. */
+  /** The URL without user name, password and query, or address and port of a connection that came in. */
   toString(): string {
     return this.url === undefined
       ? new UdpEndpoint(this.#ip, this.#port).toString()

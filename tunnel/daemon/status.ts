@@ -19,7 +19,7 @@ export interface PeerStatus {
   readonly publicKey: string;
   /** As `fd00::/64`, in the order in which `wg` shows them. */
   readonly allowedIps: readonly string[];
-  /** `192.0.2.1:51820`, a WebSocket URL without password, or null while it is not known. */
+  /** `192.0.2.1:51820`, a WebSocket URL without password and query, or null while it is not known. */
   readonly endpoint: string | null;
   /** Wall-clock milliseconds since 1970; 0 before the first. */
   readonly lastHandshakeAt: number;
