@@ -10,8 +10,11 @@ import { linesOf } from './lines.js';
 const KEPT_AS = 'pass';
 const AGAIN_MS = 2_000;
 
-/** `refused`: the address was used elsewhere, or its command has ended. `lost`: nobody answers, and it is tried again. */
-export type Link = 'connecting' | 'live' | 'lost' | 'refused';
+/**
+ * `refused`: the address was used elsewhere, or its command has ended. `lost`: nobody answers. `full`: too many look.
+ * After these two it is tried again.
+ */
+export type Link = 'connecting' | 'live' | 'lost' | 'full' | 'refused';
 
 export interface Listener {
   picture(picture: StatusPicture): void;
@@ -22,19 +25,20 @@ export interface Listener {
 export async function listen(listener: Listener): Promise<void> {
   const pass = await admitted();
   if (pass !== undefined) {
-    while (await hear(pass, listener)) {
-      listener.link('lost');
+    for (let end = await hear(pass, listener); end !== 'refused'; end = await hear(pass, listener)) {
+      listener.link(end);
       await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
     }
   }
   listener.link('refused');
 }
 
-/** Resolves when the stream has ended: with whether it may be begun anew. */
-async function hear(pass: string, { picture, link }: Listener): Promise<boolean> {
+/** Resolves with why there are no pictures, or no more of them. */
+async function hear(pass: string, { picture, link }: Listener): Promise<'lost' | 'full' | 'refused'> {
   try {
     const response = await ask(PICTURES_PATH, pass);
-    if (response.status === 401) return false;
+    if (response.status === 401) return 'refused';
+    if (response.status === 503) return 'full';
     if (response.ok && response.body) {
       for await (const line of linesOf(response.body)) {
         link('live');
@@ -44,7 +48,7 @@ async function hear(pass: string, { picture, link }: Listener): Promise<boolean>
   } catch {
     // It has broken off.
   }
-  return true;
+  return 'lost';
 }
 
 async function admitted(): Promise<string | undefined> {

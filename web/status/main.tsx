@@ -56,6 +56,12 @@ function LinkNotice({ link: state }: { readonly link: Link }) {
         The command that serves this page does not answer. What is shown is old; it is tried again.
       </Verdict>
     );
+  if (state === 'full')
+    return (
+      <Verdict tone="harm">
+        Too many pages look at this already: close one of them. It is tried again until there is room.
+      </Verdict>
+    );
   return (
     <Verdict tone="harm">
       This page is shown by the address that <code>wireonce status --web</code> prints, once. That address was
@@ -66,6 +72,7 @@ function LinkNotice({ link: state }: { readonly link: Link }) {
 
 const LINK_NEWS: Readonly<Partial<Record<Link, string>>> = {
   lost: 'The command that serves this page does not answer.',
+  full: 'Too many pages look at this already.',
   refused: 'This page is not shown: run wireonce status --web again.',
 };
 

@@ -3,6 +3,7 @@
 // under him.
 // Read on: peer-list.ts (which rows, and in which order).
 
+import type { RefObject } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { bytes, plural } from '../../tunnel/daemon/human.js';
 import type { Rates } from '../../tunnel/daemon/status-picture.js';
@@ -45,10 +46,16 @@ export function Peers({ status, rates, now }: PeersProps) {
   const [order, setOrder] = useState<Order>({ by: 'key', descending: false });
   const [text, setText] = useState('');
   const [chosen, setChosen] = useState<string>();
+  const box = useRef<HTMLDivElement>(null);
   const list = usePeers(status.peers, order, text, rates);
   const total = status.peers.length;
   if (total === 0) return <p>No peer is configured.</p>;
   const peer = status.peers.find(({ publicKey }) => publicKey === chosen);
+  const close = () => {
+    // Back to where it was opened; to the list, where that row is scrolled away.
+    (rowOf(box.current, chosen) ?? box.current)?.focus();
+    setChosen(undefined);
+  };
   return (
     <>
       <div class="row">
@@ -63,17 +70,11 @@ export function Peers({ status, rates, now }: PeersProps) {
         </p>
       </div>
       <Table
-        {...{ order, setOrder, chosen, setChosen, status, rates, now }}
+        {...{ box, order, setOrder, chosen, setChosen, status, rates, now }}
         peers={list.peers}
         onWork={list.hold}
       />
-      {peer && (
-        <OnePeer
-          key={peer.publicKey}
-          {...{ peer, status, rates, now }}
-          onClose={() => setChosen(undefined)}
-        />
-      )}
+      {peer && <OnePeer key={peer.publicKey} {...{ peer, status, rates, now }} onClose={close} />}
     </>
   );
 }
@@ -93,7 +94,13 @@ function usePeers(all: readonly PeerStatus[], order: Order, text: string, rates:
   return { peers, hold };
 }
 
+/** The button of a peer's row, if that is drawn. */
+function rowOf(box: HTMLElement | null, publicKey: string | undefined): HTMLElement | null | undefined {
+  return box?.querySelector<HTMLElement>(`[data-peer="${publicKey}"]`);
+}
+
 interface TableProps extends PeersProps {
+  readonly box: RefObject<HTMLDivElement | null>;
   readonly peers: readonly PeerStatus[];
   readonly order: Order;
   readonly setOrder: (order: Order) => void;
@@ -103,8 +110,7 @@ interface TableProps extends PeersProps {
   readonly onWork: (isWorking: boolean) => void;
 }
 
-function Table({ peers, order, setOrder, chosen, setChosen, status, rates, now, onWork }: TableProps) {
-  const box = useRef<HTMLDivElement>(null);
+function Table({ box, peers, order, setOrder, chosen, setChosen, status, rates, now, onWork }: TableProps) {
   const [place, setPlace] = useState({ scrolled: 0, height: 0 });
   const [active, setActive] = useState<string>();
   const wanted = useRef<string | undefined>(undefined);
@@ -113,16 +119,16 @@ function Table({ peers, order, setOrder, chosen, setChosen, status, rates, now, 
     setPlace(last => (last.scrolled === scrolled && last.height === height ? last : { scrolled, height }));
   };
   useEffect(() => {
-    measure();
-    globalThis.addEventListener('resize', measure);
-    return () => globalThis.removeEventListener('resize', measure);
-  }, []);
+    if (!box.current) return;
+    // It says how large the box is at once, and whenever that changes: with the window, and with how many are found.
+    const observer = new ResizeObserver(measure);
+    observer.observe(box.current);
+    return () => observer.disconnect();
+  }, [box]);
   // Before anything else is heard of: the row that had the focus may be gone with this drawing.
   useLayoutEffect(() => {
     if (wanted.current === undefined) return;
-    box.current
-      ?.querySelector<HTMLElement>(`[data-peer="${wanted.current}"]`)
-      ?.focus({ preventScroll: true });
+    rowOf(box.current, wanted.current)?.focus({ preventScroll: true });
     wanted.current = undefined;
   });
 

@@ -190,7 +190,11 @@ describe('a daemon with a thousand peers', () => {
       `${PEERS + 1}`,
     );
     await page.keyboard.press('Enter');
-    expect(await page.getByRole('region', { name: /^Peer / }).innerText()).toContain(at);
+    const one = page.getByRole('region', { name: /^Peer / });
+    expect(await one.innerText()).toContain(at);
+    await one.getByRole('button', { name: 'Close' }).press('Enter');
+    await one.waitFor({ state: 'detached' });
+    expect(await last()).toBe(at);
     const then = asked();
     await until('three pictures', async () => asked() >= then + 3);
     expect(await last()).toBe(at);
@@ -211,6 +215,26 @@ describe('a daemon with a thousand peers', () => {
       }
     }
     expect(site.faults.splice(0)).toEqual([]);
+  });
+
+  it('stays in sight when the command itself is gone, and the page says that it is old', async () => {
+    const { name } = await busy();
+    const { site, page } = await look(name);
+    const notice = page.getByText('The command that serves this page does not answer');
+    expect(await notice.count()).toBe(0);
+    expect(await site.end()).toBe(0);
+    await notice.first().waitFor();
+    await page.getByRole('log').getByText('does not answer').waitFor({ state: 'attached' });
+    expect(await page.getByRole('heading', { name: 'Peers', exact: true }).count()).toBe(1);
+    expect(await page.locator('.peers tbody tr:not(.space)').count()).toBeGreaterThan(5);
+    expect(await violationsOf(page)).toEqual([]);
+    // It is tried again, and nothing else is asked of anybody.
+    const again = await page.waitForEvent('requestfailed');
+    expect(again.url()).toBe(`${site.url}pictures`);
+    const others = site.faults
+      .splice(0)
+      .filter(fault => !/pictures$|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE/.test(fault));
+    expect(others).toEqual([]);
   });
 });
 

@@ -271,3 +271,13 @@ it('lines of a stream are the same however it is cut', async () => {
     expect(lines).toEqual(['{"a":"ä–"}', '', '{"b":2}']);
   }
 });
+
+it('a stream of which nobody wants more lines is given back', async () => {
+  let cancelled = false;
+  const stream = new ReadableStream<Uint8Array>({
+    pull: controller => controller.enqueue(new TextEncoder().encode('{}\n')),
+    cancel: () => void (cancelled = true),
+  });
+  for await (const line of linesOf(stream)) if (line) break;
+  expect(cancelled).toBe(true);
+});

@@ -1,6 +1,6 @@
 // The page of a command in Debian's Chromium: the command as its user starts it, one browser, and what the page must never do.
 // Promises: whatever a page complains of, and whatever it asks of anybody but its own server, is kept and held against it.
-// Both are gone after `close`.
+// Command and browser are gone after `close`.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -65,13 +65,20 @@ export class Site {
     return page;
   }
 
-  /** Resolves with the exit status of the command. */
+  /** Ends the command, under pages that are open. Resolves with its exit status. */
+  async end(): Promise<number | null> {
+    if (this.#command.exitCode === null && this.#command.signalCode === null) {
+      const ended = once(this.#command, 'exit');
+      this.#command.kill('SIGINT');
+      await ended;
+    }
+    return this.#command.exitCode;
+  }
+
+  /** Ends all of it. Resolves with the exit status of the command. */
   async close(): Promise<number | null> {
     await this.#browser.close();
-    const ended = once(this.#command, 'exit') as Promise<[number | null]>;
-    this.#command.kill('SIGINT');
-    const [status] = await ended;
-    return status;
+    return this.end();
   }
 }
 
