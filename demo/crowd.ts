@@ -1,5 +1,6 @@
 // One machine becomes many: each with a key of its own by policy `enrol`, or all with their parent's.
-// Promises: every clone is a device, the gateway another, told of nobody; what is counted is what came out of their tunnels.
+// Promises: every clone is a device, the gateway another, told of nobody; what is counted is what came out of
+// their tunnels.
 // Read on: cli/demo/enrolment.ts (two of them over UDP), docs/clones.md.
 
 import { deriveAddress, derivePresharedKey } from '../gateway/derive.js';
@@ -22,7 +23,7 @@ export interface CrowdOptions {
 
 /** How it stands after one clone more, or at the end. */
 export interface CrowdState {
-  /** That have called. */
+  /** From which a packet came out of the gateway's tunnel. They call one after the other. */
   readonly called: number;
   /** Different static keys, and addresses in the tunnel. */
   readonly keys: number;
@@ -53,6 +54,7 @@ interface Clone {
 export function* runCrowd(suite: Suite, { clones, enrols }: CrowdOptions): Generator<CrowdState> {
   let parentSessions = 0;
   let moves = 0;
+  let called = 0;
   const parent: { key: Uint8Array } = { key: new Uint8Array(32) };
   const secret = new Uint8Array(32);
   const network: LocalNetwork = new LocalNetwork(suite, {
@@ -62,6 +64,7 @@ export function* runCrowd(suite: Suite, { clones, enrols }: CrowdOptions): Gener
         allowedIps: [{ ip: deriveAddress(PREFIX, publicKey), prefix: 128 }],
       }),
     },
+    onPacket: () => called++,
     onEvent: event => {
       if (event.type === 'roamed') moves++;
       if (event.type === 'handshakeComplete' && encodeKey(event.peer) === encodeKey(parent.key))
@@ -93,19 +96,20 @@ export function* runCrowd(suite: Suite, { clones, enrols }: CrowdOptions): Gener
   network.deliver();
   nic.machine = undefined;
   network.skip(BETWEEN_HANDSHAKES_MS);
-  [parentSessions, moves] = [0, 0];
+  [parentSessions, moves, called] = [0, 0, 0];
 
   const crowd: Clone[] = [];
+  const keys = new Set<string>();
+  const addresses = new Set<string>();
+  const names: string[] = [];
   const state = (isOver: boolean): CrowdState => ({
-    called: crowd.length,
-    keys: new Set(crowd.map(({ key }) => encodeKey(key))).size,
-    addresses: new Set(crowd.map(({ key }) => formatIp(deriveAddress(PREFIX, key)))).size,
+    called,
+    keys: keys.size,
+    addresses: addresses.size,
     moves,
     reached: crowd.flatMap(({ heard }, i) => (heard ? [i] : [])),
     underParentKey: parentSessions,
-    names: crowd
-      .slice(0, NAMED)
-      .map(({ key }) => `${encodeKey(key).slice(0, 8)}… at ${formatIp(deriveAddress(PREFIX, key))}`),
+    names: [...names],
     isOver,
   });
   for (let i = 0; i < clones; i++) {
@@ -124,6 +128,10 @@ export function* runCrowd(suite: Suite, { clones, enrols }: CrowdOptions): Gener
     network.deliver();
     say(port.machine, clone.key, `I am number ${i}`);
     network.deliver();
+    const [key, address] = [encodeKey(clone.key), formatIp(deriveAddress(PREFIX, clone.key))];
+    keys.add(key);
+    addresses.add(address);
+    if (i < NAMED) names.push(`${key.slice(0, 8)}… at ${address}`);
     // Nothing of the others is due: only time passes.
     network.skip(BETWEEN_HANDSHAKES_MS);
     yield state(false);

@@ -1,5 +1,7 @@
-// Two clones whose word of the fork comes late: what they send until then, and what holding datagrams back does about it.
-// Promises: the clones' time is simulated, everything else is the real code: the source, the driver, the gate.
+// Two clones whose word of the fork comes late: what they send until then, and what holding datagrams back
+// does about it.
+// Promises: the clones' time is simulated, everything else is the real code: the source, the driver, the
+// gate.
 // Read on: docs/architecture.md "Delayed sources".
 
 import { type Suite, publicKeyOf } from '../protocol/suite.js';
@@ -18,7 +20,7 @@ export interface DelayedOptions {
 /** One data message of a clone. Times are milliseconds since the restore; negative: before the snapshot. */
 export interface DelayedPacket {
   readonly clone: 0 | 1;
-  readonly saidAt: number;
+  readonly sealedAt: number;
   readonly leftAt: number;
   /** Numbered from 1. */
   readonly key: number;
@@ -27,7 +29,8 @@ export interface DelayedPacket {
   readonly collides: boolean;
 }
 
-export interface DelayedOutcome {
+/** What came of these options. */
+export interface DelayedOutcome extends DelayedOptions {
   readonly packets: readonly DelayedPacket[];
   readonly collisions: number;
   /** Sealed, and never sent. */
@@ -80,7 +83,7 @@ export function runDelayed(suite: Suite, { delayMs, holdBackMs }: DelayedOptions
   const keys: number[] = [];
   const packets: {
     clone: 0 | 1;
-    saidAt: number;
+    sealedAt: number;
     leftAt: number;
     key: number;
     counter: number;
@@ -97,9 +100,9 @@ export function runDelayed(suite: Suite, { delayMs, holdBackMs }: DelayedOptions
           if (!keys.includes(nonce.receiverIndex)) keys.push(nonce.receiverIndex);
           if (wiretap.see(datagram)) clashing.add(name);
           const leftAt = network.clock.now() - start;
-          const saidAt = leftAt - holdBackMs;
+          const sealedAt = leftAt - holdBackMs;
           const key = keys.indexOf(nonce.receiverIndex) + 1;
-          packets.push({ clone, saidAt, leftAt, key, counter: Number(nonce.counter), name });
+          packets.push({ clone, sealedAt, leftAt, key, counter: Number(nonce.counter), name });
         }
         own.send(datagram);
       },
@@ -115,6 +118,8 @@ export function runDelayed(suite: Suite, { delayMs, holdBackMs }: DelayedOptions
     step();
   }
   return {
+    delayMs,
+    holdBackMs,
     packets: packets.map(({ name, ...packet }) => ({ ...packet, collides: clashing.has(name) })),
     collisions: wiretap.reuses.length,
     discarded: clones.reduce((sum, { device }) => sum + device.stats().discardedAtRelease, 0),

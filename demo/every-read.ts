@@ -1,6 +1,7 @@
-// One run of a machine, forked at every instant at which it could learn of a fork: each look that it takes at its generation.
-// Promises: for each look two clones go on from there, with protection, and once more as if nobody had looked; what they
-// send is compared.
+// One run of a machine, forked at every instant at which it could learn of a fork: each look that it takes at
+// its generation.
+// Promises: for each look two clones go on from there, with protection, and once more as if nobody had
+// looked; what they send is compared. Every run looks at the same instants, or there is an error.
 // Read on: test/properties/exhaustive.test.ts (the same as a test, in both roles, with more of everything).
 
 import { type Suite, publicKeyOf } from '../protocol/suite.js';
@@ -55,7 +56,10 @@ export function forkAtEveryRead(suite: Suite): EveryRead {
     forks: (function* () {
       for (let read = first; read < last; read++) {
         // Of a run of its own each: what clones do takes time, and keys grow old.
-        const [guarded, heedless] = [false, true].map(looksAway => new Run(suite, looksAway).forkAt(read));
+        const runs = [false, true].map(looksAway => new Run(suite, looksAway));
+        if (runs.some(run => run.first !== first || run.last !== last))
+          throw new Error('a run of the script has looked at other instants than the first');
+        const [guarded, heedless] = runs.map(run => run.forkAt(read));
         yield { read: read - first, step: stepOf(read), guarded, heedless };
       }
     })(),

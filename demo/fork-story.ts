@@ -1,8 +1,9 @@
-// The story of a fork, over WebSockets to a peer in another process: a machine talks, is saved, and goes on as two clones;
-// somebody on the wire listens, and in the end speaks himself.
-// Promises: with protection and without it is one script. The attacker is handed datagrams, and nothing else. What is being
-// told when it is closed goes no further, and rejects.
-// Read on: machine.ts (how a machine is cloned), attack/attacker.ts (what he makes of it), remote-peer.ts (who answers).
+// The story of a fork, over WebSockets to a peer in another process: a machine talks, is saved, and goes on
+// as two clones; somebody on the wire listens, and in the end speaks himself.
+// Promises: with protection and without it is one script. The attacker is handed datagrams, and nothing else.
+// What is being told when it is closed goes no further, and rejects.
+// Read on: machine.ts (how a machine is cloned), attack/attacker.ts (what he makes of it), remote-peer.ts
+// (who answers).
 
 import type { Crng } from '../crng/crng.js';
 import { TRANSPORT_DATA } from '../protocol/constants.js';
@@ -58,7 +59,9 @@ export type StoryEvent =
   | { readonly type: 'handshake'; readonly who: Sender }
   /** At the peer, in words; of a piece of a picture none. */
   | { readonly type: 'arrived'; readonly words: string; readonly from: string }
-  /** The peer threw a datagram away, for one of `DROP_REASONS`: of a `replayedCounter` it has had the counter. */
+  /**
+   * The peer threw a datagram away, for one of `DROP_REASONS`: of a `replayedCounter` it has had the counter.
+   */
   | { readonly type: 'dropped'; readonly reason: string }
   /** The peer has noticed that its peer was cloned. */
   | { readonly type: 'noticed'; readonly counter: bigint };
@@ -209,7 +212,10 @@ export class ForkStory {
     return this.attacker.pictures();
   }
 
-  /** The attacker speaks in the machine's name, from an address of his own. Resolves with whether the peer believes it. */
+  /**
+   * The attacker speaks in the machine's name, from an address of his own. Resolves with whether the peer
+   * believes it.
+   */
   async forge(): Promise<(Forgery & { readonly believed: boolean }) | undefined> {
     const forgery = this.attacker.forgery(LIE);
     if (!forgery) return undefined;

@@ -1,6 +1,6 @@
 // A network in one process, with a time of its own: machines, and a peer that is never cloned.
-// Promises: what is on its way is delivered in order; time passes when somebody says so. Nothing is drawn twice: the peer's
-// random numbers are the platform's.
+// Promises: what is on its way is delivered in order; time passes when somebody says so. Nothing is drawn
+// twice: the peer's random numbers are the platform's.
 
 import { Crng } from '../crng/crng.js';
 import { kernelEntropy } from '../crng/entropy.js';

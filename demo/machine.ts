@@ -1,5 +1,6 @@
-// A machine that can be snapshotted and restored, inside one process: everything a device hears is recorded, and a
-// clone is a second machine of the same seed that hears the same. There is no copying of live keys anywhere.
+// A machine that can be snapshotted and restored, inside one process: everything a device hears is recorded,
+// and a clone is a second machine of the same seed that hears the same. There is no copying of live keys
+// anywhere.
 // Promises: at the instant of the restore a clone equals the original to the byte, its generator included.
 
 import { blake2s } from '@noble/hashes/blake2.js';
@@ -29,7 +30,10 @@ export interface MachineOptions {
   readonly timing?: Timing;
   /** Default 0. */
   readonly holdBackMs?: number;
-  /** It looks at its generation as one with protection does, at the same instants, and heeds nothing. A control. */
+  /**
+   * It looks at its generation as one with protection does, at the same instants, and heeds nothing. A
+   * control.
+   */
   readonly looksAway?: boolean;
   /** Default: the system's. */
   readonly clock?: Clock;
@@ -103,8 +107,8 @@ export class Machine {
   }
 
   /**
-   * Starts this machine a second time from what it is now: on new hardware, with a new generation ID (16 bytes), as a
-   * hypervisor does. Only what is told of it here differs from this machine.
+   * Starts this machine a second time from what it is now: on new hardware, with a new generation ID (16
+   * bytes), as a hypervisor does. Only what is told of it here differs from this machine.
    */
   restore(vmGenId: Uint8Array, own: Own): Machine {
     const clone = this.copy(own);
@@ -127,8 +131,9 @@ export class Machine {
   }
 
   /**
-   * A clone whose snapshot lies in the midst of a call: what this machine has lived through up to its look number `read` at
-   * its generation (from 0), and from that look on, which shows the clone's own, the rest of that call.
+   * A clone whose snapshot lies in the midst of a call: what this machine has lived through up to its look
+   * number `read` at its generation (from 0), and from that look on, which shows the clone's own, the rest of
+   * that call.
    */
   forkAtRead(read: number, vmGenId: Uint8Array, own: Own): Machine {
     const clone = new Machine({ ...this.#options, ...own });

@@ -1,5 +1,6 @@
 // The pictures that machines of the demonstration send: grey, 96 by 64, drawn here, and cut into packets.
-// Promises: the same bytes in each run. `standby` is public: what each such machine sends when it has nothing to show.
+// Promises: the same bytes in each run. `standby` is public: what each such machine sends when it has nothing
+// to show.
 
 import { innerBytes, innerPacketOf } from './packet.js';
 

@@ -1,5 +1,5 @@
-// What somebody on the wire knows without having seen a key: who talks, in which form, and what machines of this kind say
-// when they have nothing to say. It is all that the attacker guesses by.
+// What somebody on the wire knows without having seen a key: who talks, in which form, and what machines of
+// this kind say when they have nothing to say. It is all that the attacker guesses by.
 // Promises: nothing of this is drawn, or told by a machine.
 
 import { innerPacket } from './packet.js';

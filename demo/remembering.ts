@@ -1,5 +1,5 @@
-// A suite that computes each exchange of keys once. Clones replay what their parent has computed: that takes time, and shows
-// nothing.
+// A suite that computes each exchange of keys once. Clones replay what their parent has computed: that takes
+// time, and shows nothing.
 // Promises: the same bytes as without it. For simulations alone, as it keeps secrets in the engine's heap.
 
 import type { Suite } from '../protocol/suite.js';

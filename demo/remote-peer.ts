@@ -15,7 +15,10 @@ export interface Introduction {
 /** What the peer says. */
 export type PeerSays =
   | { readonly type: 'ready'; readonly publicKey: string; readonly path: string }
-  /** A packet came out of the tunnel, base64. `from`: the address of the connection that its sender is believed to be at. */
+  /**
+   * A packet came out of the tunnel, base64. `from`: the address of the connection that its sender is
+   * believed to be at.
+   */
   | { readonly type: 'packet'; readonly packet: string; readonly from: string }
   | { readonly type: 'dropped'; readonly reason: string }
   | { readonly type: 'peerCloned'; readonly counter: string };

@@ -1,4 +1,5 @@
-// What somebody on the wire can see: no keys, no secrets, only the datagrams, and which of them are under one key and nonce.
+// What somebody on the wire can see: no keys, no secrets, only the datagrams, and which of them are under one
+// key and nonce.
 // Read on: attack/ (what follows from it); WireGuard paper 5.4.6.
 
 import { equalBytes } from '../native/bytes.js';
@@ -13,7 +14,10 @@ export interface NonceReuse {
   readonly second: Uint8Array;
 }
 
-/** The receiver index names the session, and with it the key; the counter is the nonce. Both stand there in the clear. */
+/**
+ * The receiver index names the session, and with it the key; the counter is the nonce. Both stand there in
+ * the clear.
+ */
 export function nonceOf(datagram: Uint8Array): Pick<NonceReuse, 'receiverIndex' | 'counter'> | undefined {
   if (messageType(datagram) !== TRANSPORT_DATA) return undefined;
   const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
@@ -29,7 +33,9 @@ export class Wiretap {
   readonly reuses: NonceReuse[] = [];
   readonly #seen = new Map<string, Uint8Array>();
 
-  /** Returns what this datagram and an earlier one have in common. The same bytes again tell nobody anything. */
+  /**
+   * Returns what this datagram and an earlier one have in common. The same bytes again tell nobody anything.
+   */
   see(datagram: Uint8Array): NonceReuse | undefined {
     const nonce = nonceOf(datagram);
     if (!nonce) return undefined;

@@ -1,6 +1,7 @@
-// Whoever sits on the wire between the clones and their peer: sees every datagram, may let one vanish or add one, has no key.
-// Promises: all that he knows is what was captured, and public-knowledge.ts. test/house/floors.test.ts holds that nothing in
-// this folder loads anything that knows a key.
+// Whoever sits on the wire between the clones and their peer: sees every datagram, may let one vanish or add
+// one, has no key.
+// Promises: all that he knows is what was captured, and public-knowledge.ts. test/house/floors.test.ts holds
+// that nothing in this folder loads anything that knows a key.
 // Read on: keystream.ts, pictures.ts, poly1305.ts, forge.ts.
 
 import { innerPacket, innerPayload } from '../packet.js';
@@ -27,7 +28,10 @@ export class Attacker {
     return separatePictures(this.wiretap.reuses, STANDBY_CARD, PICTURE_PIECE);
   }
 
-  /** A packet with these words, out of two datagrams of which he let neither through; `undefined` where there are none. */
+  /**
+   * A packet with these words, out of two datagrams of which he let neither through; `undefined` where there
+   * are none.
+   */
   forgery(words: string): Forgery | undefined {
     const reuse = this.wiretap.reuses.find(each => isHealthCheck(each));
     const solved = reuse && solveOneTimeKey(reuse.first, reuse.second);

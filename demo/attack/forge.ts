@@ -9,8 +9,8 @@ import { keystreamOf, xor } from './keystream.js';
 import { type OneTimeKey, tag } from './poly1305.js';
 
 /**
- * Under the session and counter of a pair of which neither has arrived. `guess`: the packet in the first of the two.
- * `packet` may be as long as that, filled up.
+ * Under the session and counter of a pair of which neither has arrived. `guess`: the packet in the first of
+ * the two. `packet` may be as long as that, filled up.
  */
 export function forge(reuse: NonceReuse, key: OneTimeKey, guess: Uint8Array, packet: Uint8Array): Uint8Array {
   const keystream = keystreamOf(reuse.first, guess);

@@ -16,7 +16,9 @@ export function xor(a: Uint8Array, b: Uint8Array): Uint8Array {
   return Uint8Array.from({ length: Math.min(a.length, b.length) }, (_, i) => a[i] ^ b[i]);
 }
 
-/** The keystream under a datagram, as far as its plaintext is guessed; what a tunnel fills up with is zeros. */
+/**
+ * The keystream under a datagram, as far as its plaintext is guessed; what a tunnel fills up with is zeros.
+ */
 export function keystreamOf(datagram: Uint8Array, guess: Uint8Array): Uint8Array {
   const ciphertext = ciphertextOf(datagram);
   const padded = new Uint8Array(ciphertext.length);

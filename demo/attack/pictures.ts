@@ -1,8 +1,9 @@
-// Two pictures under one keystream, told apart.
-// XOR of two ciphertexts is XOR of two pictures: both can be seen in it, and neither alone. Where one of the clones shows
-// nothing but the public test card, that card takes its part out, and what is left is the other's picture; with that picture
-// every XOR that it is in gives its partner.
-// Promises: captured datagrams and a public picture go in. Nobody says which pair has the card: the eye's measure, roughness.
+// Two pictures under one keystream, told apart. XOR of two ciphertexts is XOR of two pictures: both can be
+// seen in it, and neither alone. Where one of the clones shows nothing but the public test card, that card
+// takes its part out, and what is left is the other's picture; with that picture every XOR that it is in
+// gives its partner.
+// Promises: captured datagrams and a public picture go in. Nobody says which pair has the card: the eye's
+// measure, roughness.
 
 import { type Picture, PIECES, PIXELS, pieceOf } from '../picture.js';
 import type { NonceReuse } from '../wiretap.js';

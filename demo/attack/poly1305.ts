@@ -1,8 +1,8 @@
-// The authenticator's key, solved from two messages under one key and nonce.
-// A tag is h(r) + s: h a polynomial whose coefficients are the message, r and s a key for one message alone. The difference of
-// two tags is without s, and leaves an equation in r.
-// Read on: RFC 8439 2.5 and 2.8; polynomials.ts (how it is solved); Joux, Authentication Failures in NIST version of GCM (the
-// same of another authenticator).
+// The authenticator's key, solved from two messages under one key and nonce. A tag is h(r) + s: h a
+// polynomial whose coefficients are the message, r and s a key for one message alone. The difference of two
+// tags is without s, and leaves an equation in r.
+// Read on: RFC 8439 2.5 and 2.8; polynomials.ts (how it is solved); Joux, Authentication Failures in NIST
+// version of GCM (the same of another authenticator).
 
 import { poly1305 } from '@noble/ciphers/_poly1305.js';
 import { equalBytes } from '../../native/bytes.js';

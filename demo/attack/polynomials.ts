@@ -1,5 +1,6 @@
 // Polynomials over GF(2^130 - 5), the field of Poly1305, and their roots in it.
-// Promises: every root, each once. Numbers of an attacker's own: nothing here is secret, or takes constant time.
+// Promises: every root, each once. Numbers of an attacker's own: nothing here is secret, or takes constant
+// time.
 // Read on: von zur Gathen and Gerhard, Modern Computer Algebra, 14.2 and 14.3 (Cantor and Zassenhaus).
 
 export const PRIME = (1n << 130n) - 5n;

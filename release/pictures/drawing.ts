@@ -1,6 +1,7 @@
-// The strokes of which the drawings of docs/pictures are made: boxes, arrows, lanes, words, and one style for all.
-// Promises: the same calls give the same bytes; a drawing brings its own ground, and so is readable in light and dark
-// whatever page it stands on.
+// The strokes of which the drawings of docs/pictures are made: boxes, arrows, lanes, words, and one style for
+// all.
+// Promises: the same calls give the same bytes; a drawing brings its own ground, and so is readable in light
+// and dark whatever page it stands on.
 // Read on: drawings.ts (what is drawn), main.ts (who writes it down).
 
 export const WIDTH = 660;
@@ -122,7 +123,10 @@ export function endOf(x: number, links: readonly Link[], n = links.length): numb
   return links.slice(0, n).reduce((sum, link) => sum + widthOf(link) + GAP, x) - GAP;
 }
 
-/** Boxes one after the other with arrows between: what is done, in its order. Each is as wide as its longest line. */
+/**
+ * Boxes one after the other with arrows between: what is done, in its order. Each is as wide as its longest
+ * line.
+ */
 export function chain(x: number, y: number, links: readonly Link[]): string {
   return links
     .flatMap((link, i) => {

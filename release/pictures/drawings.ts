@@ -1,7 +1,9 @@
-// What docs/how-a-fork-breaks-a-vpn.md shows: the story in three drawings, then one for each step of the argument.
-// Promises: nothing is measured and nothing is drawn by hand afterwards. The letters are those of the page: S is the
-// instant of the snapshot.
-// Read on: drawing.ts (the strokes), test/house/pictures.test.ts (what holds the page and the files together).
+// What docs/how-a-fork-breaks-a-vpn.md shows: the story in three drawings, then one for each step of the
+// argument.
+// Promises: nothing is measured and nothing is drawn by hand afterwards. The letters are those of the page: S
+// is the instant of the snapshot.
+// Read on: drawing.ts (the strokes), test/house/pictures.test.ts (what holds the page and the files
+// together).
 
 import { type Drawing, type Link, arrow, box, chain, chainCut, endOf, snapshot, words } from './drawing.js';
 

@@ -1,5 +1,5 @@
-// The pictures of the documents: `npm run docs:pictures`. Drawings are written from their source, screenshots are taken of
-// the demonstration's page in Debian's Chromium.
+// The pictures of the documents: `npm run docs:pictures`. Drawings are written from their source, screenshots
+// are taken of the demonstration's page in Debian's Chromium.
 // Promises: every file of the two folders is made here, and what is no longer made is no longer there.
 // Read on: drawings.ts (what is drawn), screenshots.ts (what is played).
 

@@ -1,6 +1,7 @@
-// Screenshots of the page of `wireonce demo --web`: each scene played to its end in Debian's Chromium, in light and in dark.
-// Promises: a picture is taken only when the page says what the picture is to show. Whether two are equal is left to the
-// reader: pixels differ between machines and fonts, what the page says does not.
+// Screenshots of the page of `wireonce demo --web`: each scene played to its end in Debian's Chromium, in
+// light and in dark.
+// Promises: a picture is taken only when the page says what the picture is to show. Whether two are equal is
+// left to the reader: pixels differ between machines and fonts, what the page says does not.
 // Read on: main.ts (who keeps them), test/system/browser/screenshots.test.ts, web/demo/scenes.tsx.
 
 import type { BrowserContextOptions, Page } from 'playwright-core';
@@ -71,8 +72,8 @@ function fileOf(name: string, theme: Theme): string {
 }
 
 /**
- * Plays a scene to its end, on a page that is at its address. Resolves with its files in WebP; rejects if the page does not
- * say what they are to show.
+ * Plays a scene to its end, on a page that is at its address. Resolves with its files in WebP; rejects if the
+ * page does not say what they are to show.
  */
 export async function capture(page: Page, scene: Scene): Promise<ReadonlyMap<string, Buffer>> {
   page.setDefaultTimeout(PATIENCE_MS);

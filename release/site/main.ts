@@ -1,4 +1,5 @@
-// The site of the documents: `npm run docs` writes it to dist/site. Open dist/site/index.html: no server is needed.
+// The site of the documents: `npm run docs` writes it to dist/site. Open dist/site/index.html: no server is
+// needed.
 // Promises: what it shows is in the folder, and asks nobody for more.
 // Read on: site.ts (what it is made of).
 

@@ -1,6 +1,6 @@
 // Which documents are pages of the site, in the order of its navigation, and where a link between them leads.
-// Promises: every document of these folders is a page, named in a group or not; the folders stay as they are, so that a
-// link that holds in the repository holds in the site.
+// Promises: every document of these folders is a page, named in a group or not; the folders stay as they are,
+// so that a link that holds in the repository holds in the site.
 // Read on: render.ts (what becomes of a text), main.ts.
 
 import { readFileSync, readdirSync, statSync } from 'node:fs';
@@ -71,7 +71,10 @@ export interface Linked {
   readonly code: Set<string>;
 }
 
-/** Where a link of a document leads in the site. Remembers files that have to be there. Throws for one to nothing. */
+/**
+ * Where a link of a document leads in the site. Remembers files that have to be there. Throws for one to
+ * nothing.
+ */
 export function rewrite(root: string, source: string, href: string, linked: Linked): string {
   if (/^(?:https?:|mailto:|#)/.test(href)) return href;
   const [path, heading] = href.split('#');

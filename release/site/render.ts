@@ -1,6 +1,7 @@
-// What becomes of a document: HTML with anchors as GitHub makes them, coloured code, and its parts for the search.
-// Promises: every heading has an anchor of its own, and what scrolls can be reached by keyboard. The documents are ours:
-// what is HTML in them stays HTML.
+// What becomes of a document: HTML with anchors as GitHub makes them, coloured code, and its parts for the
+// search.
+// Promises: every heading has an anchor of its own, and what scrolls can be reached by keyboard. The
+// documents are ours: what is HTML in them stays HTML.
 // Read on: pages.ts (where links lead), search-index.ts (what is found).
 
 import hljs from 'highlight.js';

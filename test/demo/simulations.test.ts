@@ -23,7 +23,14 @@ describe('a word that comes late', () => {
     expect(collisions).toBe(0);
     expect(discarded).toBeGreaterThan(10);
     expect(packets.filter(({ key }) => key > 1).length).toBeGreaterThan(5);
-    for (const { saidAt, leftAt } of packets) expect(leftAt - saidAt).toBe(120);
+    for (const { sealedAt, leftAt } of packets) expect(leftAt - sealedAt).toBe(120);
+  });
+
+  it('is answered by both clones at once, and their peer takes the second call for a replay of the first', () => {
+    const { packets } = runDelayed(suite, { delayMs: 100, holdBackMs: 0 });
+    const keysOf = (clone: 0 | 1) =>
+      new Set(packets.flatMap(each => (each.clone === clone ? [each.key] : [])));
+    expect([keysOf(0), keysOf(1)]).toEqual([new Set([1, 2]), new Set([1])]);
   });
 
   it('control: held back for less than the delay, the rest of the window is open', () => {

@@ -1,6 +1,6 @@
 // Datagrams as marks: who sent it, under which key and counter, and before what.
-// Promises: a sender's marks stand in the order in which it sent them, an answer stands behind what it answers, and clones
-// are beside each other: what each sent as its n-th after the fork stands in one column.
+// Promises: a sender's marks stand in the order in which it sent them, an answer stands behind what it
+// answers, and clones are beside each other: what each sent as its n-th after the fork stands in one column.
 // Read on: timeline.tsx (how it looks); Lamport, Time, Clocks, and the Ordering of Events (the columns).
 
 import { HANDSHAKE_INITIATION, TRANSPORT_DATA } from '../../protocol/constants.js';

@@ -28,7 +28,7 @@ export function TimelineFigure({ timeline }: { readonly timeline: Timeline }) {
   const height = TOP + lanes.length * LANE + 6;
   return (
     <figure class="timeline">
-      <Scroller label="Datagrams on the wire" followEnd={columns}>
+      <Scroller label="Datagrams on the wire" shows={x(columns)}>
         <RowLabels width={LABELS} height={height} rows={lanes.map(lane => ({ text: lane, y: y(lane) }))} />
         <svg
           width={width}
@@ -58,8 +58,8 @@ export function TimelineFigure({ timeline }: { readonly timeline: Timeline }) {
                 class="clash"
                 x1={x(mark.column)}
                 x2={x(mark.column)}
-                y1={y('clone A')}
-                y2={y('clone B')}
+                y1={y('clone A') + BOX.height / 2}
+                y2={y('clone B') - BOX.height / 2}
               />
             ))}
           {marks.map((mark, i) => (

@@ -1,4 +1,5 @@
-// What every scene has in common: random numbers that no machine of a story draws, the ciphers, the way to the peer.
+// What every scene has in common: random numbers that no machine of a story draws, the ciphers, the way to
+// the peer.
 
 import { Crng } from '../../crng/crng.js';
 import { kernelEntropy } from '../../crng/entropy.js';

@@ -1,6 +1,6 @@
 // Who may look: whoever has the token of the printed address, and nobody after him.
-// Promises: a token is exchanged once; both secrets are 256 bits of the kernel's generator; comparing them takes a time
-// that says nothing of where they differ.
+// Promises: a token is exchanged once; both secrets are 256 bits of the kernel's generator; comparing them
+// takes a time that says nothing of where they differ.
 
 import { timingSafeEqual } from 'node:crypto';
 import { bytesToHex } from '@noble/hashes/utils.js';

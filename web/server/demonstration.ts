@@ -38,7 +38,6 @@ export async function serveDemonstration(
       page: 'demo',
       upgrade: (request, socket, head) => laboratory.upgrade(request, socket, head),
     });
-    laboratory.server = page.server;
     return { url: page.url, close };
   } catch (error) {
     await close();

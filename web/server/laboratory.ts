@@ -1,7 +1,10 @@
-// The peer of the demonstration's page: a real device in this process, which is never cloned, for each run of a story.
-// Promises: it hears datagrams at a path that only its page knows, and is gone with the page's connection; a page has few.
+// The peer of the demonstration's page: a real device in this process, which is never cloned, for each run of
+// a story.
+// Promises: it hears datagrams at a path that only its page knows, and is gone with the page's connection; a
+// page has few.
 // Read on: demo/remote-peer.ts (what is said).
 
+import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { bytesToHex } from '@noble/hashes/utils.js';
@@ -32,21 +35,30 @@ export interface LaboratoryOptions {
   readonly suite: Suite;
 }
 
+/** The server as the listener of one page knows it: nothing comes to its ears that is not for it. */
+class Door extends EventEmitter implements HttpServer {
+  address(): null {
+    return null;
+  }
+
+  close(): void {}
+}
+
 interface Visit {
   readonly page: WebSocket;
   /** Of its datagrams. */
   readonly path: string;
+  readonly door: Door;
   readonly tripwire: boolean;
   /** Public key of its machine. */
   readonly key: Uint8Array;
 }
 
 export class Laboratory {
-  /** Where it hears from; set before anybody calls. */
-  server: HttpServer | undefined;
   readonly #options: LaboratoryOptions;
   readonly #words = new WebSocketServer({ noServer: true, maxPayload: LONGEST_WORD });
-  readonly #paths = new Set<string>();
+  /** Of datagrams, by path. */
+  readonly #doors = new Map<string, Door>();
   readonly #closers = new Set<() => Promise<void>>();
   #pages = 0;
 
@@ -56,8 +68,8 @@ export class Laboratory {
 
   /** Takes a connection that asks for a WebSocket; false when it is none for here. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
-    // Datagrams: the listener of that path hears of them too.
-    if (this.#paths.has(request.url ?? '')) return true;
+    const door = this.#doors.get(request.url ?? '');
+    if (door) return door.emit('upgrade', request, socket, head);
     if (request.url !== LABORATORY_PATH) return false;
     this.#words.handleUpgrade(request, socket, head, page => {
       page.on('error', () => page.terminate());
@@ -82,12 +94,11 @@ export class Laboratory {
   }
 
   async #begin(page: WebSocket, text: string): Promise<void> {
-    const { server } = this;
-    if (!server) return page.close(TOO_MANY);
     const { machine, tripwire } = JSON.parse(text) as Introduction;
     const path = `/datagrams/${bytesToHex(this.#options.crng.bytes(16))}`;
-    const visit = { page, path, tripwire, key: decodeKey(machine) };
-    const listener = await WebSocketListener.listen({ server, path });
+    const door = new Door();
+    const visit = { page, path, door, tripwire, key: decodeKey(machine) };
+    const listener = await WebSocketListener.listen({ server: door, path });
     try {
       // It may be gone meanwhile, and all of this with it.
       if (page.readyState !== page.OPEN) throw new Error('the page is gone');
@@ -98,7 +109,7 @@ export class Laboratory {
     }
   }
 
-  #serve({ page, path, tripwire, key }: Visit, listener: WebSocketListener): void {
+  #serve({ page, path, door, tripwire, key }: Visit, listener: WebSocketListener): void {
     const { crng, vmgenid, suite } = this.#options;
     const privateKey = crng.x25519PrivateKey();
     const say = (said: PeerSays) => page.send(JSON.stringify(said));
@@ -132,10 +143,10 @@ export class Laboratory {
         }
       });
     };
-    this.#paths.add(path);
+    this.#doors.set(path, door);
     const close = async () => {
       if (!this.#closers.delete(close)) return;
-      this.#paths.delete(path);
+      this.#doors.delete(path);
       await tunnel.close();
     };
     this.#closers.add(close);

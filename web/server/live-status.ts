@@ -1,7 +1,8 @@
 // `wireonce status --web`: the page, and the pictures of daemons that it shows, a line of JSON each.
-// Promises: read only; nothing of a daemon is told to who did not bring the token of the printed address; daemons are asked
-// only while somebody looks, and no oftener than he reads.
-// Read on: admittance.ts; tunnel/daemon/status-picture.ts (what is sent), web/status/connection.ts (who hears it).
+// Promises: read only; nothing of a daemon is told to who did not bring the token of the printed address;
+// daemons are asked only while somebody looks, and no oftener than he reads.
+// Read on: admittance.ts; tunnel/daemon/status-picture.ts (what is sent), web/status/connection.ts (who hears
+// it).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
@@ -75,7 +76,9 @@ async function* lines(pictures: AsyncIterable<StatusPicture>): AsyncGenerator<st
   for await (const picture of pictures) yield `${JSON.stringify(picture, shown)}\n`;
 }
 
-/** A source repeats what it has read, an enrolment what it was told: it turns no text around it on the page. */
+/**
+ * A source repeats what it has read, an enrolment what it was told: it turns no text around it on the page.
+ */
 function shown(_field: string, value: unknown): unknown {
   return typeof value === 'string' ? harmless(value) : value;
 }

@@ -1,7 +1,7 @@
 // A page of this program, for the browser of whoever started it.
-// Promises: loopback only, and only for who calls it by that name (no other site's page reaches it by a name of its own,
-// RFC 6454 and DNS rebinding); the page may load and call nothing but this server; what is served was read at the start, so
-// that no request names a file.
+// Promises: loopback only, and only for who calls it by that name (no other site's page reaches it by a name
+// of its own, RFC 6454 and DNS rebinding); the page may load and call nothing but this server; what is served
+// was read at the start, so that no request names a file.
 // Read on: vite.config.ts (what is served); laboratory.ts and live-status.ts (who answers pages).
 
 import { readFileSync, readdirSync } from 'node:fs';

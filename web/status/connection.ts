@@ -1,6 +1,7 @@
 // From the address that was printed to pictures: the token becomes a pass, the pass opens the stream.
-// Promises: the token is gone from the address before anything else is done; the pass is known to this tab alone, and lasts
-// as long as it; a stream that breaks off is begun anew, until the server knows the pass no more.
+// Promises: the token is gone from the address before anything else is done; the pass is known to this tab
+// alone, and lasts as long as it; a stream that breaks off is begun anew, until the server knows the pass no
+// more.
 // Read on: web/server/live-status.ts (the other end).
 
 import type { StatusPicture } from '../../tunnel/daemon/status-picture.js';
@@ -11,8 +12,8 @@ const KEPT_AS = 'pass';
 const AGAIN_MS = 2_000;
 
 /**
- * `refused`: the address was used elsewhere, or its command has ended. `lost`: nobody answers. `full`: too many look.
- * After these two it is tried again.
+ * `refused`: the address was used elsewhere, or its command has ended. `lost`: nobody answers. `full`: too
+ * many look. After these two it is tried again.
  */
 export type Link = 'connecting' | 'live' | 'lost' | 'full' | 'refused';
 

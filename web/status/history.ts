@@ -1,5 +1,7 @@
-// What a page remembers of the pictures it was shown: throughput over the last minutes, and what is new in each.
-// Promises: of bounded size, however long the page is open; where nothing is known there is a gap and no line.
+// What a page remembers of the pictures it was shown: throughput over the last minutes, and what is new in
+// each.
+// Promises: of bounded size, however long the page is open; where nothing is known there is a gap and no
+// line.
 // Read on: tunnel/daemon/status-picture.ts (the pictures); news.ts (what is new).
 
 import {

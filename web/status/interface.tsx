@@ -1,4 +1,5 @@
-// One interface: what is wrong, what it does, what happened, its peers, what was dropped, and how it is set up.
+// One interface: what is wrong, what it does, what happened, its peers, what was dropped, and how it is set
+// up.
 // Read on: tunnel/daemon/status-rows.ts (the words).
 
 import type { DeviceStatus } from '../../tunnel/daemon/status.js';

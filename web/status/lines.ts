@@ -1,6 +1,6 @@
 // A stream of text, line by line.
-// Promises: however it is cut, in the midst of a character too; what has no end of line is none. Who hears no more of it
-// gives the stream back.
+// Promises: however it is cut, in the midst of a character too; what has no end of line is none. Who hears no
+// more of it gives the stream back.
 
 export async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const reader = stream.getReader();

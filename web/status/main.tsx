@@ -1,6 +1,7 @@
 // The page of `wireonce status --web`: daemons of this machine as they are now.
 // Promises: drawn once for each picture that comes; nothing can be changed from here.
-// Read on: connection.ts (where pictures come from), history.ts (what is remembered of them); ../ui (what pages have in common).
+// Read on: connection.ts (where pictures come from), history.ts (what is remembered of them); ../ui (what
+// pages have in common).
 
 import './page.css';
 import { batch, signal } from '@preact/signals';

@@ -1,6 +1,6 @@
 // The list of peers: which of them, in which order, and which rows of it are on the screen.
-// Promises: an order is total, so that rows do not jump about; of however many peers only those rows are drawn that are to
-// be seen, and a few around them.
+// Promises: an order is total, so that rows do not jump about; of however many peers only those rows are
+// drawn that are to be seen, and a few around them.
 // Read on: peers.tsx.
 
 import type { Rates } from '../../tunnel/daemon/status-picture.js';
@@ -61,7 +61,10 @@ function compare(a: Value, b: Value, direction: 1 | -1): number {
   return direction * collator.compare(String(a), String(b));
 }
 
-/** Those of whom every word is somewhere in key, endpoint or allowed IPs. Of a key, upper and lower case are one. */
+/**
+ * Those of whom every word is somewhere in key, endpoint or allowed IPs. Of a key, upper and lower case are
+ * one.
+ */
 export function matching(peers: readonly PeerStatus[], text: string): readonly PeerStatus[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return peers;
@@ -71,7 +74,10 @@ export function matching(peers: readonly PeerStatus[], text: string): readonly P
   });
 }
 
-/** The same peers in the order in which they were before, whoever is new last: rows stay under the hand that works there. */
+/**
+ * The same peers in the order in which they were before, whoever is new last: rows stay under the hand that
+ * works there.
+ */
 export function inOrderOf(
   peers: readonly PeerStatus[],
   before: readonly PeerStatus[],

@@ -1,6 +1,6 @@
 // The peers of an interface: to be put in order, to be searched, each with all that is known of it.
-// Promises: of thousands only the rows on the screen are drawn; while somebody is in the list by keyboard, no row moves from
-// under him.
+// Promises: of thousands only the rows on the screen are drawn; while somebody is in the list by keyboard, no
+// row moves from under him.
 // Read on: peer-list.ts (which rows, and in which order).
 
 import type { RefObject } from 'preact';
@@ -120,7 +120,8 @@ function Table({ box, peers, order, setOrder, chosen, setChosen, status, rates, 
   };
   useEffect(() => {
     if (!box.current) return;
-    // It says how large the box is at once, and whenever that changes: with the window, and with how many are found.
+    // It says how large the box is at once, and whenever that changes: with the window, and with how many are
+    // found.
     const observer = new ResizeObserver(measure);
     observer.observe(box.current);
     return () => observer.disconnect();

@@ -8,8 +8,13 @@ export interface Route {
   readonly parameters: URLSearchParams;
 }
 
-export const route = signal(parse());
-globalThis.addEventListener('hashchange', () => (route.value = parse()));
+export const route = signal(parse(location.hash));
+let writing: ReturnType<typeof setTimeout> | undefined;
+globalThis.addEventListener('hashchange', () => {
+  clearTimeout(writing);
+  writing = undefined;
+  route.value = parse(location.hash);
+});
 
 /** The address of a scene, for a link. */
 export function hrefOf(scene: string, parameters: Readonly<Record<string, string | number>> = {}): string {
@@ -17,11 +22,19 @@ export function hrefOf(scene: string, parameters: Readonly<Record<string, string
   return `#/${scene}${query.size > 0 ? `?${query}` : ''}`;
 }
 
-/** The same scene with other parameters, without a step in the history of the browser. */
+/** Browsers refuse to change an address much oftener than three times a second. */
+const WRITTEN_AFTER_MS = 400;
+
+/**
+ * The same scene with other parameters, without a step in the history of the browser. The address follows.
+ */
 export function change(parameters: Readonly<Record<string, string | number>>): void {
   const { scene, parameters: now } = route.value;
-  history.replaceState(null, '', hrefOf(scene, { ...Object.fromEntries(now), ...parameters }));
-  route.value = parse();
+  route.value = parse(hrefOf(scene, { ...Object.fromEntries(now), ...parameters }));
+  writing ??= setTimeout(() => {
+    writing = undefined;
+    history.replaceState(null, '', hrefOf(route.value.scene, Object.fromEntries(route.value.parameters)));
+  }, WRITTEN_AFTER_MS);
 }
 
 /** A whole number of the address within bounds. */
@@ -31,7 +44,7 @@ export function numberOf(name: string, fallback: number, min: number, max: numbe
   return Number.isFinite(number) ? Math.min(max, Math.max(min, number)) : fallback;
 }
 
-function parse(): Route {
-  const [scene, query] = location.hash.replace(/^#\/?/, '').split('?', 2);
+function parse(hash: string): Route {
+  const [scene, query] = hash.replace(/^#\/?/, '').split('?', 2);
   return { scene, parameters: new URLSearchParams(query) };
 }

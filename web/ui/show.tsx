@@ -109,21 +109,28 @@ export function RowLabels({
   );
 }
 
+/** Pixels that are to be seen on both sides of a place. */
+const AROUND = 40;
+
 /** What is wider than a narrow screen: it scrolls by itself, by keyboard too. */
 export function Scroller({
   label,
-  followEnd,
+  shows,
   children,
 }: {
   readonly label: string;
-  /** Whenever this changes, the end is shown. */
-  readonly followEnd?: number;
+  /** A place, in pixels from the left of what scrolls: whenever it changes, it is brought into sight. */
+  readonly shows?: number;
   readonly children: ComponentChildren;
 }) {
   const box = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    if (followEnd !== undefined) box.current?.scrollTo({ left: box.current.scrollWidth });
-  }, [followEnd]);
+    if (shows === undefined || !box.current) return;
+    const { scrollLeft, clientWidth } = box.current;
+    const labels = box.current.querySelector('.row-labels')?.getBoundingClientRect().width ?? 0;
+    const nearest = Math.min(scrollLeft, shows - AROUND);
+    box.current.scrollLeft = Math.max(nearest, shows + AROUND - (clientWidth - labels));
+  }, [shows]);
   return (
     <div ref={box} class="scroller" role="group" aria-label={label} tabIndex={0}>
       {children}

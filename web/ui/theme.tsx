@@ -1,5 +1,6 @@
 // Light or dark: as the system has it, until somebody chooses.
-// Promises: a choice lasts as long as the browser keeps it, and no longer than the page where it keeps nothing.
+// Promises: a choice lasts as long as the browser keeps it, and no longer than the page where it keeps
+// nothing.
 
 import { signal } from '@preact/signals';
 

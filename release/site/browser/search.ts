@@ -1,6 +1,6 @@
 // The search of a page: what is typed is looked for in every part of every document, in the browser alone.
-// Promises: asks nobody; works by keyboard (/ goes there, Enter to the first that was found, Escape away); what is found is
-// shown as text, never as markup.
+// Promises: asks nobody; works by keyboard (/ goes there, Enter to the first that was found, Escape away);
+// what is found is shown as text, never as markup.
 // Read on: ../search-index.ts (what it looks in).
 
 import MiniSearch, { type SearchResult } from 'minisearch';
@@ -60,13 +60,18 @@ function itemOf(found: Found): HTMLLIElement {
   return item;
 }
 
+function countOf(found: number): string {
+  if (found === 0) return 'Nothing found';
+  return found > MOST ? `the first ${MOST} of ${found}` : `${found} found`;
+}
+
 function start(box: HTMLInputElement, list: HTMLElement, says: HTMLElement): void {
   const show = () => {
     const query = box.value.trim();
     const found = query === '' ? [] : find(query);
     list.replaceChildren(...found.slice(0, MOST).map(itemOf));
     list.hidden = found.length === 0;
-    says.textContent = query === '' ? '' : found.length === 0 ? 'Nothing found' : `${found.length} found`;
+    says.textContent = query === '' ? '' : countOf(found.length);
   };
   const clear = () => {
     box.value = '';

@@ -1,5 +1,6 @@
-// A page in a real browser is a peer: Chromium from Debian, a handshake and a packet each way with a peer in Node, over a
-// WebSocket. What a bundler makes of the package for it is what is loaded, and no larger than was promised.
+// A page in a real browser is a peer: Chromium from Debian, a handshake and a packet each way with a peer in
+// Node, over a WebSocket. What a bundler makes of the package for it is what is loaded, and no larger than
+// was promised.
 
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

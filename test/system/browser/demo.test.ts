@@ -1,7 +1,8 @@
-// The page of `wireonce demo --web` in Debian's Chromium: each scene to its end, by keyboard, and what it must never do.
+// The page of `wireonce demo --web` in Debian's Chromium: each scene to its end, by keyboard, and what it
+// must never do.
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Page } from 'playwright-core';
+import type { Page, WebSocket } from 'playwright-core';
 import { LIE, PICTURES } from '../../../demo/fork-story.js';
 import { SECRET } from '../../../demo/secret.js';
 import {
@@ -67,9 +68,17 @@ describe('a fork', () => {
   });
 
   it('with protection: both sessions are wiped, and nothing meets', async () => {
-    const page = await site.visit('#/protected');
+    const page = await site.visit('#/proof');
+    const sockets: WebSocket[] = [];
+    page.on('websocket', socket => sockets.push(socket));
+    await page.getByRole('link', { name: 'With protection' }).click();
     await fork(page);
     await page.getByText('Nothing to find').waitFor();
+    // The page's words, and a wire of the machine and of each clone: the story is over, and so are they.
+    expect(sockets).toHaveLength(4);
+    await expect
+      .poll(() => sockets.map(socket => socket.isClosed()), { timeout: 30_000 })
+      .not.toContain(false);
     expect(await statOf(page, 'keys and counters used twice')).toBe(0);
     expect(await statOf(page, 'sessions wiped')).toBe(2);
     expect(await statOf(page, 'new handshakes')).toBeGreaterThanOrEqual(2);
@@ -90,8 +99,40 @@ describe('a word that comes late', () => {
     await page.locator('.verdict.good').waitFor();
     expect(await statOf(page, 'keys and counters used twice')).toBe(0);
     expect(await statOf(page, 'sealed, and never sent')).toBeGreaterThan(10);
-    expect(page.url()).toContain('#/late?delay=100&hold=120');
+    await page.waitForURL(/#\/late\?delay=100&hold=120$/);
     expect(await violationsOf(page)).toEqual([]);
+    await page.close();
+  });
+
+  it('may be dragged to and fro: the address follows, no oftener than a browser allows', async () => {
+    const page = await site.visit('#/late?delay=0&hold=0');
+    await page.evaluate(`
+      globalThis.written = 0;
+      const { replaceState } = history;
+      history.replaceState = (...given) => (written++, replaceState.apply(history, given));
+    `);
+    await page.getByLabel('The word of the fork comes after').evaluate((slider: never) => {
+      const input = slider as { value: string; dispatchEvent(event: Event): boolean };
+      for (let i = 0; i < 300; i++) {
+        input.value = String(10 * (i % 20));
+        input.dispatchEvent(new Event('input', { bubbles: true }));
+      }
+    });
+    await page.waitForURL(/#\/late\?delay=190&hold=0$/);
+    // Safari allows a hundred in half a minute.
+    expect(await page.evaluate<number>('written')).toBeLessThan(30);
+    await page.getByText('19 key and counter pairs used twice').first().waitFor();
+    await page.close();
+  });
+
+  it('that cannot be computed is said, and is waited for by nobody', async () => {
+    const page = await site.visit('');
+    await page.route(/worker/, route => route.abort());
+    await page.getByRole('link', { name: 'A late word' }).click();
+    await page.locator('.verdict.harm', { hasText: 'This went wrong' }).waitFor();
+    await page.getByRole('log').getByText('This went wrong').waitFor({ state: 'attached' });
+    const faults = site.faults.splice(0).filter(fault => !/worker|ERR_FAILED/.test(fault));
+    expect(faults).toEqual([]);
     await page.close();
   });
 });
@@ -108,7 +149,7 @@ describe('every instant', () => {
     const columns = page.locator('.columns .stack');
     expect(Number(await columns.nth(0).locator('dd').first().innerText())).toBe(0);
     expect(Number(await columns.nth(1).locator('dd').first().innerText())).toBeGreaterThan(0);
-    expect(page.url()).toContain(`look=${looks}`);
+    await page.waitForURL(new RegExp(`look=${looks}$`));
     expect(await violationsOf(page)).toEqual([]);
     await page.close();
   });
@@ -127,7 +168,9 @@ describe('a crowd of clones', () => {
       expect(await statOf(page, 'keys')).toBe(keys);
       expect(await statOf(page, 'addresses')).toBe(keys);
       expect(await statOf(page, 'sessions under the parent’s key')).toBe(under);
+      expect(await statOf(page, 'clones that have called')).toBe(50);
       expect(await statOf(page, 'reached by the gateway')).toBe(keys);
+      expect(await page.getByRole('button', { name: 'Clone the machine' }).isEnabled()).toBe(true);
       await page.close();
     },
   );
@@ -149,6 +192,29 @@ it('what the page loads is no larger than was promised', () => {
     expect(sizes[part]).toBeLessThan(LARGEST[part]);
     expect(sizes[part]).toBeGreaterThan(30);
   }
+});
+
+describe('on a narrow screen', () => {
+  /** Whether the last of these can be seen in the box in which it scrolls, beside the names of the rows. */
+  const isInSight = (page: Page, what: string) =>
+    page.evaluate<boolean>(`(() => {
+      const place = [...document.querySelectorAll(${JSON.stringify(what)})].at(-1);
+      const box = place.closest('.scroller');
+      const [inner, outer, names] = [place, box, box.querySelector('.row-labels')].map(each => each.getBoundingClientRect());
+      return inner.left >= names.right && inner.right <= outer.right;
+    })()`);
+
+  it.each([
+    ['the newest datagram', '#/fork', '.timeline .mark'],
+    ['the handshake before it', '#/fork', '.timeline .mark.handshake'],
+    ['the word of the fork', '#/late?delay=200&hold=250', '.delayed .instant line'],
+    ['the chosen instant', '#/instants?look=40', '.reads:has(.good) .chosen'],
+  ])('%s is in sight', async (_, hash, what) => {
+    const page = await site.visit(hash, { viewport: { width: 360, height: 800 } });
+    await page.locator(what).last().waitFor({ state: 'attached', timeout: 60_000 });
+    await expect.poll(() => isInSight(page, what), { timeout: 30_000 }).toBe(true);
+    await page.close();
+  });
 });
 
 describe.each(THEMES)('in a %s theme', colorScheme => {

@@ -1,5 +1,5 @@
-// The screenshots of the documents: the script that takes them still reaches every state that they show. Pixels are not
-// compared, since they differ with fonts and machines; what the page says at that moment is.
+// The screenshots of the documents: the script that takes them still reaches every state that they show.
+// Pixels are not compared, since they differ with fonts and machines; what the page says at that moment is.
 
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';

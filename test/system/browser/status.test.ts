@@ -1,5 +1,5 @@
-// The page of `wireonce status --web` in Debian's Chromium: a real daemon that is forked, goes and comes back, and one with a
-// thousand peers.
+// The page of `wireonce status --web` in Debian's Chromium: a real daemon that is forked, goes and comes
+// back, and one with a thousand peers.
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';

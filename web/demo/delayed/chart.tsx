@@ -1,4 +1,4 @@
-// Two clones in time: each packet from when it was said to when it left.
+// Two clones in time: each packet from when it was sealed to when it left.
 
 import type { DelayedOutcome } from '../../../demo/delayed.js';
 import { RowLabels, Scroller } from '../../ui/show.js';
@@ -13,16 +13,8 @@ const BEFORE_MS = 20;
 const COLOURS = 5;
 const NAMES = ['clone A', 'clone B'];
 
-export function DelayedChart({
-  outcome,
-  delayMs,
-  holdBackMs,
-}: {
-  readonly outcome: DelayedOutcome;
-  readonly delayMs: number;
-  readonly holdBackMs: number;
-}) {
-  const { packets, untilMs, collisions } = outcome;
+export function DelayedChart({ outcome }: { readonly outcome: DelayedOutcome }) {
+  const { delayMs, holdBackMs, packets, untilMs, collisions } = outcome;
   const begin = BEFORE_MS + holdBackMs;
   const x = (ms: number) => 8 + ((ms + begin) / (untilMs + begin)) * (WIDTH - 24);
   const y = (clone: number) => TOP + clone * LANE;
@@ -30,7 +22,7 @@ export function DelayedChart({
   const text = `Two clones from their restore on. Word of it comes after ${delayMs} ms, datagrams are held for ${holdBackMs} ms; ${plural(packets.length, 'datagram')} left, ${collisions} of each clone under a key and counter of the other.`;
   return (
     <figure class="delayed">
-      <Scroller label="Two clones in time">
+      <Scroller label="Two clones in time" shows={x(delayMs)}>
         <RowLabels
           width={LABELS}
           height={height}
@@ -54,9 +46,9 @@ export function DelayedChart({
               <line class="lane" x1={0} x2={WIDTH} y1={y(clone) + SLOPE} y2={y(clone) + SLOPE} />
             </g>
           ))}
-          {packets.map(({ clone, saidAt, leftAt, key, counter, collides }) => (
+          {packets.map(({ clone, sealedAt, leftAt, key, counter, collides }) => (
             <g key={`${clone}/${key}/${counter}/${leftAt}`} class={collides ? 'collides' : ''}>
-              <line class="held" x1={x(saidAt)} y1={y(clone)} x2={x(leftAt)} y2={y(clone) + SLOPE} />
+              <line class="held" x1={x(sealedAt)} y1={y(clone)} x2={x(leftAt)} y2={y(clone) + SLOPE} />
               <circle
                 class={`key-${((key - 1) % COLOURS) + 1}`}
                 cx={x(leftAt)}
@@ -73,9 +65,11 @@ export function DelayedChart({
         </svg>
       </Scroller>
       <figcaption>
-        A line begins where a packet is said, and ends at a dot where its datagram leaves: coloured by its
+        A line begins where a packet is sealed, and ends at a dot where its datagram leaves: coloured by its
         key, red where the other clone used the same key and counter. In the shaded time the clones do not
-        know that they are two.
+        know that they are two. At the word both call their peer at once, by one static key: it takes the
+        second call for a replay of the first, and clone B is heard five seconds later, outside of this
+        picture.
       </figcaption>
     </figure>
   );

@@ -7,6 +7,7 @@ import { Slider } from '../../ui/controls.js';
 import { announce } from '../../ui/live.js';
 import { change, numberOf } from '../../ui/route.js';
 import { Stats, Verdict } from '../../ui/show.js';
+import { Failure } from '../failure.js';
 import { useJob } from '../jobs.js';
 import { plural } from '../../../tunnel/daemon/human.js';
 import { DelayedChart } from './chart.js';
@@ -18,14 +19,14 @@ const SETTLED_MS = 120;
 export function DelayedScene() {
   const delayMs = numberOf('delay', 100, 0, LONGEST_DELAY_MS);
   const holdBackMs = numberOf('hold', 0, 0, LONGEST_HOLD_MS);
-  const { parts, done } = useJob({ task: 'delayed', options: { delayMs, holdBackMs } }, SETTLED_MS).value;
+  const job = { task: 'delayed', options: { delayMs, holdBackMs } } as const;
+  const { parts, problem } = useJob(job, { delayMs: SETTLED_MS });
   const outcome = parts.at(-1);
   useEffect(() => {
-    if (!done || !outcome) return;
-    announce(
-      `Word after ${delayMs} milliseconds, held back for ${holdBackMs}: ${sentence(outcome.collisions)}`,
-    );
-  }, [done, outcome, delayMs, holdBackMs]);
+    if (!outcome) return;
+    const { delayMs: delay, holdBackMs: hold, collisions } = outcome;
+    announce(`Word after ${delay} milliseconds, held back for ${hold}: ${sentence(collisions)}`);
+  }, [outcome]);
   return (
     <>
       <div class="row">
@@ -48,9 +49,10 @@ export function DelayedScene() {
           onMove={hold => change({ hold })}
         />
       </div>
+      <Failure why={problem} then="Open the page anew." />
       {outcome && (
         <section class="panel" aria-label="Two clones in time">
-          <DelayedChart outcome={outcome} delayMs={delayMs} holdBackMs={holdBackMs} />
+          <DelayedChart outcome={outcome} />
           <Stats
             of={[
               {
@@ -59,16 +61,16 @@ export function DelayedScene() {
                 tone: outcome.collisions > 0 ? 'harm' : 'good',
               },
               { label: 'sealed, and never sent', value: outcome.discarded },
-              { label: 'latency added', value: `${holdBackMs} ms` },
+              { label: 'latency added', value: `${outcome.holdBackMs} ms` },
             ]}
           />
           <Verdict tone={outcome.collisions > 0 ? 'harm' : 'good'}>
             {sentence(outcome.collisions)}{' '}
             {outcome.collisions > 0
-              ? holdBackMs === 0
+              ? outcome.holdBackMs === 0
                 ? 'Whatever a clone says before it knows is under the keys of both.'
                 : 'What is held back for less than the word takes leaves before it comes.'
-              : holdBackMs > delayMs
+              : outcome.holdBackMs > outcome.delayMs
                 ? 'Whatever was sealed after the snapshot was still there when the word came, and was thrown away: the price is latency, and those packets.'
                 : 'There was no time in which a clone did not know.'}
           </Verdict>

@@ -1,6 +1,6 @@
 // What an attacker makes of two messages under one key and counter, step by step.
-// Promises: what is shown as his was computed by demo/attack from what he captured; what was sent stands beside it, for the
-// reader alone.
+// Promises: what is shown as his was computed by demo/attack from what he captured; what was sent stands
+// beside it, for the reader alone.
 
 import type { SeparatedPictures } from '../../../demo/attack/pictures.js';
 import { LIE, PICTURES } from '../../../demo/fork-story.js';

@@ -1,5 +1,5 @@
 // One telling of the story of a fork, as the page shows it.
-// Promises: nothing happens any more when it is closed, at whatever point.
+// Promises: nothing happens any more when it is closed, at whatever point, or when it has come to its end.
 // Read on: demo/fork-story.ts (what happens), scene.tsx (how it looks).
 
 import { batch, signal } from '@preact/signals';
@@ -37,7 +37,8 @@ export class ForkRun {
   /** The counter by which the peer noticed, if it did. */
   readonly noticed = signal<bigint | undefined>(undefined);
   readonly arrived = signal<readonly { readonly words: string; readonly from: string }[]>([]);
-  readonly problem = signal('');
+  /** Why it has failed, if it has. */
+  readonly problem = signal<string | undefined>(undefined);
   #story: ForkStory | undefined;
   #isClosed = false;
   #wantsFork: () => void = () => {};
@@ -47,7 +48,6 @@ export class ForkRun {
       if (this.#isClosed) return;
       this.problem.value = error instanceof Error ? error.message : String(error);
       this.phase.value = 'failed';
-      announce(`This went wrong: ${this.problem.value}.`);
     });
   }
 
@@ -58,6 +58,11 @@ export class ForkRun {
   close(): void {
     this.#isClosed = true;
     this.#wantsFork();
+    this.#end();
+  }
+
+  /** What is told so far stays; its machines fall silent, and its peer is given back. */
+  #end(): void {
     void this.#story?.close();
   }
 
@@ -101,6 +106,7 @@ export class ForkRun {
       this.phase.value = 'over';
     });
     announce(ending(forged));
+    this.#end();
   }
 
   async #step(act: () => void): Promise<void> {

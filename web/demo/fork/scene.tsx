@@ -6,6 +6,7 @@ import { Button, Choice } from '../../ui/controls.js';
 import { change, route } from '../../ui/route.js';
 import { Panel, Stats, Verdict } from '../../ui/show.js';
 import { useSignal } from '@preact/signals';
+import { Failure } from '../failure.js';
 import { TimelineFigure } from '../timeline.js';
 import { ForgeryPanel, PicturesPanel } from './attack.js';
 import { ForkRun } from './run.js';
@@ -38,7 +39,7 @@ export function ForkScene({ guarded }: { readonly guarded: boolean }) {
         <TimelineFigure timeline={run.timeline.value} />
         <Counts run={run} guarded={guarded} />
       </section>
-      {phase === 'failed' && <Verdict tone="harm">This went wrong: {run.problem}. Start again.</Verdict>}
+      <Failure why={run.problem.value} then="Start again." />
       {run.pictures.value && <PicturesPanel separated={run.pictures.value} />}
       {run.forged.value && (
         <ForgeryPanel forged={run.forged.value} arrived={run.arrived.value} noticed={run.noticed.value} />

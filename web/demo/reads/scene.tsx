@@ -7,6 +7,7 @@ import { Slider } from '../../ui/controls.js';
 import { announce } from '../../ui/live.js';
 import { change, numberOf } from '../../ui/route.js';
 import { RowLabels, Scroller, Stats, Verdict } from '../../ui/show.js';
+import { Failure } from '../failure.js';
 import { useJob } from '../jobs.js';
 import { plural } from '../../../tunnel/daemon/human.js';
 
@@ -17,7 +18,7 @@ const NAMES = { guarded: 'protected', heedless: 'looks away' } as const;
 const MOST_READS = 1_000;
 
 export function ReadsScene() {
-  const { parts, done } = useJob({ task: 'reads' }).value;
+  const { parts, done, problem } = useJob({ task: 'reads' });
   const of = parts[0]?.of ?? 0;
   const chosen = Math.min(numberOf('look', 21, 1, MOST_READS), Math.max(1, of));
   const fork = parts[chosen - 1];
@@ -33,7 +34,7 @@ export function ReadsScene() {
     <>
       <section class="panel" aria-label="A fork at every instant">
         <figure class="reads">
-          <Scroller label="Every look">
+          <Scroller label="Every look" shows={(chosen - 0.5) * CELL}>
             <RowLabels
               width={LABELS}
               height={2 * ROW + 44}
@@ -113,12 +114,13 @@ export function ReadsScene() {
             each.
           </p>
         )}
-        {!done && (
+        {!done && problem === undefined && (
           <p class="note">
             {of > 0 ? `${parts.length} of ${of} instants are computed.` : 'The first run is computed.'}
           </p>
         )}
       </section>
+      <Failure why={problem} then="Open the page anew." />
       {done && (
         <Verdict tone={guarded === 0 ? 'good' : 'harm'}>
           {of} instants, there are no others at which a clone could learn of its fork: {guarded} of them did

@@ -1,6 +1,7 @@
-// The page of a command in Debian's Chromium: the command as its user starts it, one browser, and what the page must never do.
-// Promises: whatever a page complains of, and whatever it asks of anybody but its own server, is kept and held against it.
-// Command and browser are gone after `close`.
+// The page of a command in Debian's Chromium: the command as its user starts it, one browser, and what the
+// page must never do.
+// Promises: whatever a page complains of, and whatever it asks of anybody but its own server, is kept and
+// held against it. Command and browser are gone after `close`.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -99,7 +100,10 @@ function kilobytes(files: readonly string[]): number {
   return files.reduce((sum, path) => sum + gzipSync(readFileSync(path)).length / 1_000, 0);
 }
 
-/** What axe finds wrong with the page as it is now. It reads style sheets once more, which a page from a file may not. */
+/**
+ * What axe finds wrong with the page as it is now. It reads style sheets once more, which a page from a file
+ * may not.
+ */
 export async function violationsOf(page: Page, preload = true): Promise<string[]> {
   await page.evaluate(AXE);
   const { violations } = await page.evaluate<AxeResults>(
