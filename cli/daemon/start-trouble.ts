@@ -2,9 +2,9 @@
 // Promises: an error that is none of these is given back as it is.
 // Read on: Linux drivers/net/tun.c tun_set_iff() (who answers what); trouble.ts (all other errors).
 
-import { existsSync } from 'node:fs';
 import type { TunnelError } from '../../tunnel/errors.js';
 import { CliError } from '../errors.js';
+import { LINKS, type LinkKind, linkKind } from '../kernel-wireguard.js';
 
 type Said = readonly [message: string, hint: string];
 
@@ -25,15 +25,29 @@ const OPEN: Readonly<Record<string, Said>> = {
   ENXIO: NO_DRIVER,
 };
 
-/** `error`, or what it means for whoever wants the interface `name`. */
-export function startTrouble(error: unknown, name: string): unknown {
-  const said = sayOf(Object(error), name);
+/** By what Linux says of the interface that cannot be made. */
+const TAKEN: Readonly<Record<LinkKind, (name: string) => Said>> = {
+  none: name => [`the kernel makes no interface ${name}`, 'choose another name'],
+  other: name => [
+    `${name} is an interface already, and of another kind`,
+    `choose another name, or see what it is: ip -details link show ${name}`,
+  ],
+  wireguard: name => [
+    `${name} is there already, by the kernel's WireGuard, which does not notice a fork`,
+    `take it down first: wg-quick down ${name}, or ip link delete ${name}`,
+  ],
+};
+
+/** `error`, or what it means for whoever wants the interface `name`. `links`: where Linux shows its interfaces. */
+export function startTrouble(error: unknown, name: string, links = LINKS): unknown {
+  const said = sayOf(Object(error), name, links);
   return said ? new CliError('ERR_CLI_DAEMON', said[0], { hints: [said[1]], cause: error }) : error;
 }
 
 function sayOf(
   { code, call, errno = '', message = '' }: Partial<Omit<TunnelError, 'code'>> & { readonly code?: string },
   name: string,
+  links: string,
 ): Said | undefined {
   if (code === 'ERR_STRICT_PROTECTION')
     return [message, 'wireonce vmgenid status lists what is missing, and why'];
@@ -55,12 +69,7 @@ function sayOf(
       return NO_DRIVER;
     case 'EINVAL':
     case 'EEXIST':
-      return existsSync(`/sys/class/net/${name}`)
-        ? [
-            `${name} is an interface already, and of another kind`,
-            `choose another name, or see what it is: ip -details link show ${name}`,
-          ]
-        : [`the kernel makes no interface ${name}`, 'choose another name'];
+      return TAKEN[linkKind(name, links)](name);
     default:
       return undefined;
   }
