@@ -19,7 +19,10 @@ export interface CliIo {
 /** A command has done its work when its promise resolves, with the exit status. */
 export type Finish = (exitCode: number) => void;
 
-/** One line, whatever is in it: much of what is printed was read from a file, or said by a daemon or a peer's configuration. */
+/**
+ * One line, whatever is in it: much of what is printed was read from a file, or said by a daemon or a
+ * peer's configuration.
+ */
 export function printLine(stream: NodeJS.WritableStream, line: string): void {
   stream.write(`${harmless(line)}\n`);
 }

@@ -1,5 +1,6 @@
 // Connections of a server that every user of this machine can reach.
-// Promises: there are few at a time, and whoever comes gets in: the oldest gives way, unless it has shown that it may stay.
+// Promises: there are few at a time, and whoever comes gets in: the oldest gives way, unless it has shown
+// that it may stay.
 
 import type { Server } from 'node:net';
 import type { Duplex } from 'node:stream';

@@ -218,8 +218,9 @@ export class VmGenId implements ForkGuard {
   }
 
   /**
-   * What the sources have shown, in bytes that differ, within one boot of this machine, after each fork that one of them shows,
-   * also when nobody was there to see it. Undefined where that cannot be told from what is there.
+   * What the sources have shown, in bytes that differ, within one boot of this machine, after each fork
+   * that one of them shows, also when nobody was there to see it. Undefined where that cannot be told from
+   * what is there.
    */
   get history(): readonly Uint8Array[] | undefined {
     if (!this.#vouched) return undefined;

@@ -76,8 +76,8 @@ export interface GenerationSource {
    */
   read?(into: Uint32Array): void;
   /**
-   * Of a source that announces: bytes that differ, within one boot of this machine, as soon as there is another fork to tell of,
-   * whether anybody was there to hear of it. Undefined where that is not known.
+   * Of a source that announces: bytes that differ, within one boot of this machine, as soon as there is
+   * another fork to tell of, whether anybody was there to hear of it. Undefined where that is not known.
    */
   readonly history?: Uint8Array | undefined;
   /** Of a source that can be waited for. Throws as `read` does. */

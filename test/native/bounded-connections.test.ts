@@ -1,4 +1,4 @@
-// A server that every user of this machine can reach: whoever comes last gets in, and who has shown that it may stays.
+// A server that every user of this machine can reach: whoever comes last gets in, and who is kept stays.
 
 import { once } from 'node:events';
 import { type AddressInfo, type Socket, connect, createServer } from 'node:net';

@@ -1,4 +1,5 @@
-// Somebody who opens a pipe's other end after a long time: whoever waits for that goes on then, and it can be told.
+// Somebody who opens a pipe's other end after a long time: whoever waits for that goes on then, and it can
+// be told.
 
 import { spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// A hook on a vsock port lets in the one context ID that it is for. What the kernel tells is made up here: the port is a Unix
-// socket under a real handle of Node's, and `getpeername` says what the test wants.
+// A hook on a vsock port lets in the one context ID that it is for. What the kernel tells is made up here:
+// the port is a Unix socket under a real handle of Node's, and `getpeername` says what the test wants.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { type Socket, connect } from 'node:net';

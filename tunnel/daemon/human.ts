@@ -41,10 +41,13 @@ export function bytes(count: number): string {
   return `${value.toFixed(2)} ${BYTE_UNITS[unit]}`;
 }
 
-/** What steers a terminal, or turns the text around it: control, format and line characters, halves of pairs. */
+/** What steers a terminal, or turns the text around it: control, format, line ends, halves of pairs. */
 const STEERING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
-/** Text that may come from elsewhere, on one line: what would steer is shown as `\\u001b`. JSON stays JSON of the same value. */
+/**
+ * Text that may come from elsewhere, on one line: what would steer is shown as `\\u001b`. JSON stays JSON
+ * of the same value.
+ */
 export function harmless(text: string): string {
   return text.replace(STEERING, each =>
     each

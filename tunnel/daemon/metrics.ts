@@ -1,6 +1,6 @@
 // A device's status as Prometheus metrics, served over HTTP on an address of the operator's.
-// Promises: each scrape shows one status, whole; no key but public ones; bounded clients, of whom none holds up the device nor
-// keeps another out; a page in a browser reads nothing.
+// Promises: each scrape shows one status, whole; no key but public ones; bounded clients, of whom none
+// holds up the device nor keeps another out; a page in a browser reads nothing.
 // Read on: metrics-format.ts (what is shown).
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';

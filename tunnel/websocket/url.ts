@@ -7,7 +7,10 @@ export function parseWebSocketUrl(text: string): URL | undefined {
   return url.hostname === '' || url.hash !== '' || text.includes('#') || url.port === '0' ? undefined : url;
 }
 
-/** A URL for others to see: without the user name and the password that it may hold, and its query, where tokens stand. */
+/**
+ * A URL for others to see: without the user name and the password that it may hold, and its query, where
+ * tokens stand.
+ */
 export function withoutCredentials(url: string): string {
   const shown = new URL(url);
   shown.username = '';

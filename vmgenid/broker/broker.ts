@@ -222,7 +222,10 @@ export class Broker {
     return isDrill ? this.#options.vmgenid.evidence.vmGenId : vmGenId;
   }
 
-  /** By what the next start tells whether there was a fork meanwhile: the ID, or in this boot what the sources show without one. */
+  /**
+   * By what the next start tells whether there was a fork meanwhile: the ID, or in this boot what the
+   * sources show without one.
+   */
   #mark(vmGenId: Uint8Array | undefined): Uint8Array | undefined {
     const { vmgenid, bootId = kernelBootId() } = this.#options;
     const { history } = vmgenid;

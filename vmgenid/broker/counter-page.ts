@@ -22,7 +22,8 @@ import { VmGenIdError } from '../errors.js';
  *    0  counter   u32 LE  grows with every fork
  *    4  reseeded  u32 LE  the counter for which /dev/urandom is this clone's own
  *    8  done      u32 LE  the counter for which the command has done all it is to do
- *   16  mark      16 B    hash of what differs after a fork (zeros: not known), such as the generation ID, which need not be public
+ *   16  mark      16 B    hash of what differs after a fork, such as the generation ID, which need not be
+ *                         public; zeros: not known
  */
 const COUNTER_AT = 0;
 const RESEEDED_AT = 4;
@@ -39,7 +40,7 @@ export type PageHistory =
   | 'same'
   /** It bears another: a fork was missed, and the counter has moved. */
   | 'forked'
-  /** The mark of then or that of now is not known. A fork may have been missed: the counter has moved, to be safe. */
+  /** The mark of then or of now is not known. A fork may have been missed: the counter has moved. */
   | 'unknown';
 
 export class CounterPage {
@@ -102,7 +103,8 @@ export class CounterPage {
     // They count modulo 2^32: later is what is less than half of that ahead.
     const latest = ((there - this.#counter) | 0) > 0 ? there : this.#counter;
     this.#counter = (latest + 1) >>> 0;
-    // The counter first: whoever dies in between finds the old mark when it comes back, and moves the counter once more.
+    // The counter first: whoever dies in between finds the old mark when it comes back, and moves the
+    // counter once more.
     this.#write(COUNTER_AT, this.#counter);
     this.#writeMark(mark);
   }

@@ -139,8 +139,8 @@ export class FileSource implements GenerationSource {
     this.#taken = NOTHING;
   }
 
-  // All that a check costs, as a rule. That nothing was written is not to be had for less: gVisor exchanges an environment for
-  // another of the same size, times and inode.
+  // All that a check costs, as a rule. That nothing was written is not to be had for less: gVisor exchanges
+  // an environment for another of the same size, times and inode.
   #isAsTaken(fd: number): boolean {
     const length = readSync(fd, this.#one, 0, this.#wanted, 0);
     return length === this.#taken && this.#one.compare(this.#two, 0, length, 0, length) === 0;

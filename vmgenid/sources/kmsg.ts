@@ -40,7 +40,10 @@ export class KmsgSource implements GenerationSource {
   readonly #readRecord: () => string | null;
   readonly #buffer = Buffer.alloc(RECORD_BYTES);
   #listener: SourceListener | undefined;
-  /** The sequence of the last line on a fork, `none` in a log that has had no such line; undefined where it may be lost. */
+  /**
+   * The sequence of the last line on a fork, `none` in a log that has had no such line; undefined where it
+   * may be lost.
+   */
   #lastFork: string | undefined;
   #isBegun = false;
   #isRead = false;

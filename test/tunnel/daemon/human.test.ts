@@ -39,8 +39,9 @@ test('one and many', () => {
   ]);
 });
 
-// Of each kind: what moves the cursor, in both spellings; what turns the order of text (bidirectional marks, overrides and
-// isolates); what cannot be seen; what ends a line; half a pair; a tag beyond the first plane.
+// Of each kind: what moves the cursor, in both spellings; what turns the order of text (bidirectional
+// marks, overrides and isolates); what cannot be seen; what ends a line; half a pair; a tag beyond the
+// first plane.
 const STEERING = [
   '\u001b[2J',
   '\u009b2J',

@@ -216,7 +216,8 @@ export class Clone {
     const path = settings.identityFile;
     try {
       const generation = generationOf(vmgenid.ids);
-      // After another fork, of which no ID tells before it is looked for, the key is that of the machine that was copied.
+      // After another fork, of which no ID tells before it is looked for, the key is that of the machine
+      // that was copied.
       if (!generation || !isUnforkedSince(vmgenid, epoch)) return;
       writeIdentity(path, { privateKey, publicKey, generation, parent, since, told });
     } catch (error) {
