@@ -7,7 +7,7 @@ import { render } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { Masthead } from '../ui/masthead.js';
 import { LiveRegion } from '../ui/live.js';
-import { route } from '../ui/route.js';
+import { hrefOf, route } from '../ui/route.js';
 import { SCENES } from './scenes.js';
 
 function Page() {
@@ -32,6 +32,7 @@ function Page() {
           <p class="lead">{scene.lead}</p>
         </div>
         <scene.Scene />
+        <Next after={scene.name} />
       </main>
       <footer class="colophon note">
         Everything here is computed now: the machines and the attacker in this page, by the code of the
@@ -39,6 +40,23 @@ function Page() {
       </footer>
       <LiveRegion />
     </div>
+  );
+}
+
+function Next({ after }: { readonly after: string }) {
+  const next = SCENES[SCENES.findIndex(({ name }) => name === after) + 1];
+  return (
+    <p class="note">
+      {next ? (
+        <>
+          Next: <a href={hrefOf(next.name)}>{next.title}</a>
+        </>
+      ) : (
+        <>
+          Would your own machine notice? <code>wireonce vmgenid status</code>
+        </>
+      )}
+    </p>
   );
 }
 

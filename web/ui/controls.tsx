@@ -14,8 +14,10 @@ export function Button({
   readonly main?: boolean;
   readonly disabled?: boolean;
 }) {
+  // By `disabled` itself whoever has just pressed it would lose his place in the page.
+  const press = () => disabled || onPress();
   return (
-    <button type="button" class={main ? 'main' : ''} disabled={disabled} onClick={onPress}>
+    <button type="button" class={main ? 'main' : ''} aria-disabled={disabled} onClick={press}>
       {children}
     </button>
   );

@@ -39,7 +39,8 @@ const statOf = async (page: Page, label: string) =>
 const words = (text: string) => text.replaceAll(/\s+/g, ' ').trim();
 
 async function fork(page: Page): Promise<void> {
-  await page.locator('button.main:enabled', { hasText: 'Fork the machine' }).focus();
+  const button = page.getByRole('button', { name: 'Fork the machine', disabled: false });
+  await button.focus();
   await page.keyboard.press('Enter');
 }
 
@@ -48,6 +49,9 @@ describe('a fork', () => {
     const page = await site.visit('#/fork');
     await fork(page);
     await page.getByText('has accepted it as the machine’s').waitFor();
+    // Whoever works by keyboard is where he was, though that button does nothing now.
+    expect(await page.evaluate('document.activeElement.textContent')).toBe('Fork the machine');
+    await page.getByRole('button', { name: 'Fork the machine', disabled: true }).waitFor();
     expect(await statOf(page, 'keys and counters used twice')).toBe(13);
     await expect(pixelsOf(page, 'Recovered: the picture of clone A')).resolves.toEqual([...PICTURES[0][0]]);
     await expect(pixelsOf(page, 'Recovered: the picture of clone B')).resolves.toEqual([...PICTURES[1][0]]);
@@ -215,6 +219,21 @@ describe('on a narrow screen', () => {
     await expect.poll(() => isInSight(page, what), { timeout: 30_000 }).toBe(true);
     await page.close();
   });
+});
+
+it('each scene leads to the next one, and the last to a machine of one’s own', async () => {
+  const page = await site.visit('#/fork');
+  const seen = [await page.locator('h1').innerText()];
+  const next = page.getByText('Next:');
+  while ((await next.count()) > 0) {
+    const title = await next.getByRole('link').innerText();
+    await next.getByRole('link').click();
+    await page.locator('h1', { hasText: title }).waitFor();
+    seen.push(title);
+  }
+  expect(new Set(seen).size).toBe(6);
+  expect(await page.locator('main').innerText()).toContain('wireonce vmgenid status');
+  await page.close();
 });
 
 describe.each(THEMES)('in a %s theme', colorScheme => {

@@ -20,10 +20,10 @@ export function ForkScene({ guarded }: { readonly guarded: boolean }) {
   return (
     <>
       <div class="row">
-        <Button main disabled={phase !== 'talking'} onPress={() => run.fork()}>
+        <Button main={phase !== 'over'} disabled={phase !== 'talking'} onPress={() => run.fork()}>
           Fork the machine
         </Button>
-        <Button disabled={phase === 'starting'} onPress={() => again.value++}>
+        <Button main={phase === 'over'} disabled={phase === 'starting'} onPress={() => again.value++}>
           Start again
         </Button>
         {!guarded && (
@@ -38,6 +38,12 @@ export function ForkScene({ guarded }: { readonly guarded: boolean }) {
       <section class="panel" aria-label="The wire">
         <TimelineFigure timeline={run.timeline.value} />
         <Counts run={run} guarded={guarded} />
+        {run.forged.value && (
+          <p class="note">
+            From these datagrams alone the attacker has read both pictures and made a packet of its own: see
+            below.
+          </p>
+        )}
       </section>
       <Failure why={run.problem.value} then="Start again." />
       {run.pictures.value && <PicturesPanel separated={run.pictures.value} />}
