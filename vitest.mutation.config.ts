@@ -16,7 +16,7 @@ export default defineConfig({
       'test/crng/{browser,entropy,openssl,openssl-healing}.test.ts',
       'test/protocol/{fastest,ipsec-mb,openssl,suites,suites-agree,suites-load}.test.ts',
       'test/sessions/{allowed-ips,deadline-queue,fuzz,gathered,index-table,peer-times,rate-limiter,reentrance,touch}.test.ts',
-      'test/vmgenid/{acpi,acpi-tables,broker/*,detect,file,hook,hook-door,kmsg,vmclock}.test.ts',
+      'test/vmgenid/{acpi,acpi-tables,broker/*,detect,file,hook,hook-door,hook-vsock,kmsg,vmclock}.test.ts',
     ],
   },
 });
