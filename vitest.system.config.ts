@@ -9,6 +9,9 @@ const ALONE = [
   'test/system/linux/*.test.ts',
 ];
 
+/** Short files that take long. */
+const PACKAGE = ['test/system/package/*.test.ts'];
+
 const common = {
   // A process of its own for each file: daemons die with the process that started them.
   pool: 'forks' as const,
@@ -22,12 +25,22 @@ export default defineConfig({
   test: {
     globalSetup: ['test/system/global-setup.ts'],
     projects: [
+      // Of one group, and first in it by its name: files begin by their size, and these would be waited for at the end.
+      {
+        test: {
+          ...common,
+          name: 'package',
+          include: PACKAGE,
+          maxWorkers: 3,
+          sequence: { groupOrder: 0 },
+        },
+      },
       {
         test: {
           ...common,
           name: 'together',
           include: ['test/system/**/*.test.ts'],
-          exclude: ALONE,
+          exclude: [...ALONE, ...PACKAGE],
           maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
