@@ -4,7 +4,7 @@
 // Read on: ping.ts; Linux drivers/net/wireguard/device.c (DEVTYPE), drivers/net/tun.c (tun_flags).
 
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { InterfaceConfig } from '../tunnel/config/config.js';
@@ -15,6 +15,7 @@ import { SOCKET_FOLDER, socketPath } from '../tunnel/daemon/uapi/socket-path.js'
 import { publicKeyOf } from '../protocol/suite.js';
 import { nobleSuite } from '../protocol/suites/noble.js';
 import { TunnelError } from '../tunnel/errors.js';
+import { LINKS, linkKind } from './kernel-wireguard.js';
 
 export interface LocalTunnel {
   readonly interface: string;
@@ -33,7 +34,6 @@ export interface LocalTunnelOptions {
   readonly kernelKey?: (name: string) => Promise<string | undefined>;
 }
 
-const SYS_NET = '/sys/class/net';
 const SUFFIX = '.sock';
 /** A daemon or a program that is alive answers at once. */
 const TIMEOUT_MS = 1_000;
@@ -43,18 +43,13 @@ export async function findLocalTunnel(
   own: Pick<InterfaceConfig, 'privateKey' | 'addresses'>,
   options: LocalTunnelOptions = {},
 ): Promise<LocalTunnel | undefined> {
-  const {
-    folder = SOCKET_FOLDER,
-    sysNet = SYS_NET,
-    kernelKey = askWg,
-    addresses = systemAddresses,
-  } = options;
+  const { folder = SOCKET_FOLDER, sysNet = LINKS, kernelKey = askWg, addresses = systemAddresses } = options;
   const wanted = encodeKey(publicKeyOf(nobleSuite, own.privateKey));
   const sockets = namesIn(folder)
     .filter(file => file.endsWith(SUFFIX))
     .map(file => file.slice(0, -SUFFIX.length));
   const devices = namesIn(sysNet).filter(name => isTunnel(sysNet, name));
-  const kernel = devices.filter(name => !sockets.includes(name) && isWireGuard(sysNet, name));
+  const kernel = devices.filter(name => !sockets.includes(name) && linkKind(name, sysNet) === 'wireguard');
   const keys = new Map(
     await Promise.all([
       ...sockets.map(async name => [name, await askDaemon(socketPath(name, folder))] as const),
@@ -70,16 +65,8 @@ export async function findLocalTunnel(
   return alike === undefined ? undefined : { interface: alike, by: 'address' };
 }
 
-function isWireGuard(sysNet: string, name: string): boolean {
-  try {
-    return /^DEVTYPE=wireguard$/m.test(readFileSync(join(sysNet, name, 'uevent'), 'latin1'));
-  } catch {
-    return false;
-  }
-}
-
 function isTunnel(sysNet: string, name: string): boolean {
-  return existsSync(join(sysNet, name, 'tun_flags')) || isWireGuard(sysNet, name);
+  return existsSync(join(sysNet, name, 'tun_flags')) || linkKind(name, sysNet) === 'wireguard';
 }
 
 async function askDaemon(path: string): Promise<string | undefined> {
