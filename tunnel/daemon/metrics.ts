@@ -4,7 +4,7 @@
 // Read on: metrics-format.ts (what is shown).
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { boundConnections } from '../../native/bounded-connections.js';
+import { boundConnections } from '../../native/strangers.js';
 import { isOwnHost } from '../../vmgenid/own-host.js';
 import { TunnelError } from '../errors.js';
 import { parseMetricsAddress } from './metrics-address.js';

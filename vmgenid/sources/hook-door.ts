@@ -5,6 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { type Server, type Socket, createServer } from 'node:net';
+import { Strangers } from '../../native/strangers.js';
 
 export interface HookDoorOptions {
   /** Whether a call that begins so may go on: its first lines, without the empty one that ends them. */
@@ -48,10 +49,11 @@ export class HookDoor {
   /** Not yet listening. */
   readonly server: Server;
   readonly #options: HookDoorOptions;
-  readonly #strangersMax = Math.min(STRANGERS_MAX, Math.floor(openFilesMax() * STRANGERS_SHARE));
-  // Both in the order of their arrival.
+  readonly #strangers = new Strangers<Socket>(
+    Math.min(STRANGERS_MAX, Math.floor(openFilesMax() * STRANGERS_SHARE)),
+  );
+  /** In the order of their arrival. */
   readonly #callers = new Map<Socket, Caller>();
-  readonly #strangers = new Set<Socket>();
   readonly #sweeper: NodeJS.Timeout;
 
   constructor(options: HookDoorOptions) {
@@ -64,7 +66,7 @@ export class HookDoor {
 
   /** This one does not give way any more. */
   keep(socket: Socket): void {
-    this.#strangers.delete(socket);
+    this.#strangers.keep(socket);
   }
 
   /** All of its call is there: from now on it waits for us. */
@@ -76,7 +78,7 @@ export class HookDoor {
 
   /** Gives back the descriptors of all that have shown nothing. */
   clear(): void {
-    for (const socket of this.#strangers) socket.destroy();
+    this.#strangers.clear();
   }
 
   async close(): Promise<void> {
@@ -91,14 +93,10 @@ export class HookDoor {
 
   /** Of a newcomer, half open allowed, who did not come by `server`. */
   arrived(socket: Socket): void {
-    if (this.#strangers.size >= this.#strangersMax) {
-      const [oldest] = this.#strangers;
-      oldest.destroy();
-      this.#forget(oldest);
-    }
+    const oldest = this.#strangers.arrived(socket);
+    if (oldest) this.#forget(oldest);
     const caller = { deadline: performance.now() + this.#options.timeoutMs, head: Buffer.alloc(0) };
     this.#callers.set(socket, caller);
-    this.#strangers.add(socket);
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#forget(socket));
     socket.on('end', () => socket.destroySoon());
@@ -151,7 +149,6 @@ export class HookDoor {
   #forget(socket: Socket): void {
     this.#callers.get(socket)?.head.fill(0);
     this.#callers.delete(socket);
-    this.#strangers.delete(socket);
   }
 }
 

@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { boundConnections } from '../../native/bounded-connections.js';
+import { boundConnections } from '../../native/strangers.js';
 
 /** Where the built pages are: each in a folder, and what they share in `assets`. */
 export const PAGES = fileURLToPath(new URL('../pages/', import.meta.url));

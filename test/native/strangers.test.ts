@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
 import { expect, it } from 'vitest';
-import { boundConnections } from '../../native/bounded-connections.js';
+import { boundConnections } from '../../native/strangers.js';
 
 it('the oldest gives way, but for those that are kept', async () => {
   const server = createServer();
